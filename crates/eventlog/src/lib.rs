@@ -1,0 +1,1 @@
+//! Measured-boot event logs: structure, typed events, replay, boot story.

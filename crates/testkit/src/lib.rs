@@ -1,0 +1,1 @@
+//! Real parts for tests: swtpm, PostgreSQL and QEMU machines.

@@ -1,0 +1,197 @@
+//! Closed sets of words that stand for a decision. Their spelling is a contract.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Declares an enum whose variants have one spelling in JSON, in the database and on the terminal.
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+        pub enum $name { $($(#[$vmeta])* #[serde(rename = $word)] $variant,)+ }
+
+        impl $name {
+            /// Every value, in declaration order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The word on the wire.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = UnknownWord;
+            fn from_str(text: &str) -> Result<Self, UnknownWord> {
+                Self::ALL.iter().copied().find(|v| v.as_str() == text).ok_or_else(|| UnknownWord {
+                    kind: stringify!($name),
+                    word: text.chars().take(64).collect(),
+                })
+            }
+        }
+    };
+}
+
+/// A word outside of the closed set.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{word:?} is not a {kind}")]
+pub struct UnknownWord {
+    /// Name of the set.
+    pub kind: &'static str,
+    /// What was given, cut to 64 characters.
+    pub word: String,
+}
+
+words! {
+    /// Health of a VM (SPEC section 2).
+    VmStatus {
+        /// Never attested.
+        Pending = "pending",
+        /// The last attestation was accepted.
+        Healthy = "healthy",
+        /// The last attestation was refused.
+        Unhealthy = "unhealthy",
+        /// Nothing heard for longer than the allowed silence.
+        Stale = "stale",
+        /// Platform fault: TPM, agent or log.
+        Error = "error",
+        /// Integrity monitoring is off.
+        Unmonitored = "unmonitored",
+    }
+}
+
+words! {
+    /// Value of one separate fact about a VM (SPEC section 2).
+    FactState {
+        /// Shown to hold.
+        Valid = "valid",
+        /// Shown not to hold.
+        Invalid = "invalid",
+        /// Nothing could be shown.
+        Unknown = "unknown",
+        /// The fact does not apply to this VM.
+        NotApplicable = "not-applicable",
+    }
+}
+
+words! {
+    /// How much a finding matters. Only `high` and `critical` make an attestation fail.
+    Severity {
+        /// Worth knowing, nothing to do.
+        Info = "info",
+        /// Improve when convenient.
+        Low = "low",
+        /// Look at it.
+        Medium = "medium",
+        /// The attestation fails.
+        High = "high",
+        /// The attestation fails, and the evidence itself cannot be believed.
+        Critical = "critical",
+    }
+}
+
+words! {
+    /// Outcome of one appraisal.
+    Verdict {
+        /// Accepted.
+        Healthy = "healthy",
+        /// Refused.
+        Unhealthy = "unhealthy",
+    }
+}
+
+words! {
+    /// Why "VM attestation failed" was raised (SPEC section 4).
+    AlertReason {
+        /// What was measured differs from the trusted baseline or breaks the profile.
+        BaselineDeviation = "baseline-deviation",
+        /// The quote cannot be shown to come from this VM's TPM.
+        QuoteUntrusted = "quote-untrusted",
+        /// The event log does not replay to the quoted PCRs.
+        LogMismatch = "log-mismatch",
+        /// The agent stopped reporting.
+        AgentSilent = "agent-silent",
+        /// The TPM or TEE endorsement is no longer valid.
+        EndorsementLost = "endorsement-lost",
+    }
+}
+
+words! {
+    /// Life cycle of an alert (SPEC section 6).
+    AlertState {
+        /// Raised, nobody works on it.
+        Active = "active",
+        /// Somebody works on it.
+        InProgress = "in-progress",
+        /// The cause is gone.
+        Resolved = "resolved",
+        /// Closed on purpose although the cause may remain.
+        Dismissed = "dismissed",
+    }
+}
+
+words! {
+    /// Class of a deviation from the baseline (SPEC section 5).
+    ChangeClass {
+        /// Another kernel.
+        KernelUpdate = "kernel-update",
+        /// Another initial RAM disk.
+        InitrdChange = "initrd-change",
+        /// Another kernel command line.
+        CmdlineChange = "cmdline-change",
+        /// Another boot loader or boot loader configuration.
+        BootloaderUpdate = "bootloader-update",
+        /// Another shim.
+        ShimUpdate = "shim-update",
+        /// Another SBAT revocation level.
+        SbatUpdate = "sbat-update",
+        /// Another revocation list.
+        DbxUpdate = "dbx-update",
+        /// PK, KEK or db differ.
+        SecureBootKeyChange = "secure-boot-key-change",
+        /// Machine owner keys differ.
+        MokChange = "mok-change",
+        /// Other firmware code or option ROM.
+        FirmwareUpdate = "firmware-update",
+        /// Boot entries, their order, or platform configuration differ.
+        BootOrderChange = "boot-order-change",
+        /// Secure Boot was switched off.
+        SecureBootDisabled = "secure-boot-disabled",
+        /// A PCR was extended after boot.
+        RuntimeExtend = "runtime-extend",
+        /// Something that the baseline does not know at all.
+        UnknownComponent = "unknown-component",
+        /// Windows boot configuration or policy differs.
+        WindowsPolicyChange = "windows-policy-change",
+    }
+}
+
+words! {
+    /// Security type of a VM (SPEC section 2).
+    SecurityType {
+        /// No vTPM and Secure Boot by configuration.
+        Standard = "standard",
+        /// vTPM and Secure Boot.
+        TrustedLaunch = "trusted-launch",
+        /// Hardware TEE (SEV-SNP, TDX).
+        Confidential = "confidential",
+    }
+}
+
+words! {
+    /// What a baseline or a set of rules applies to. More specific scopes win: VM, scale set, group.
+    ScopeKind {
+        /// One VM.
+        Vm = "vm",
+        /// A uniform scale set.
+        ScaleSet = "scale-set",
+        /// A group.
+        Group = "group",
+    }
+}

@@ -1,0 +1,33 @@
+//! Wire types: what agent, service and CLI say to each other over HTTPS.
+//!
+//! Everything is JSON. Times are RFC 3339 in UTC with milliseconds, digests and nonces that a person may
+//! compare are lower-case hex, TPM structures and logs are base64 ([`Blob`]), durations are whole seconds
+//! and end in `_s`. Unknown members are ignored in answers and refused in requests.
+
+mod agent;
+mod alert;
+mod attestation;
+mod audit;
+mod baseline;
+mod blob;
+mod code;
+mod finding;
+mod page;
+mod problem;
+mod time;
+mod token;
+mod vm;
+
+pub use agent::*;
+pub use alert::*;
+pub use attestation::*;
+pub use audit::*;
+pub use baseline::*;
+pub use blob::Blob;
+pub use code::*;
+pub use finding::*;
+pub use page::*;
+pub use problem::*;
+pub use time::Time;
+pub use token::*;
+pub use vm::*;

@@ -1,0 +1,102 @@
+//! VMs as the REST API shows them.
+
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::{Facts, Finding, MachineInfo, SecurityType, Time, Verdict, VmStatus};
+
+/// One VM in a list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct VmSummary {
+    /// UUIDv7.
+    pub id: String,
+    /// Unique within its group.
+    pub name: String,
+    /// Group, like a resource group.
+    pub group: String,
+    /// Uniform scale set that it is a member of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale_set: Option<String>,
+    /// Health.
+    pub status: VmStatus,
+    /// The failing finding that explains the status best, in one sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status_detail: Option<String>,
+    /// The separate facts.
+    pub facts: Facts,
+    /// Security type.
+    pub security_type: SecurityType,
+    /// First enrolment.
+    pub enrolled_at: Time,
+    /// Last attestation, whatever its verdict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_attested_at: Option<Time>,
+    /// Last sign of life of the agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_seen_at: Option<Time>,
+    /// When the current boot was first attested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_boot_at: Option<Time>,
+    /// Alerts that are active or in progress.
+    pub open_alerts: u32,
+}
+
+/// One VM with everything about it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct VmDetail {
+    /// What the list shows.
+    #[serde(flatten)]
+    pub summary: VmSummary,
+    /// What the agent says about the machine (advisory).
+    pub machine: MachineInfo,
+    /// SHA-256 of the EK's public area, hex.
+    pub ek_sha256: String,
+    /// Whether the TPM gave an EK certificate.
+    pub ek_certificate: bool,
+    /// TPM name of the AK, hex.
+    pub ak_name: String,
+    /// Version of the baseline that judged last, as `name@version`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<String>,
+    /// Verdict of the last attestation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_verdict: Option<Verdict>,
+    /// Findings of the last attestation.
+    pub findings: Vec<Finding>,
+    /// The last platform fault that the agent reported, when it was later than the last attestation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
+    /// What to change, most important first.
+    pub recommendations: Vec<VmRecommendation>,
+}
+
+/// A recommended configuration change for one VM.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct VmRecommendation {
+    /// Check id of SPEC section 6: `secure-boot-enabled`.
+    pub check: String,
+    /// What to do.
+    pub text: String,
+    /// A command that does it, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+}
+
+/// Filters of the VM list. Rows are ordered by group, then name.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct VmQuery {
+    /// Only this group.
+    pub group: Option<String>,
+    /// Only members of this scale set.
+    pub scale_set: Option<String>,
+    /// Only this status.
+    pub status: Option<VmStatus>,
+    /// Only names that start with this.
+    pub name_prefix: Option<String>,
+    /// Rows of the page, 1 to 1000; 100 when absent.
+    pub limit: Option<u32>,
+    /// Where the last page ended.
+    pub cursor: Option<String>,
+}
