@@ -23,3 +23,18 @@ pub struct AuditEntry {
     /// SHA-256 over the previous entry's hash and this entry, hex; docs/audit.md has the exact bytes.
     pub hash: String,
 }
+
+/// Outcome of walking the whole audit log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuditVerification {
+    /// Whether every hash follows from the entry before it.
+    pub intact: bool,
+    /// Entries looked at.
+    pub entries: u64,
+    /// Sequence number of the first entry that does not fit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broken_at: Option<u64>,
+    /// Hash of the last entry, hex; note it elsewhere to notice a log that was cut at its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<String>,
+}

@@ -195,3 +195,15 @@ words! {
         Group = "group",
     }
 }
+
+words! {
+    /// What an API token may do. Each scope includes those before it.
+    ApiScope {
+        /// Read everything but secrets.
+        Viewer = "viewer",
+        /// Also handle alerts, baselines, VMs and join tokens.
+        Operator = "operator",
+        /// Also handle API tokens.
+        Admin = "admin",
+    }
+}

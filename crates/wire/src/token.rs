@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::Time;
+use crate::{ApiScope, Time};
 
 /// Makes a join token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -61,4 +61,47 @@ pub struct NewJoinToken {
     pub secret: String,
     /// One line that installs and starts the agent on a Linux VM.
     pub install: String,
+}
+
+/// Makes an API token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ApiTokenRequest {
+    /// Name that the audit log shows; 1 to 63 characters of `A-Z a-z 0-9 . _ -`, unique.
+    pub name: String,
+    /// What it may do.
+    pub scope: ApiScope,
+    /// Lifetime in seconds, 60 to 315,360,000; never expires when absent.
+    #[serde(default)]
+    pub expires_in_s: Option<u32>,
+}
+
+/// An API token as lists show it; never with its secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ApiToken {
+    /// UUIDv7.
+    pub id: String,
+    /// Name that the audit log shows.
+    pub name: String,
+    /// What it may do.
+    pub scope: ApiScope,
+    /// When it was made.
+    pub created_at: Time,
+    /// Who made it: the name of a token, or `service`.
+    pub created_by: String,
+    /// When it stops working.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Time>,
+    /// Whether it was revoked.
+    pub revoked: bool,
+}
+
+/// A new API token. The secret is shown this once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NewApiToken {
+    /// The token's row.
+    #[serde(flatten)]
+    pub token: ApiToken,
+    /// What goes after `Authorization: Bearer`.
+    pub secret: String,
 }
