@@ -1,1 +1,3 @@
 //! Real parts for tests: swtpm, PostgreSQL and QEMU machines.
+
+pub mod swtpm;
