@@ -1,1 +1,31 @@
 //! Measured-boot event logs: structure, typed events, replay, boot story.
+//!
+//! Two layers. [`parse`] finds the events: it fails only at a byte offset, keeps everything before it, copies nothing
+//! and allocates nothing that the log merely claims. Typed decoding gives each event a meaning; what it does not know
+//! is a value, never an error.
+
+mod component;
+mod consistency;
+pub mod decode;
+mod digest;
+mod event_type;
+pub mod limits;
+mod measurement;
+mod reader;
+mod replay;
+mod story;
+mod structure;
+mod warning;
+
+pub use component::ComponentKind;
+pub use consistency::{DigestMismatch, check_digests};
+pub use decode::Decoded;
+pub use digest::{Digest, HashAlg};
+pub use event_type::EventType;
+pub use measurement::{Measurement, measurements};
+pub use replay::{PCR_COUNT, Replay, replay};
+pub use story::{BootStory, story};
+pub use structure::{
+    Digests, Event, EventLog, Format, PCR_NOT_EXTENDED, StructureError, StructureReason, parse,
+};
+pub use warning::Warning;
