@@ -1,0 +1,324 @@
+//! The service's configuration: a TOML file, overlaid by `VERIBOOT_*` environment variables.
+//!
+//! [`SETTINGS`] is the one table of names, types and meanings; the environment overlay and
+//! docs/configuration.md are made from it, defaults come from [`Config::default`].
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+mod settings;
+
+pub use settings::{SETTINGS, Setting, ValueType, markdown};
+
+/// Everything that the operator can set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Address and port to listen on.
+    pub listen: SocketAddr,
+    /// Folder of the embedded database, the service's keys and its CA.
+    pub data_dir: PathBuf,
+    /// `sqlite:PATH` or `postgres://…`; the embedded database in `data_dir` when absent.
+    pub database: Option<String>,
+    /// How agents and people reach this service from outside.
+    pub public_url: Option<String>,
+    /// Seconds between two attestations of one VM.
+    pub interval_s: u32,
+    /// Seconds of silence after which a VM is stale; max(3 × interval, 900) when absent.
+    pub silence_limit_s: Option<u32>,
+    /// The agent's binary that `/install.sh` hands out.
+    pub agent_binary: Option<PathBuf>,
+    /// TLS.
+    pub tls: TlsConfig,
+    /// Logs.
+    pub log: LogConfig,
+    /// Limits against overload and abuse.
+    pub limits: Limits,
+}
+
+/// Server certificate.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TlsConfig {
+    /// PEM file: certificate, then its chain. A self-made CA is used when absent.
+    pub cert: Option<PathBuf>,
+    /// PEM file with the private key of `cert`.
+    pub key: Option<PathBuf>,
+    /// PEM file: the CA of `cert` that agents shall trust; the system's roots when absent.
+    pub ca: Option<PathBuf>,
+    /// Host names and IP addresses that the self-made certificate is for, beside those the service finds.
+    pub names: Vec<String>,
+}
+
+/// What the log looks like.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// Text or JSON lines.
+    pub format: LogFormat,
+    /// Filter in the syntax of `tracing`: `info`, `veriboot_service=debug,info`.
+    pub level: String,
+}
+
+/// Form of log lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Limits against overload and abuse.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Connections at the same time; more are closed at once.
+    pub connections: u32,
+    /// Requests in flight at the same time; more are answered 503 with Retry-After.
+    pub requests: u32,
+    /// Seconds for the TLS handshake and for a request's headers, also the longest idle time of a connection.
+    pub header_timeout_s: u32,
+    /// Seconds for a whole request, its body included.
+    pub request_timeout_s: u32,
+    /// Seconds that requests in flight get to finish when the service is stopped.
+    pub stop_timeout_s: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, 8443)),
+            data_dir: PathBuf::from("/var/lib/veriboot"),
+            database: None,
+            public_url: None,
+            interval_s: 300,
+            silence_limit_s: None,
+            agent_binary: None,
+            tls: TlsConfig::default(),
+            log: LogConfig::default(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, level: "info".to_owned() }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 8192,
+            requests: 1024,
+            header_timeout_s: 20,
+            request_timeout_s: 60,
+            stop_timeout_s: 20,
+        }
+    }
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration file {path}: {source}", path = .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not TOML, or has a member or value that is not known.
+    #[error("the configuration {origin} cannot be used: {reason}")]
+    Invalid {
+        /// File or environment variable.
+        origin: String,
+        /// What is wrong, with line and column for files.
+        reason: String,
+    },
+    /// A value is outside of its limits, or two values do not go together.
+    #[error("{setting}: {reason}")]
+    Value {
+        /// The setting.
+        setting: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl ConfigError {
+    /// Stable identifier.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unreadable { .. } => "config-unreadable",
+            Self::Invalid { .. } | Self::Value { .. } => "config-invalid",
+        }
+    }
+
+    /// What to do.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Unreadable { .. } => {
+                "check the path and the permissions of the configuration file".to_owned()
+            }
+            Self::Invalid { .. } | Self::Value { .. } => {
+                "docs/configuration.md lists every setting with its type and default".to_owned()
+            }
+        }
+    }
+}
+
+impl Config {
+    /// Reads the file (when one is given) and lays the environment over it.
+    /// `env` looks up one variable; it is asked for the variables of [`SETTINGS`] only.
+    ///
+    /// # Errors
+    /// [`ConfigError`]; the result of an `Ok` has passed [`Config::check`].
+    pub fn load(file: Option<&Path>, env: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let mut table = toml::Table::new();
+        if let Some(path) = file {
+            let text = std::fs::read_to_string(path)
+                .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+            let invalid = |e: toml::de::Error| ConfigError::Invalid {
+                origin: path.display().to_string(),
+                reason: e.to_string(),
+            };
+            // Once as the typed value for errors with line and column, once as a table for the overlay.
+            toml::from_str::<Self>(&text).map_err(invalid)?;
+            table = toml::from_str(&text).map_err(invalid)?;
+        }
+        for setting in SETTINGS {
+            let name = setting.env();
+            let Some(text) = env(&name) else { continue };
+            let value = setting
+                .kind
+                .parse(&text)
+                .map_err(|reason| ConfigError::Invalid { origin: name.clone(), reason })?;
+            insert(&mut table, setting.name, value);
+        }
+        let config = table
+            .try_into::<Self>()
+            .map_err(|e| ConfigError::Invalid { origin: "environment".to_owned(), reason: e.to_string() })?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Checks limits and combinations.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] for the first setting that cannot be used.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let range = |setting: &'static str, value: u32, least: u32, most: u32| {
+            if (least..=most).contains(&value) {
+                Ok(())
+            } else {
+                let reason = format!("{value} is outside of {least} to {most}");
+                Err(ConfigError::Value { setting, reason })
+            }
+        };
+        range("interval_s", self.interval_s, 1, 86_400)?;
+        if let Some(silence) = self.silence_limit_s {
+            range("silence_limit_s", silence, self.interval_s.saturating_add(1), 30 * 86_400)?;
+        }
+        range("limits.connections", self.limits.connections, 16, 1_000_000)?;
+        range("limits.requests", self.limits.requests, 4, 1_000_000)?;
+        range("limits.header_timeout_s", self.limits.header_timeout_s, 1, 600)?;
+        range("limits.request_timeout_s", self.limits.request_timeout_s, 1, 3600)?;
+        range("limits.stop_timeout_s", self.limits.stop_timeout_s, 1, 600)?;
+        if self.tls.cert.is_some() != self.tls.key.is_some() {
+            let (setting, other) =
+                if self.tls.cert.is_some() { ("tls.cert", "tls.key") } else { ("tls.key", "tls.cert") };
+            return Err(ConfigError::Value { setting, reason: format!("needs {other} beside it") });
+        }
+        if self.tls.ca.is_some() && self.tls.cert.is_none() {
+            let reason = "only goes with tls.cert; the self-made CA is in data_dir".to_owned();
+            return Err(ConfigError::Value { setting: "tls.ca", reason });
+        }
+        for name in &self.tls.names {
+            if name.parse::<std::net::IpAddr>().is_err() && !is_host_name(name) {
+                let reason = format!("{name:?} is neither a host name nor an IP address");
+                return Err(ConfigError::Value { setting: "tls.names", reason });
+            }
+        }
+        if let Some(url) = &self.database
+            && !["sqlite:", "postgres://", "postgresql://"].iter().any(|p| url.starts_with(p))
+        {
+            let reason = "must start with sqlite:, postgres:// or postgresql://".to_owned();
+            return Err(ConfigError::Value { setting: "database", reason });
+        }
+        if let Some(url) = &self.public_url
+            && public_host(url).is_none()
+        {
+            let reason = format!("{url:?} is not of the form https://HOST[:PORT]");
+            return Err(ConfigError::Value { setting: "public_url", reason });
+        }
+        Ok(())
+    }
+
+    /// Silence after which a VM is stale, in seconds (SPEC section 4.5).
+    pub fn silence_limit_s(&self) -> u32 {
+        self.silence_limit_s.unwrap_or_else(|| self.interval_s.saturating_mul(3).max(900))
+    }
+
+    /// Where the data lives, in the words of the store.
+    pub fn database_url(&self) -> String {
+        match &self.database {
+            Some(url) => url.clone(),
+            None => format!("sqlite:{}", self.data_dir.join("veriboot.db").display()),
+        }
+    }
+}
+
+/// `HOST` or `HOST:PORT` of `https://HOST[:PORT][/]`; `None` for every other text. The result holds only
+/// characters that need no quoting in a shell, a URL or a TOML string.
+pub(crate) fn public_host(url: &str) -> Option<&str> {
+    let rest = url.strip_prefix("https://")?;
+    let host = rest.strip_suffix('/').unwrap_or(rest);
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) if !port.contains(']') => (name, Some(port)),
+        _ => (host, None),
+    };
+    let port_ok = port.is_none_or(|p| p.parse::<u16>().is_ok_and(|p| p != 0));
+    let name_ok = match name.strip_prefix('[').and_then(|n| n.strip_suffix(']')) {
+        Some(v6) => v6.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => is_host_name(name),
+    };
+    (port_ok && name_ok).then_some(host)
+}
+
+/// Whether this is a host name or an IPv4 address: labels of letters, digits and inner hyphens.
+pub(crate) fn is_host_name(name: &str) -> bool {
+    name.len() <= 253
+        && name.split('.').all(|label| {
+            (1..=63).contains(&label.len())
+                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        })
+}
+
+/// Puts `value` at the dotted `name`.
+fn insert(table: &mut toml::Table, name: &str, value: toml::Value) {
+    match name.split_once('.') {
+        None => {
+            table.insert(name.to_owned(), value);
+        }
+        Some((head, rest)) => {
+            let inner =
+                table.entry(head.to_owned()).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+            if let toml::Value::Table(inner) = inner {
+                insert(inner, rest, value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,218 @@
+//! The table of settings.
+
+use super::Config;
+
+/// Type of a setting's value, and how its environment variable is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ValueType {
+    /// Text; paths and addresses too.
+    Text,
+    /// Whole number.
+    Number,
+    /// Texts; comma-separated in the environment.
+    List,
+}
+
+impl ValueType {
+    /// Reads an environment variable.
+    pub(super) fn parse(self, text: &str) -> Result<toml::Value, String> {
+        match self {
+            Self::Text => Ok(toml::Value::String(text.to_owned())),
+            Self::Number => {
+                text.trim().parse().map(toml::Value::Integer).map_err(|_| format!("{text:?} is no number"))
+            }
+            Self::List => Ok(toml::Value::Array(
+                text.split(',')
+                    .map(str::trim)
+                    .filter(|t| !t.is_empty())
+                    .map(|t| toml::Value::String(t.to_owned()))
+                    .collect(),
+            )),
+        }
+    }
+
+    const fn title(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Number => "number",
+            Self::List => "list of texts",
+        }
+    }
+}
+
+/// One setting.
+#[derive(Debug)]
+pub struct Setting {
+    /// Dotted name in the file.
+    pub name: &'static str,
+    /// Type of the value.
+    pub kind: ValueType,
+    /// Meaning of an absent value, for settings without a fixed default.
+    pub absent: &'static str,
+    /// What it does.
+    pub doc: &'static str,
+}
+
+impl Setting {
+    /// Its environment variable: `tls.names` is `VERIBOOT_TLS_NAMES`.
+    pub fn env(&self) -> String {
+        format!("VERIBOOT_{}", self.name.replace('.', "_").to_ascii_uppercase())
+    }
+}
+
+const fn setting(
+    name: &'static str,
+    kind: ValueType,
+    absent: &'static str,
+    doc: &'static str,
+) -> Setting {
+    Setting { name, kind, absent, doc }
+}
+
+/// Every setting, in the order of the documentation.
+pub const SETTINGS: &[Setting] = &[
+    setting(
+        "listen",
+        ValueType::Text,
+        "",
+        "Address and port to listen on. `[::]` takes IPv6 and IPv4 on all interfaces; port 0 takes a free one. \
+         Only HTTPS is spoken.",
+    ),
+    setting(
+        "data_dir",
+        ValueType::Text,
+        "",
+        "Folder of the embedded database, the CA and the TLS key. Made with mode 0700 when it does not exist; \
+         only one service may use it at a time.",
+    ),
+    setting(
+        "database",
+        ValueType::Text,
+        "`sqlite:DATA_DIR/veriboot.db`",
+        "`sqlite:PATH`, or `postgres://USER:PASSWORD@HOST/DATABASE` to run several replicas.",
+    ),
+    setting(
+        "public_url",
+        ValueType::Text,
+        "`https://NAME:PORT` with the first of `tls.names`, else the host name",
+        "How agents and people reach this service: `https://HOST[:PORT]`. Stands in the install command and is \
+         the issuer of attestation results; set it before relying parties trust the service.",
+    ),
+    setting("interval_s", ValueType::Number, "", "Seconds between two attestations of one VM, 1 to 86400."),
+    setting(
+        "silence_limit_s",
+        ValueType::Number,
+        "3 × `interval_s`, at least 900",
+        "Seconds of silence after which a VM is `stale` and the alert `agent-silent` is raised.",
+    ),
+    setting(
+        "agent_binary",
+        ValueType::Text,
+        "`veriboot-agent` beside the service's own binary, where there is one",
+        "The static agent for Linux that `/install.sh` installs.",
+    ),
+    setting(
+        "tls.cert",
+        ValueType::Text,
+        "a certificate of the service's own CA, renewed by itself",
+        "PEM file with the server's certificate and its chain. Read again every hour.",
+    ),
+    setting("tls.key", ValueType::Text, "made by the service", "PEM file with the private key of `tls.cert`."),
+    setting(
+        "tls.ca",
+        ValueType::Text,
+        "agents trust the roots of their system",
+        "PEM file with the CA of `tls.cert`, when that is not a public one; handed to agents by `/install.sh` and \
+         at `/ca.pem`.",
+    ),
+    setting(
+        "tls.names",
+        ValueType::List,
+        "",
+        "Host names and IP addresses for the self-made certificate, beside `localhost`, the loopback addresses, \
+         the machine's host name and the host of `public_url`.",
+    ),
+    setting("log.format", ValueType::Text, "", "`text` for people or `json`, one object per line."),
+    setting(
+        "log.level",
+        ValueType::Text,
+        "",
+        "`error`, `warn`, `info`, `debug`, `trace`, or a filter such as `veriboot_service=debug,info`.",
+    ),
+    setting(
+        "limits.connections",
+        ValueType::Number,
+        "",
+        "Connections at the same time; more are closed at once. Lowered to what the open-files limit allows.",
+    ),
+    setting(
+        "limits.requests",
+        ValueType::Number,
+        "",
+        "Requests in flight at the same time; more are answered 503 `overloaded` with Retry-After.",
+    ),
+    setting(
+        "limits.header_timeout_s",
+        ValueType::Number,
+        "",
+        "Seconds for the TLS handshake and for a request's headers; a connection may be idle as long.",
+    ),
+    setting(
+        "limits.request_timeout_s",
+        ValueType::Number,
+        "",
+        "Seconds for a whole request with its body; a connection on which nothing moves as long is closed.",
+    ),
+    setting(
+        "limits.stop_timeout_s",
+        ValueType::Number,
+        "",
+        "Seconds that requests in flight get to finish when the service is stopped.",
+    ),
+];
+
+/// Default of a setting, as TOML; `None` where an absent value has a meaning of its own.
+fn default_of(name: &str) -> Option<String> {
+    let table = toml::Table::try_from(Config::default()).ok()?;
+    let mut parts = name.split('.');
+    let mut value = table.get(parts.next()?)?;
+    for part in parts {
+        value = value.get(part)?;
+    }
+    Some(value.to_string())
+}
+
+/// Text of docs/configuration.md.
+pub fn markdown() -> String {
+    let mut text = String::from(
+        "# Configuration of the service\n\n\
+         <!-- Made from crates/service/src/config/settings.rs; `VERIBOOT_BLESS=1 cargo nextest run -p veriboot-service` writes it. -->\n\n\
+         `veriboot serve --config FILE` reads a TOML file; every setting can also be given as an environment\n\
+         variable, which wins over the file. Unknown settings are refused. Without file and variables the defaults\n\
+         below hold: the service works with none of them set, given that it may write `data_dir`.\n\n\
+         ```toml\n\
+         data_dir = \"/var/lib/veriboot\"\n\
+         public_url = \"https://veriboot.example.org:8443\"\n\
+         interval_s = 300\n\n\
+         [tls]\n\
+         names = [\"veriboot.example.org\", \"192.0.2.10\"]\n\
+         ```\n\n",
+    );
+    for setting in SETTINGS {
+        let default = match default_of(setting.name) {
+            Some(value) if setting.absent.is_empty() => format!("`{value}`"),
+            _ => setting.absent.to_owned(),
+        };
+        text.push_str(&format!(
+            "## `{}`\n{}\n\n* Type: {}\n* Default: {}\n* Environment: `{}`\n\n",
+            setting.name,
+            setting.doc,
+            setting.kind.title(),
+            default,
+            setting.env()
+        ));
+    }
+    text.truncate(text.trim_end().len());
+    text.push('\n');
+    text
+}

@@ -1,0 +1,135 @@
+//! Every kind of refusal that the API can answer with. docs/errors.md is made from this table.
+
+use veriboot_wire::Fault;
+
+/// One kind of refusal.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Kind {
+    /// Stable identifier, kebab case.
+    pub code: &'static str,
+    /// HTTP status.
+    pub status: u16,
+    /// Whose fault it is.
+    pub fault: Fault,
+    /// When it is answered.
+    pub meaning: &'static str,
+    /// What the caller does next; a message-specific hint can replace it.
+    pub hint: &'static str,
+    /// Seconds after which trying again makes sense.
+    pub retry_after_s: Option<u32>,
+}
+
+macro_rules! kinds {
+    ($($name:ident = $status:literal $code:literal $fault:ident $(retry $retry:literal)?, $meaning:literal, $hint:literal;)+) => {
+        $(#[doc = $meaning] pub static $name: Kind = Kind {
+            code: $code,
+            status: $status,
+            fault: Fault::$fault,
+            meaning: $meaning,
+            hint: $hint,
+            retry_after_s: kinds!(@retry $($retry)?),
+        };)+
+        /// Every kind, in the order of this file.
+        pub static ALL: &[&Kind] = &[$(&$name,)+];
+    };
+    (@retry) => { None };
+    (@retry $retry:literal) => { Some($retry) };
+}
+
+kinds! {
+    // Any route
+    BAD_REQUEST = 400 "bad-request" Client,
+        "The request is not valid HTTP for this path.", "see docs/api.md for what this path takes";
+    INVALID_BODY = 400 "invalid-body" Client,
+        "The body is not the JSON that this path takes.",
+        "see openapi.json for the shape; unknown members are refused";
+    INVALID_QUERY = 400 "invalid-query" Client,
+        "A query parameter is unknown or has a value that it cannot have.", "see openapi.json for the parameters";
+    INVALID_VALUE = 400 "invalid-value" Client,
+        "A member of the body has a value outside of its limits.", "the message names the member and its limits";
+    INVALID_CURSOR = 400 "invalid-cursor" Client,
+        "The cursor was not made by this list.", "start again without a cursor";
+    UNSUPPORTED_MEDIA_TYPE = 415 "unsupported-media-type" Client,
+        "The body is not declared as application/json.", "send `Content-Type: application/json`";
+    BODY_TOO_LARGE = 413 "body-too-large" Client,
+        "The body is larger than this path takes (8 MiB for evidence, 256 KiB elsewhere).", "send less";
+    NO_SUCH_ROUTE = 404 "no-such-route" Client,
+        "There is no such path.", "openapi.json lists all paths";
+    METHOD_NOT_ALLOWED = 405 "method-not-allowed" Client,
+        "The path does not take that method.", "the Allow header names the methods";
+    TIMEOUT = 408 "timeout" Client retry 5,
+        "The request did not arrive or finish in time.", "try again";
+    OVERLOADED = 503 "overloaded" Service retry 5,
+        "More requests are in flight than the service takes.", "try again after Retry-After";
+    STOPPING = 503 "stopping" Service retry 5,
+        "The service is being stopped.", "try again after Retry-After";
+    DATABASE_BUSY = 503 "database-busy" Service retry 2,
+        "The database is locked or too busy to answer in time.", "try again after Retry-After";
+    DATABASE_UNAVAILABLE = 503 "database-unavailable" Service retry 5,
+        "The database cannot be reached or cannot be written.",
+        "the operator finds the cause in the service's log under the request id";
+    INTERNAL = 500 "internal" Service,
+        "The service failed in a way that it should not.",
+        "the operator finds the cause in the service's log under the request id";
+
+    // Who asks
+    UNAUTHENTICATED = 401 "unauthenticated" Client,
+        "No valid credential was sent: absent, unknown, expired or revoked.",
+        "send `Authorization: Bearer TOKEN` with a token that is neither expired nor revoked";
+    FORBIDDEN = 403 "forbidden" Client,
+        "The credential is valid, its scope is too small.", "use a token with the scope that the message names";
+
+    // Things
+    NOT_FOUND = 404 "not-found" Client,
+        "The thing that the path names does not exist.", "list the things of this kind to see what there is";
+    AMBIGUOUS_NAME = 409 "ambiguous-name" Client,
+        "More than one VM has this name.", "name the group with `?group=`, or use the id";
+    NAME_IN_USE = 409 "name-in-use" Client,
+        "Another token has this name.", "choose another name";
+    WRONG_STATE = 409 "wrong-state" Client,
+        "The thing is in a state that does not allow this change.", "look at its present state first";
+    LAST_ADMIN = 409 "last-admin" Client,
+        "This is the last admin token that works.", "make another admin token first";
+    NO_LOG = 409 "no-log" Client,
+        "There is no stored event log for this boot.", "wait for an attestation that brings its log";
+    NO_BOOT = 409 "no-boot" Client,
+        "The VM has no boot that could be learned from.", "wait until the VM has attested";
+    BOOT_CHANGED = 409 "boot-changed" Client,
+        "The VM's last boot is no longer the one that was named.", "look at the new boot, then accept again";
+    NOT_LEARNABLE = 409 "not-learnable" Client,
+        "The last attestation shows that its evidence cannot be believed, so that nothing can be learned from it.",
+        "find out why quote or log are not believed; a baseline cannot cure this";
+
+    // Agents: enrolment
+    ENROLMENT_UNKNOWN = 404 "enrolment-unknown" Client,
+        "The enrolment does not exist, was used, or is older than 5 minutes.", "start a new enrolment";
+    ENROLMENT_REFUSED = 403 "enrolment-refused" Client,
+        "The secret is not the one in the credential.", "EK and AK must live in the same TPM; start a new enrolment";
+    JOIN_TOKEN_REQUIRED = 403 "join-token-required" Client,
+        "This TPM is not enrolled and no join token was given.",
+        "make one with `veriboot token create` and give it to the agent as --join-token";
+    JOIN_TOKEN_INVALID = 403 "join-token-invalid" Client,
+        "The join token is unknown, expired, revoked or used up.", "make a new one with `veriboot token create`";
+    NAME_TAKEN = 409 "name-taken" Client,
+        "Another TPM has enrolled under this name in this group.",
+        "give this VM another name, or delete the old VM's record first";
+    ATTESTATION_KEY_REFUSED = 422 "attestation-key-refused" Client,
+        "The attestation key does not have the type or the attributes that it must have.",
+        "use a restricted signing key that was made in the TPM";
+    ENDORSEMENT_KEY_REFUSED = 422 "endorsement-key-refused" Client,
+        "The endorsement key or its certificate cannot be accepted.", "use the TPM's own endorsement key";
+
+    // Agents: evidence
+    CHALLENGE_UNKNOWN = 409 "challenge-unknown" Client,
+        "The challenge was not made by this service for this VM.", "ask for a new challenge and quote again";
+    CHALLENGE_EXPIRED = 409 "challenge-expired" Client,
+        "The challenge is too old.", "ask for a new challenge and quote again";
+    CHALLENGE_USED = 409 "challenge-used" Client,
+        "The challenge was answered before.", "ask for a new challenge and quote again";
+    LOG_NEEDED = 409 "log-needed" Client,
+        "The service does not have the event log with this digest.", "send the same evidence with the log's content";
+    LOG_DIGEST_MISMATCH = 400 "log-digest-mismatch" Client,
+        "The log's content does not have the digest that was sent with it.", "send the log as it was read once";
+    LOG_TOO_LARGE = 413 "log-too-large" Client,
+        "The event log is larger than 4 MiB.", "a log of this size is not from firmware; look at its source";
+}

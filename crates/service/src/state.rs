@@ -1,0 +1,52 @@
+//! What every handler can reach.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use veriboot_store::Store;
+
+use crate::attest::AttestState;
+use crate::install::AgentDownload;
+use crate::metrics::Metrics;
+use crate::tls::Identity;
+use crate::{Clock, Config};
+
+/// Handle to what the service's parts share; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct AppState(Arc<Shared>);
+
+/// What the service's parts share.
+#[derive(Debug)]
+pub struct Shared {
+    /// The database.
+    pub store: Store,
+    /// The configuration, checked.
+    pub config: Config,
+    /// The clock.
+    pub clock: Clock,
+    /// Counters.
+    pub metrics: Metrics,
+    /// `https://HOST[:PORT]` without a slash at the end: how others reach this service, and the issuer of results.
+    pub public_url: String,
+    /// What others need to recognise this service: CA, pin.
+    pub identity: Identity,
+    /// Keys and caches of the appraisal.
+    pub attest: AttestState,
+    /// The agent's binary, where one is handed out.
+    pub agent: Option<AgentDownload>,
+    /// The OpenAPI document, JSON.
+    pub openapi: String,
+}
+
+impl AppState {
+    pub(crate) fn new(shared: Shared) -> Self {
+        Self(Arc::new(shared))
+    }
+}
+
+impl Deref for AppState {
+    type Target = Shared;
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
