@@ -1,3 +1,4 @@
 //! Real parts for tests: swtpm, PostgreSQL and QEMU machines.
 
 pub mod swtpm;
+pub mod vm;

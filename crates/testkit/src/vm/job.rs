@@ -1,0 +1,128 @@
+//! What a machine does in one boot.
+
+use std::fmt::Write as _;
+
+/// How the agent in the guest reaches the service.
+#[derive(Clone, Debug)]
+pub struct AgentSetup {
+    /// Port of the service on the host's loopback.
+    pub port: u16,
+    /// Fingerprint of the service's CA.
+    pub ca_fingerprint: String,
+    /// Join token.
+    pub join_token: String,
+    /// Name of the VM.
+    pub name: String,
+}
+
+/// A shell script for the guest, made of the commands that `init.sh` offers.
+#[derive(Clone, Debug)]
+pub struct Job {
+    script: String,
+}
+
+impl Default for Job {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Job {
+    /// A job that does nothing.
+    pub fn new() -> Self {
+        Self { script: "# Job of this boot.\n".to_owned() }
+    }
+
+    /// Adds one line of shell.
+    #[must_use]
+    pub fn line(mut self, line: &str) -> Self {
+        self.script.push_str(line);
+        self.script.push('\n');
+        self
+    }
+
+    /// Runs a command as a step: its output and exit code come back in the report.
+    #[must_use]
+    pub fn step(self, name: &str, command: &str) -> Self {
+        self.line(&format!("step {name} {command}"))
+    }
+
+    /// Sends the event log (`eventlog.bin`) and the PCR values that the kernel reads from the TPM
+    /// (`pcrs.txt`, one `BANK INDEX HEX` per line).
+    #[must_use]
+    pub fn capture(self) -> Self {
+        self.line("cat \"$LOG\" >/tmp/eventlog.bin")
+            .line("send eventlog.bin /tmp/eventlog.bin")
+            .line("read_pcrs >/tmp/pcrs.txt")
+            .line("send pcrs.txt /tmp/pcrs.txt")
+    }
+
+    /// Changes one byte of a copy of the event log at `/tmp/edited-log`: the digest of the event that holds
+    /// the kernel command line.
+    #[must_use]
+    pub fn edit_log(self) -> Self {
+        self.step("edit-log", "edit_log /tmp/edited-log")
+    }
+
+    /// Attests once as step `name`; enrols first where the state disk holds no enrolment. `extra` are
+    /// further arguments of the agent.
+    #[must_use]
+    pub fn attest(self, name: &str, agent: &AgentSetup, extra: &[&str]) -> Self {
+        let mut command = String::from("veriboot-agent --once --state-dir /state");
+        let arguments = [
+            ("--server", format!("https://10.0.2.2:{}", agent.port)),
+            ("--ca-fingerprint", agent.ca_fingerprint.clone()),
+            ("--join-token", agent.join_token.clone()),
+            ("--name", agent.name.clone()),
+        ];
+        for (flag, value) in arguments {
+            let _ = write!(command, " {flag} {}", quote(&value));
+        }
+        for word in extra {
+            let _ = write!(command, " {}", quote(word));
+        }
+        self.step(name, &command)
+    }
+
+    /// The script.
+    pub fn script(&self) -> &str {
+        &self.script
+    }
+}
+
+/// A word that the shell takes as it is.
+pub(super) fn quote(word: &str) -> String {
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_reach_the_shell_whole() {
+        for word in ["plain", "two words", "it's", "$(id)", "a;b", ""] {
+            let output = std::process::Command::new("sh")
+                .args(["-c", &format!("printf %s {}", quote(word))])
+                .output()
+                .unwrap();
+            assert_eq!(String::from_utf8(output.stdout).unwrap(), word);
+        }
+    }
+
+    #[test]
+    fn init_and_jobs_are_valid_shell() {
+        let setup = AgentSetup {
+            port: 8443,
+            ca_fingerprint: "ab".into(),
+            join_token: "t".into(),
+            name: "web-0".into(),
+        };
+        let job =
+            Job::new().edit_log().attest("attest", &setup, &["--event-log", "/tmp/edited-log"]).capture();
+        for script in [super::super::INIT, job.script()] {
+            let output = std::process::Command::new("sh").args(["-n", "-c", script]).output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+}

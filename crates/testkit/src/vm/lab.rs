@@ -1,0 +1,196 @@
+//! What all machines of one cache folder share.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::accel::Accel;
+use super::initramfs::{self, GuestFile};
+use super::packages::{Package, Repository};
+use super::{process, tpm};
+
+/// What a lab needs beyond the boot chain of every machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LabOptions {
+    /// Fetch a second kernel and systemd-boot too.
+    pub variants: bool,
+}
+
+/// A kernel package.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    /// The package.
+    pub package: Package,
+    /// Release as `uname -r` says it.
+    pub release: String,
+    /// The signed image.
+    pub image: PathBuf,
+    modules: PathBuf,
+}
+
+impl Kernel {
+    fn of(package: Package) -> Result<Self> {
+        let release = package.name.trim_start_matches("linux-image-").to_owned();
+        let image = package.path(&format!("boot/vmlinuz-{release}"))?;
+        let modules = ["usr/lib/modules", "lib/modules"]
+            .into_iter()
+            .map(|folder| package.root.join(folder).join(&release))
+            .find(|folder| folder.is_dir())
+            .with_context(|| format!("{} has no modules", package.name))?;
+        Ok(Self { package, release, image, modules })
+    }
+
+    /// Content of a module, unpacked; `None` when the kernel has it built in or does not have it.
+    pub(super) fn module(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let mut folders = vec![self.modules.join("kernel")];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(&folder)? {
+                let path = entry?.path();
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                let Some(file) = path.file_name().and_then(|file| file.to_str()) else { continue };
+                // File names use `-` and `_` at will.
+                let Some((stem, suffix)) = file.split_once('.') else { continue };
+                if stem.replace('-', "_") != name {
+                    continue;
+                }
+                return Ok(Some(match suffix {
+                    "ko" => fs::read(&path)?,
+                    "ko.xz" => process::output(Command::new("xz").arg("-dc").arg(&path))?,
+                    "ko.zst" => process::output(Command::new("zstd").arg("-dc").arg(&path))?,
+                    _ => continue,
+                }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Shared parts of machines. Preparing it twice, at once or in a row, is safe and cheap.
+#[derive(Debug)]
+pub struct Lab {
+    folder: PathBuf,
+    /// Accelerator of all machines.
+    pub accel: Accel,
+    /// Why this accelerator.
+    pub accel_because: String,
+    /// OVMF.
+    pub ovmf: Package,
+    /// Signed shim.
+    pub shim: Package,
+    /// Signed GRUB.
+    pub grub: Package,
+    /// Static busybox.
+    pub busybox: Package,
+    /// The kernel that machines boot by default.
+    pub kernel: Kernel,
+    /// Another kernel, with [`LabOptions::variants`].
+    pub other_kernel: Option<Kernel>,
+    /// systemd-boot and its UKI stub, with [`LabOptions::variants`].
+    pub systemd_boot: Option<Package>,
+}
+
+impl Lab {
+    /// Fetches and unpacks what is missing and finds out which accelerator works. `tell` hears what is done.
+    pub fn prepare(folder: &Path, options: LabOptions, tell: &mut dyn FnMut(&str)) -> Result<Self> {
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let folder = folder.canonicalize()?;
+        for (program, package) in [
+            ("qemu-system-x86_64", "qemu-system-x86"),
+            ("swtpm", "swtpm"),
+            ("swtpm_setup", "swtpm-tools"),
+            ("mformat", "mtools"),
+            ("dpkg-deb", "dpkg"),
+        ] {
+            if find_program(program).is_none() {
+                bail!("{program} is not installed: run `make packages` (package {package})");
+            }
+        }
+        let lock = fs::File::create(folder.join("lock"))?;
+        lock.lock()?;
+        let repository = Repository::open(&folder.join("packages"))?;
+        let mut fetch = |name: &str| {
+            tell(&format!("package {name}"));
+            repository.fetch(name, None)
+        };
+        let ovmf = fetch("ovmf")?;
+        let shim = fetch("shim-signed")?;
+        let grub = fetch("grub-efi-amd64-signed")?;
+        let busybox = fetch("busybox-static")?;
+        let names = repository.kernels_of("linux-image-cloud-amd64")?;
+        let first = names.first().context("no cloud kernel")?;
+        let kernel = Kernel::of(fetch(first)?)?;
+        let (mut other_kernel, mut systemd_boot) = (None, None);
+        if options.variants {
+            let second = match names.get(1) {
+                Some(name) => name.clone(),
+                None => repository
+                    .kernels_of("linux-image-amd64")?
+                    .into_iter()
+                    .next()
+                    .context("no second kernel")?,
+            };
+            other_kernel = Some(Kernel::of(fetch(&second)?)?);
+            systemd_boot = Some(fetch("systemd-boot-efi")?);
+        }
+        tpm::prepare_ca(&folder.join("tpm-ca"))?;
+        let code = ovmf.path("usr/share/OVMF/OVMF_CODE_4M.secboot.fd")?;
+        let vars = ovmf.path("usr/share/OVMF/OVMF_VARS_4M.ms.fd")?;
+        let (accel, accel_because) = Accel::detect(&code, &vars)?;
+        Ok(Self {
+            folder,
+            accel,
+            accel_because,
+            ovmf,
+            shim,
+            grub,
+            busybox,
+            kernel,
+            other_kernel,
+            systemd_boot,
+        })
+    }
+
+    /// The initramfs for a kernel with these files in it. `note` makes it differ on purpose.
+    pub fn initramfs(&self, kernel: &Kernel, files: &[GuestFile], note: &str) -> Result<PathBuf> {
+        let busybox = self.busybox.path("bin/busybox").or_else(|_| self.busybox.path("usr/bin/busybox"))?;
+        initramfs::build(&self.folder.join("initramfs"), &busybox, kernel, files, note)
+    }
+
+    /// The cache folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Folder of the CA that signs EK certificates.
+    pub(super) fn tpm_ca(&self) -> PathBuf {
+        self.folder.join("tpm-ca")
+    }
+
+    /// Certificate of the CA that signs the EK certificates of lab machines, PEM.
+    pub fn ek_issuer_certificate(&self) -> PathBuf {
+        self.tpm_ca().join("issuercert.pem")
+    }
+}
+
+/// A program on the search path.
+pub(super) fn find_program(name: &str) -> Option<PathBuf> {
+    std::env::split_paths(&std::env::var_os("PATH")?)
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file())
+}
+
+/// SHA-256 of a file in hex, by coreutils: a second opinion, not our own code.
+pub(super) fn sha256_of(path: &Path) -> Result<String> {
+    let text = process::output(Command::new("sha256sum").arg("-b").arg(path))?;
+    let text = String::from_utf8_lossy(&text);
+    let digest = text.split_whitespace().next().unwrap_or_default().trim_start_matches('\\');
+    if digest.len() != 64 {
+        bail!("sha256sum gave no digest of {}", path.display());
+    }
+    Ok(digest.to_owned())
+}

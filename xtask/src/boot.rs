@@ -1,0 +1,40 @@
+//! `cargo xtask boot`: one machine, to see whether the lab works on this host.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use veriboot_testkit::vm::{BootChain, Capture, Job, Lab, LabOptions, MachineBuilder};
+
+use crate::steps::Steps;
+
+/// Arguments of `boot`.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Boot with Secure Boot off
+    #[arg(long)]
+    no_secure_boot: bool,
+}
+
+/// Boots the machine.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let steps = Steps::start();
+    let cache = crate::root()?.join(".cache");
+    let lab = Lab::prepare(&cache.join("lab"), LabOptions::default(), &mut |what| steps.say("lab", what))?;
+    steps.say("lab", &format!("{:?}: {}", lab.accel, lab.accel_because));
+    let initrd = lab.initramfs(&lab.kernel, &[], "")?;
+    let chain = BootChain::ShimGrub { kernel: lab.kernel.image.clone(), initrd };
+    let machine = MachineBuilder::new(&lab, "try", chain)
+        .secure_boot(!arguments.no_secure_boot)
+        .build(&cache.join("try"))?;
+    steps.say("try", "boots");
+    let report = machine.boot(&Job::new().capture())?.wait(Duration::from_secs(180))?;
+    let capture = Capture::of(&report)?;
+    steps.say("try", &format!("event log of {} bytes", capture.event_log.len()));
+    for (bank, values) in &capture.pcrs {
+        for (index, value) in values.iter().filter(|(index, _)| **index < 16) {
+            println!("{bank} {index:2} {value}");
+        }
+    }
+    println!("console: {}", machine.console().display());
+    Ok(())
+}
