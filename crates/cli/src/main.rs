@@ -1,2 +1,118 @@
-//! Entry point.
-fn main() {}
+//! `veriboot`: the service, the operator CLI, and offline work on logs and evidence.
+
+mod alert;
+mod audit;
+mod baseline;
+mod baseline_rows;
+mod boot;
+mod client;
+mod clock;
+mod context;
+mod error;
+mod login;
+mod output;
+mod token;
+mod vm;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::client::Client;
+use crate::context::Connection;
+use crate::error::CliError;
+use crate::output::{ColorChoice, Output, safe};
+
+/// Boot integrity monitoring for fleets of virtual machines.
+///
+/// Exit codes: 0 done or "yes"; 1 the answer is "no" (differs, not trusted); 2 wrong usage or unreadable
+/// input; 3 the service cannot be reached or trusted; 4 the service refused.
+#[derive(Parser, Debug)]
+#[command(name = "veriboot", version, propagate_version = true, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// VMs and their status
+    Vm(Online<vm::VmCommand>),
+    /// What VMs booted, and what changed
+    Boot(Online<boot::BootCommand>),
+    /// Alerts: what needs attention
+    Alert(Online<alert::AlertCommand>),
+    /// Trusted baselines
+    Baseline(Online<baseline::BaselineCommand>),
+    /// Join tokens for agents
+    Token(Online<token::TokenCommand>),
+    /// The audit log
+    Audit(Online<audit::AuditCommand>),
+    /// Remember a service and an API token for later calls
+    Login(login::LoginArgs),
+}
+
+/// Commands that call the service.
+#[derive(Args, Debug)]
+struct Online<C: Subcommand> {
+    #[command(flatten)]
+    connection: Connection,
+    #[command(flatten)]
+    format: Format,
+    #[command(subcommand)]
+    command: C,
+}
+
+/// How answers look.
+#[derive(Args, Debug, Clone, Copy)]
+pub struct Format {
+    /// JSON for programs instead of tables for people
+    #[arg(long, global = true)]
+    json: bool,
+    /// When to use colour
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    color: ColorChoice,
+}
+
+impl<C: Subcommand> Online<C> {
+    fn open(self) -> Result<(C, Client, Output), CliError> {
+        let out = Output::new(self.format.json, self.format.color, clock::now());
+        Ok((self.command, Client::new(self.connection.resolve()?)?, out))
+    }
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {} [{}]", safe(&error.message), safe(&error.code));
+            if let Some(hint) = &error.hint {
+                eprintln!("hint: {}", safe(hint));
+            }
+            ExitCode::from(error.exit)
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode, CliError> {
+    let done = |()| ExitCode::SUCCESS;
+    match command {
+        Command::Vm(args) => args.open().and_then(|(c, client, out)| vm::run(c, &client, out)).map(done),
+        Command::Boot(args) => {
+            args.open().and_then(|(c, client, out)| boot::run(c, &client, out)).map(ExitCode::from)
+        }
+        Command::Alert(args) => {
+            args.open().and_then(|(c, client, out)| alert::run(c, &client, out)).map(done)
+        }
+        Command::Baseline(args) => {
+            args.open().and_then(|(c, client, out)| baseline::run(c, &client, out)).map(done)
+        }
+        Command::Token(args) => {
+            args.open().and_then(|(c, client, out)| token::run(c, &client, out)).map(done)
+        }
+        Command::Audit(args) => {
+            args.open().and_then(|(c, client, out)| audit::run(c, &client, out)).map(ExitCode::from)
+        }
+        Command::Login(args) => login::run(args).map(done),
+    }
+}

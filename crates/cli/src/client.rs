@@ -1,0 +1,208 @@
+//! HTTPS calls to the service.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use veriboot_wire::{Page, Problem};
+
+use crate::context::Target;
+use crate::error::CliError;
+
+/// The largest answer that the CLI reads.
+const MAX_ANSWER_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Calls one service with one token.
+pub struct Client {
+    agent: ureq::Agent,
+    target: Target,
+}
+
+impl Client {
+    /// A client for `target`. Fails when its CA is not PEM.
+    pub fn new(target: Target) -> Result<Self, CliError> {
+        Ok(Self { agent: http_agent(target.ca_pem.as_deref())?, target })
+    }
+
+    /// GET `path`, with a query of name and value pairs.
+    pub fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)]) -> Result<T, CliError> {
+        json(&self.get_bytes(path, query)?)
+    }
+
+    /// GET `path` as it is.
+    pub fn get_bytes(&self, path: &str, query: &[(&str, String)]) -> Result<Vec<u8>, CliError> {
+        let mut request = self.agent.get(self.url(path)).header("authorization", self.bearer());
+        for (name, value) in query {
+            request = request.query(name, value);
+        }
+        self.answer(request.call())
+    }
+
+    /// POST `body` to `path`.
+    pub fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, CliError> {
+        let request = self.agent.post(self.url(path)).header("authorization", self.bearer());
+        json(&self.answer(request.send_json(body))?)
+    }
+
+    /// DELETE `path`.
+    pub fn delete(&self, path: &str) -> Result<(), CliError> {
+        let request = self.agent.delete(self.url(path)).header("authorization", self.bearer());
+        self.answer(request.call()).map(drop)
+    }
+
+    /// Reads pages until there are no more or `limit` rows are there. Gives the rows, and whether there
+    /// would have been more.
+    pub fn list<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        limit: usize,
+    ) -> Result<(Vec<T>, bool), CliError> {
+        let mut rows: Vec<T> = Vec::new();
+        let mut cursor: Option<String> = None;
+        loop {
+            let want = limit.saturating_sub(rows.len()).clamp(1, 1000);
+            let mut query = query.to_vec();
+            query.push(("limit", want.to_string()));
+            if let Some(cursor) = cursor.take() {
+                query.push(("cursor", cursor));
+            }
+            let page: Page<T> = self.get(path, &query)?;
+            let empty = page.items.is_empty();
+            rows.extend(page.items);
+            match page.next_cursor {
+                Some(next) if rows.len() < limit && !empty => cursor = Some(next),
+                next => return Ok((rows, next.is_some())),
+            }
+        }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.target.server)
+    }
+
+    fn bearer(&self) -> String {
+        format!("Bearer {}", self.target.token)
+    }
+
+    fn answer(
+        &self,
+        result: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+    ) -> Result<Vec<u8>, CliError> {
+        let mut response = result.map_err(|e| self.unreachable(&e))?;
+        let status = response.status();
+        let body = response
+            .body_mut()
+            .with_config()
+            .limit(MAX_ANSWER_BYTES)
+            .read_to_vec()
+            .map_err(|e| self.unreachable(&e))?;
+        if status.is_success() {
+            return Ok(body);
+        }
+        Err(match serde_json::from_slice::<Problem>(&body) {
+            Ok(problem) => problem.into(),
+            Err(_) => CliError::unreachable(
+                "not-veriboot",
+                format!("{} answered with status {status} and no Veriboot error", self.target.server),
+            )
+            .hint("is this URL really a Veriboot service, or a proxy in front of it?"),
+        })
+    }
+
+    fn unreachable(&self, error: &ureq::Error) -> CliError {
+        let server = &self.target.server;
+        let text = error.to_string();
+        if text.contains("certificate") || text.contains("UnknownIssuer") || text.contains("tls") {
+            return CliError::unreachable("untrusted-server", format!("cannot trust {server}: {text}"))
+                .hint("give the CA of the service with --ca FILE (it is served at /ca.pem and printed by `veriboot serve`)");
+        }
+        CliError::unreachable("cannot-connect", format!("cannot reach {server}: {text}"))
+            .hint("is the service up (`veriboot serve`), and is the URL right?")
+    }
+}
+
+/// An HTTPS client that trusts `ca_pem`, or the public roots when there is none, and follows no redirect.
+fn http_agent(ca_pem: Option<&str>) -> Result<ureq::Agent, CliError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut tls = ureq::tls::TlsConfig::builder().unversioned_rustls_crypto_provider(provider);
+    if let Some(pem) = ca_pem {
+        let certificates: Vec<_> = ureq::tls::parse_pem(pem.as_bytes())
+            .filter_map(|item| match item {
+                Ok(ureq::tls::PemItem::Certificate(certificate)) => Some(certificate),
+                _ => None,
+            })
+            .collect();
+        if certificates.is_empty() {
+            return Err(CliError::usage("bad-ca", "the CA file holds no PEM certificate"));
+        }
+        tls = tls.root_certs(ureq::tls::RootCerts::Specific(Arc::new(certificates)));
+    } else {
+        tls = tls.root_certs(ureq::tls::RootCerts::Specific(Arc::new(system_roots())));
+    }
+    let config = ureq::Agent::config_builder()
+        .tls_config(tls.build())
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .timeout_connect(Some(Duration::from_secs(10)))
+        .timeout_global(Some(Duration::from_secs(60)))
+        .user_agent(concat!("veriboot/", env!("CARGO_PKG_VERSION")))
+        .build();
+    Ok(config.into())
+}
+
+/// Roots of the operating system, from the bundles that Linux distributions ship.
+fn system_roots() -> Vec<ureq::tls::Certificate<'static>> {
+    const BUNDLES: [&str; 4] = [
+        "/etc/ssl/certs/ca-certificates.crt",
+        "/etc/pki/tls/certs/ca-bundle.crt",
+        "/etc/ssl/ca-bundle.pem",
+        "/etc/ssl/cert.pem",
+    ];
+    let from_env = std::env::var_os("SSL_CERT_FILE").map(std::path::PathBuf::from);
+    let bundle =
+        from_env.into_iter().chain(BUNDLES.iter().map(Into::into)).find_map(|p| std::fs::read(p).ok());
+    ureq::tls::parse_pem(&bundle.unwrap_or_default())
+        .filter_map(|item| match item {
+            Ok(ureq::tls::PemItem::Certificate(certificate)) => Some(certificate),
+            _ => None,
+        })
+        .collect()
+}
+
+fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, CliError> {
+    let body = if body.is_empty() { b"null" } else { body };
+    serde_json::from_slice(body).map_err(|e| {
+        CliError::unreachable(
+            "unexpected-answer",
+            format!("the service sent an answer of another shape: {e}"),
+        )
+        .hint("are CLI and service of the same version? see `veriboot version`")
+    })
+}
+
+/// Percent-encodes one path segment.
+pub fn segment(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::segment;
+
+    #[test]
+    fn a_name_cannot_leave_its_segment() {
+        assert_eq!(segment("web-0"), "web-0");
+        assert_eq!(segment("../x?y#z/é"), "..%2Fx%3Fy%23z%2F%C3%A9");
+    }
+}

@@ -1,0 +1,293 @@
+//! How answers look: tables for people, JSON for programs.
+
+use std::io::{IsTerminal as _, Write as _};
+
+use clap::ValueEnum;
+use comfy_table::{Cell, Color, ContentArrangement, Row, Table};
+use serde::Serialize;
+use veriboot_wire::{FactState, Finding, Severity, Time, Verdict, VmStatus};
+
+use crate::error::CliError;
+
+/// When to use colour.
+#[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ColorChoice {
+    /// On a terminal, unless NO_COLOR is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// Where answers go.
+#[derive(Clone, Copy, Debug)]
+pub struct Output {
+    /// JSON instead of tables.
+    pub json: bool,
+    /// Colour in tables.
+    pub color: bool,
+    /// The time against which "2 min ago" is said.
+    pub now: Time,
+}
+
+impl Output {
+    /// An output for standard output at `now`.
+    pub fn new(json: bool, choice: ColorChoice, now: Time) -> Self {
+        let color = match choice {
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+            ColorChoice::Auto => {
+                std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+            }
+        };
+        Self { json, color, now }
+    }
+
+    /// Prints `value` as indented JSON.
+    pub fn print_json(&self, value: &impl Serialize) -> Result<(), CliError> {
+        let text = serde_json::to_string_pretty(value)
+            .map_err(|e| CliError::usage("cannot-encode", format!("cannot encode the answer: {e}")))?;
+        self.line(&text)
+    }
+
+    /// Prints one line of text. A closed pipe (`| head`) is no error.
+    pub fn line(&self, text: &str) -> Result<(), CliError> {
+        match writeln!(std::io::stdout().lock(), "{text}") {
+            Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+                Err(CliError::usage("cannot-write", format!("cannot write to standard output: {e}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Prints a table, or `empty` when it has no rows.
+    pub fn table(&self, header: &[&str], rows: Vec<Vec<Styled>>, empty: &str) -> Result<(), CliError> {
+        if rows.is_empty() {
+            return self.line(empty);
+        }
+        let mut table = Table::new();
+        table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+        if table.width().is_none() {
+            table.set_width(env_columns().unwrap_or(160));
+        }
+        if self.color {
+            table.enforce_styling();
+        } else {
+            table.force_no_tty();
+        }
+        table.set_header(header.to_vec());
+        for row in rows {
+            table.add_row(Row::from(
+                row.into_iter().map(|cell| cell.into_cell(self.color)).collect::<Vec<_>>(),
+            ));
+        }
+        self.line(&table.trim_fmt())
+    }
+
+    /// Prints names and values below each other.
+    pub fn fields(&self, fields: &[(&str, String)]) -> Result<(), CliError> {
+        let width = fields.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+        for (name, value) in fields {
+            self.line(&format!("{name:<width$}  {value}"))?;
+        }
+        Ok(())
+    }
+
+    /// `text` in `color`, when colour is on.
+    pub fn paint(&self, text: &str, tone: Tone) -> String {
+        match (self.color, tone.ansi()) {
+            (true, Some(code)) => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
+            _ => text.to_owned(),
+        }
+    }
+
+    /// `2 min ago`, or `-`.
+    pub fn ago(&self, time: Option<Time>) -> String {
+        let Some(time) = time else { return "-".to_owned() };
+        let seconds = (self.now.unix_ms().saturating_sub(time.unix_ms())) / 1000;
+        match seconds {
+            ..0 => time.to_string(),
+            0..=4 => "just now".to_owned(),
+            5..=119 => format!("{seconds} s ago"),
+            120..=7199 => format!("{} min ago", seconds / 60),
+            7200..=172_799 => format!("{} h ago", seconds / 3600),
+            _ => format!("{} d ago", seconds / 86_400),
+        }
+    }
+
+    /// Prints findings, most severe first.
+    pub fn findings(&self, findings: &[Finding]) -> Result<(), CliError> {
+        let mut sorted: Vec<&Finding> = findings.iter().collect();
+        sorted.sort_by_key(|f| std::cmp::Reverse(f.severity));
+        for finding in sorted {
+            let tone = severity_tone(finding.severity);
+            let severity = self.paint(&format!("{:<8}", finding.severity.as_str()), tone);
+            self.line(&format!("  {severity} {}", safe(&finding.message)))?;
+            let mut place = vec![finding.code.clone()];
+            place.extend(finding.change.map(|c| c.to_string()));
+            place.extend(finding.pcr.map(|p| format!("PCR {p}")));
+            place.extend(finding.event.map(|e| format!("event {e}")));
+            place.extend(finding.signer.as_deref().map(|s| format!("signed by {}", safe(s))));
+            self.line(&format!("           {}", place.join(" · ")))?;
+            if let Some(expected) = &finding.expected {
+                self.line(&format!("           expected  {}", safe(expected)))?;
+            }
+            if let Some(seen) = &finding.seen {
+                self.line(&format!("           seen      {}", safe(seen)))?;
+            }
+            if let Some(hint) = &finding.hint {
+                self.line(&format!("           hint: {}", safe(hint)))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The width that `COLUMNS` asks for.
+fn env_columns() -> Option<u16> {
+    std::env::var("COLUMNS").ok()?.parse().ok().filter(|w| (20..=1000).contains(w))
+}
+
+/// Meaning of a colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    /// No colour.
+    Plain,
+    /// All is well.
+    Good,
+    /// Look at it.
+    Warn,
+    /// Something failed.
+    Bad,
+    /// Less important.
+    Dim,
+}
+
+impl Tone {
+    const fn ansi(self) -> Option<&'static str> {
+        match self {
+            Self::Plain => None,
+            Self::Good => Some("32"),
+            Self::Warn => Some("33"),
+            Self::Bad => Some("31"),
+            Self::Dim => Some("2"),
+        }
+    }
+}
+
+/// A table cell with a tone.
+pub struct Styled {
+    text: String,
+    tone: Tone,
+}
+
+impl Styled {
+    /// `text` in `tone`; control characters are made visible.
+    pub fn new(text: impl AsRef<str>, tone: Tone) -> Self {
+        Self { text: safe(text.as_ref()), tone }
+    }
+
+    fn into_cell(self, color: bool) -> Cell {
+        let cell = Cell::new(self.text);
+        match self.tone {
+            _ if !color => cell,
+            Tone::Plain => cell,
+            Tone::Good => cell.fg(Color::Green),
+            Tone::Warn => cell.fg(Color::Yellow),
+            Tone::Bad => cell.fg(Color::Red),
+            Tone::Dim => cell.fg(Color::DarkGrey),
+        }
+    }
+}
+
+impl From<String> for Styled {
+    fn from(text: String) -> Self {
+        Self::new(text, Tone::Plain)
+    }
+}
+
+impl From<&str> for Styled {
+    fn from(text: &str) -> Self {
+        Self::new(text, Tone::Plain)
+    }
+}
+
+/// The tone of a status.
+pub fn status_tone(status: VmStatus) -> Tone {
+    match status {
+        VmStatus::Healthy => Tone::Good,
+        VmStatus::Unhealthy | VmStatus::Error => Tone::Bad,
+        VmStatus::Stale | VmStatus::Pending => Tone::Warn,
+        VmStatus::Unmonitored => Tone::Dim,
+    }
+}
+
+/// The tone of a verdict.
+pub fn verdict_tone(verdict: Verdict) -> Tone {
+    match verdict {
+        Verdict::Healthy => Tone::Good,
+        Verdict::Unhealthy => Tone::Bad,
+    }
+}
+
+/// The tone of a severity.
+pub fn severity_tone(severity: Severity) -> Tone {
+    match severity {
+        Severity::Info => Tone::Dim,
+        Severity::Low => Tone::Plain,
+        Severity::Medium => Tone::Warn,
+        Severity::High | Severity::Critical => Tone::Bad,
+    }
+}
+
+/// The tone of a fact.
+pub fn fact_tone(fact: FactState) -> Tone {
+    match fact {
+        FactState::Valid => Tone::Good,
+        FactState::Invalid => Tone::Bad,
+        FactState::Unknown => Tone::Warn,
+        FactState::NotApplicable => Tone::Dim,
+    }
+}
+
+/// Makes control characters and direction overrides visible: what comes from a guest never steers a terminal.
+pub fn safe(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        let steers = c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+        if steers {
+            out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// The first characters of a hex digest or an id, for tables.
+pub fn short(text: &str) -> String {
+    text.chars().take(12).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_cannot_steer_the_terminal() {
+        assert_eq!(safe("a\u{1b}[31mb\r\n\u{202e}c"), "a\\u{1b}[31mb\\u{d}\\u{a}\\u{202e}c");
+    }
+
+    #[test]
+    fn ages_read_naturally() {
+        let at = |s: i64| Some(Time::from_unix_ms(1_000_000_000 - s * 1000));
+        let out = Output { json: false, color: false, now: Time::from_unix_ms(1_000_000_000) };
+        let said: Vec<String> = [0, 30, 600, 7200, 864_000].map(|s| out.ago(at(s))).to_vec();
+        assert_eq!(said, ["just now", "30 s ago", "10 min ago", "2 h ago", "10 d ago"]);
+        assert_eq!(out.ago(None), "-");
+    }
+}

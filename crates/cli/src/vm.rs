@@ -1,0 +1,187 @@
+//! `veriboot vm`: the fleet.
+
+use clap::{Args, Subcommand};
+use veriboot_wire::{FactState, VmDetail, VmStatus, VmSummary};
+
+use crate::client::{Client, segment};
+use crate::error::CliError;
+use crate::output::{Output, Styled, Tone, fact_tone, safe, status_tone};
+
+/// VMs.
+#[derive(Subcommand, Debug)]
+pub enum VmCommand {
+    /// List VMs with their status
+    List(ListArgs),
+    /// Show everything about one VM
+    Show(NameArgs),
+    /// Forget a VM, its history and its alerts
+    Delete(NameArgs),
+}
+
+/// Filters of `vm list`.
+#[derive(Args, Debug)]
+pub struct ListArgs {
+    /// Only this group
+    #[arg(long)]
+    group: Option<String>,
+    /// Only members of this scale set
+    #[arg(long)]
+    scale_set: Option<String>,
+    /// Only this status: pending, healthy, unhealthy, stale, error, unmonitored
+    #[arg(long)]
+    status: Option<VmStatus>,
+    /// Only names that start with this
+    #[arg(long, value_name = "PREFIX")]
+    name: Option<String>,
+    /// The most rows to show
+    #[arg(long, default_value_t = 1000, value_name = "ROWS")]
+    limit: usize,
+}
+
+/// One VM.
+#[derive(Args, Debug)]
+pub struct NameArgs {
+    /// Id or name of the VM
+    pub vm: String,
+    /// Group, needed when several VMs have the name
+    #[arg(long)]
+    pub group: Option<String>,
+}
+
+impl NameArgs {
+    /// The query that goes with a name.
+    pub fn query(group: Option<&String>) -> Vec<(&'static str, String)> {
+        group.map(|g| ("group", g.clone())).into_iter().collect()
+    }
+}
+
+/// Runs `veriboot vm`.
+pub fn run(command: VmCommand, client: &Client, out: Output) -> Result<(), CliError> {
+    match command {
+        VmCommand::List(args) => list(&args, client, out),
+        VmCommand::Show(args) => show(&args, client, out),
+        VmCommand::Delete(args) => {
+            let vm: VmDetail = fetch(&args, client)?;
+            client.delete(&format!("/v1/vms/{}", segment(&vm.summary.id)))?;
+            out.line(&format!("{} is forgotten ({})", vm.summary.name, vm.summary.id))
+        }
+    }
+}
+
+fn fetch(args: &NameArgs, client: &Client) -> Result<VmDetail, CliError> {
+    client.get(&format!("/v1/vms/{}", segment(&args.vm)), &NameArgs::query(args.group.as_ref()))
+}
+
+fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
+    let mut query = Vec::new();
+    query.extend(args.group.clone().map(|v| ("group", v)));
+    query.extend(args.scale_set.clone().map(|v| ("scale_set", v)));
+    query.extend(args.status.map(|v| ("status", v.to_string())));
+    query.extend(args.name.clone().map(|v| ("name_prefix", v)));
+    let (vms, more): (Vec<VmSummary>, bool) = client.list("/v1/vms", &query, args.limit)?;
+    if out.json {
+        return out.print_json(&vms);
+    }
+    let rows = vms
+        .iter()
+        .map(|vm| {
+            vec![
+                vm.name.as_str().into(),
+                Styled::new(&vm.group, Tone::Dim),
+                vm.scale_set.as_deref().unwrap_or("-").into(),
+                Styled::new(vm.status.as_str(), status_tone(vm.status)),
+                Styled::new(secure_boot(vm.facts.secure_boot), fact_tone(vm.facts.secure_boot)),
+                out.ago(vm.last_attested_at).into(),
+                vm.status_detail.as_deref().unwrap_or("").into(),
+            ]
+        })
+        .collect();
+    out.table(
+        &["NAME", "GROUP", "SCALE SET", "STATUS", "SECURE BOOT", "ATTESTED", "WHY"],
+        rows,
+        "no VMs; `veriboot token create` makes a join token for the first agent",
+    )?;
+    if more {
+        out.line(&format!("… more than {} VMs: raise --limit or filter", args.limit))?;
+    }
+    Ok(())
+}
+
+fn secure_boot(fact: FactState) -> &'static str {
+    match fact {
+        FactState::Valid => "on",
+        FactState::Invalid => "off",
+        FactState::Unknown => "unknown",
+        FactState::NotApplicable => "-",
+    }
+}
+
+fn show(args: &NameArgs, client: &Client, out: Output) -> Result<(), CliError> {
+    let vm = fetch(args, client)?;
+    if out.json {
+        return out.print_json(&vm);
+    }
+    let s = &vm.summary;
+    let fact = |f: FactState| out.paint(f.as_str(), fact_tone(f));
+    let time = |t: Option<veriboot_wire::Time>| match t {
+        Some(at) => format!("{at} ({})", out.ago(t)),
+        None => "never".to_owned(),
+    };
+    let place = match &s.scale_set {
+        Some(set) => format!("group {}, scale set {}", safe(&s.group), safe(set)),
+        None => format!("group {}", safe(&s.group)),
+    };
+    out.line(&format!(
+        "{}  {}  {}",
+        safe(&s.name),
+        out.paint(s.status.as_str(), status_tone(s.status)),
+        s.status_detail.as_deref().map(safe).unwrap_or_default()
+    ))?;
+    out.line("")?;
+    let mut fields = vec![
+        ("id", s.id.clone()),
+        ("place", place),
+        ("security type", s.security_type.to_string()),
+        ("machine", machine(&vm)),
+        ("agent", safe(&vm.machine.agent_version)),
+        ("last attested", time(s.last_attested_at)),
+        ("last seen", time(s.last_seen_at)),
+        ("this boot since", time(s.last_boot_at)),
+        ("enrolled", time(Some(s.enrolled_at))),
+        ("baseline", vm.baseline.as_deref().map_or_else(|| "none yet".to_owned(), safe)),
+        ("secure boot", fact(s.facts.secure_boot)),
+        ("vTPM", fact(s.facts.vtpm)),
+        ("quote", fact(s.facts.quote)),
+        ("event log", fact(s.facts.log)),
+        ("baseline match", fact(s.facts.baseline)),
+        ("endorsement", fact(s.facts.endorsement)),
+        ("hardware TEE", fact(s.facts.tee)),
+        ("EK (SHA-256)", vm.ek_sha256.clone()),
+        ("AK name", vm.ak_name.clone()),
+        ("open alerts", s.open_alerts.to_string()),
+    ];
+    if let Some(fault) = &vm.fault {
+        fields.push(("fault", out.paint(&safe(fault), Tone::Bad)));
+    }
+    out.fields(&fields)?;
+    if !vm.findings.is_empty() {
+        out.line("\nFindings of the last attestation")?;
+        out.findings(&vm.findings)?;
+    }
+    if !vm.recommendations.is_empty() {
+        out.line("\nRecommendations")?;
+        for recommendation in &vm.recommendations {
+            out.line(&format!("  {}  {}", recommendation.check, safe(&recommendation.text)))?;
+            if let Some(command) = &recommendation.command {
+                out.line(&format!("    {}", safe(command)))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn machine(vm: &VmDetail) -> String {
+    let m = &vm.machine;
+    let parts = [&m.hostname, &m.os_version, &m.kernel, &m.arch, &m.platform];
+    parts.iter().filter(|p| !p.is_empty()).map(|p| safe(p)).collect::<Vec<_>>().join(" · ")
+}
