@@ -101,23 +101,46 @@ kinds! {
         "find out why quote or log are not believed; a baseline cannot cure this";
 
     // Agents: enrolment
-    ENROLMENT_UNKNOWN = 404 "enrolment-unknown" Client,
-        "The enrolment does not exist, was used, or is older than 5 minutes.", "start a new enrolment";
-    ENROLMENT_REFUSED = 403 "enrolment-refused" Client,
-        "The secret is not the one in the credential.", "EK and AK must live in the same TPM; start a new enrolment";
+    NAME_INVALID = 400 "name-invalid" Client,
+        "The name is not one that a VM can have.",
+        "use 1 to 63 of A-Z a-z 0-9 . _ - and start with a letter, a digit or `_`";
+    EK_UNSUPPORTED = 422 "ek-unsupported" Client,
+        "The endorsement key is malformed, weak, or not a restricted decryption key of a TPM.",
+        "use the TPM's own endorsement key: RSA-2048 or ECC P-256 from the default template";
+    EK_CERTIFICATE_MALFORMED = 422 "ek-certificate-malformed" Client,
+        "The endorsement certificate cannot be read.", "send it as the TPM's NV index holds it, or send none";
+    EK_CERTIFICATE_MISMATCH = 422 "ek-certificate-mismatch" Client,
+        "The endorsement certificate is for another key than the endorsement key.",
+        "send the certificate that belongs to this key, or none";
+    AK_UNSUPPORTED = 422 "ak-unsupported" Client,
+        "The attestation key is malformed, weak, or has a scheme that is not accepted.",
+        "use RSA-2048 or ECC P-256 with SHA-256";
+    AK_ATTRIBUTES = 422 "ak-attributes" Client,
+        "The attestation key does not have the attributes that it must have.",
+        "make it in the TPM: restricted, sign, fixedTPM, fixedParent and sensitiveDataOrigin set, decrypt clear";
     JOIN_TOKEN_REQUIRED = 403 "join-token-required" Client,
         "This TPM is not enrolled and no join token was given.",
         "make one with `veriboot token create` and give it to the agent as --join-token";
-    JOIN_TOKEN_INVALID = 403 "join-token-invalid" Client,
-        "The join token is unknown, expired, revoked or used up.", "make a new one with `veriboot token create`";
+    JOIN_TOKEN_UNKNOWN = 403 "join-token-unknown" Client,
+        "There is no such join token.", "make one with `veriboot token create`";
+    JOIN_TOKEN_EXPIRED = 403 "join-token-expired" Client,
+        "The join token has expired.", "make a new one with `veriboot token create`";
+    JOIN_TOKEN_USED_UP = 403 "join-token-used-up" Client,
+        "As many VMs have joined with the join token as it admits.",
+        "make a new one with `veriboot token create --uses N`";
+    JOIN_TOKEN_REVOKED = 403 "join-token-revoked" Client,
+        "An operator revoked the join token.", "ask the operator for another one";
     NAME_TAKEN = 409 "name-taken" Client,
         "Another TPM has enrolled under this name in this group.",
         "give this VM another name, or delete the old VM's record first";
-    ATTESTATION_KEY_REFUSED = 422 "attestation-key-refused" Client,
-        "The attestation key does not have the type or the attributes that it must have.",
-        "use a restricted signing key that was made in the TPM";
-    ENDORSEMENT_KEY_REFUSED = 422 "endorsement-key-refused" Client,
-        "The endorsement key or its certificate cannot be accepted.", "use the TPM's own endorsement key";
+    ENROLMENTS_BUSY = 429 "enrolments-busy" Client retry 30,
+        "More enrolments wait for their activation than the service keeps.", "try again after Retry-After";
+    ENROLMENT_UNKNOWN = 404 "enrolment-unknown" Client,
+        "The enrolment does not exist, was used, or failed too often.", "start a new enrolment";
+    ENROLMENT_EXPIRED = 404 "enrolment-expired" Client,
+        "The enrolment is older than 5 minutes.", "start a new enrolment";
+    CREDENTIAL_WRONG = 403 "credential-wrong" Client,
+        "The secret is not the one in the credential.", "EK and AK must live in the same TPM; start a new enrolment";
 
     // Agents: evidence
     CHALLENGE_UNKNOWN = 409 "challenge-unknown" Client,
