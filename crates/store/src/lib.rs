@@ -1,1 +1,55 @@
 //! Storage on SQLite and PostgreSQL behind one set of operations.
+//!
+//! [`Store::open`] takes `sqlite:PATH` or `postgres://…`. Work is a closure over one transaction, run on a thread of
+//! the store and answered after the commit:
+//!
+//! ```no_run
+//! # use veriboot_store::{Store, StoreError, logs, vms};
+//! # async fn example(store: Store) -> Result<(), StoreError> {
+//! let vm = store.read(|tx| vms::by_name(tx, "default", "web-0")).await?;
+//! let known = store.write(move |tx| logs::put_if_absent(tx, "00ff", b"log", veriboot_wire::Time::from_unix_ms(0))).await?;
+//! # Ok(()) }
+//! ```
+//! The closure may run more than once (PostgreSQL repeats serialisation failures), so it has no effect but through
+//! its transaction. An `Err` undoes everything that the closure did; [`Store::try_write`] does so with an error type
+//! of the caller. Nothing reads the clock: times are parameters.
+//!
+//! | module | operations |
+//! |---|---|
+//! | [`vms`] | `insert` `by_id` `by_name` `by_name_in_any_group` `by_ek_sha256` `summary` `list` (filter, page) `counts_by_status` `use_challenge` (single use) `update_after_attestation` `touch` `set_status` `set_fault` `set_monitoring` `set_cadence` `reenrol` (new AK and agent token) `due_for_silence` `delete` (with its history) |
+//! | [`enrolments`] | `insert` (bounded) `attempt` (expiry, counts attempts) `take` (single use) `purge_expired` |
+//! | [`join_tokens`] | `insert` `by_id` `by_secret_sha256` `check` `consume` (atomic) `list` `revoke` |
+//! | [`api_tokens`] | `insert` `by_id` `by_secret_sha256` (valid ones) `count_admins` `list` `revoke`; [`api_tokens::Role`] |
+//! | [`logs`] | `put_if_absent` `content` `has`, by SHA-256 |
+//! | [`boots`] | `record` (upsert by VM, counters and log) `by_id` `list` |
+//! | [`attestations`] | `insert` (with evidence) `by_id` `evidence` `latest` `list` |
+//! | [`alerts`] | `raise` (one open per VM and reason) `by_id` `open_for` `latest_for` `list` `open_count` `open_counts_by_reason` `change_state` `auto_resolve` |
+//! | [`baselines`] | `insert_next` `current_of` (a scope) `current_for_vm` (VM, else scale set, else group) `by_id` `by_name` `list` |
+//! | [`signing_keys`] | `insert` `active` `published` `set_published_until` |
+//! | [`settings`] | `value` `set` `value_or_insert` (replicas agree) `delete` |
+//! | [`audit`] | `append` `list` `verify_chain` |
+//!
+//! PostgreSQL is reached over TCP or a Unix socket (`postgres:///veriboot?host=/run/postgresql`), with or without
+//! password (SCRAM, MD5). The connection is **not encrypted**: `sslmode=disable` and `prefer` (which then means
+//! plain) are accepted, `sslmode=require` is refused when opening. Use loopback, a Unix socket, a private network or
+//! an encrypting proxy.
+
+mod engine;
+mod error;
+mod hash;
+mod id;
+mod ops;
+mod page;
+mod query;
+mod schema;
+mod store;
+mod tx;
+
+pub use error::{Constraint, OpenError, StoreError};
+pub use id::new_id;
+pub use ops::{
+    alerts, api_tokens, attestations, audit, baselines, boots, enrolments, join_tokens, logs, settings, signing_keys,
+    vms,
+};
+pub use store::{Options, Store};
+pub use tx::{Backend, Columns, Param, Row, Tx, Value};

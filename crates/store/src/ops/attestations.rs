@@ -1,0 +1,125 @@
+//! Attestations: the history of appraisals, with the evidence that each one judged.
+
+use std::collections::BTreeMap;
+
+use veriboot_wire::{Attestation, Page};
+
+use crate::StoreError;
+use crate::page::{decode_time_cursor, encode_cursor, page, page_rows};
+use crate::query::Select;
+use crate::tx::{Row, Tx, json, params, query_one};
+
+/// What was judged, except for the event log, which is kept by content in `logs`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Evidence {
+    /// Attestation key, TPM2B_PUBLIC.
+    pub ak_public: Vec<u8>,
+    /// TPMS_ATTEST exactly as it came.
+    pub quote: Vec<u8>,
+    /// TPMT_SIGNATURE exactly as it came.
+    pub signature: Vec<u8>,
+    /// The challenge.
+    pub nonce: Vec<u8>,
+    /// Bank that was judged, by name; `None` when the quote names none that is known.
+    pub bank: Option<String>,
+    /// PCR values as the agent gave them, by bank and index, hex. Advisory.
+    pub pcrs: BTreeMap<String, BTreeMap<u32, String>>,
+    /// Why there is no log, in the agent's words.
+    pub log_absent_because: Option<String>,
+}
+
+const COLUMNS: &str = "id, vm_id, boot_id, at, verdict, facts, findings, baseline, log_sha256";
+const EVIDENCE: &str = "ak_public, quote, signature, nonce, bank, pcrs, log_absent_because";
+
+fn read(row: Row) -> Result<Attestation, StoreError> {
+    let mut c = row.columns();
+    Ok(Attestation {
+        id: c.text()?,
+        vm_id: c.text()?,
+        boot_id: c.opt_text()?,
+        at: c.time()?,
+        verdict: c.word()?,
+        facts: c.json()?,
+        findings: c.json()?,
+        baseline: c.opt_text()?,
+        log_sha256: c.opt_text()?,
+    })
+}
+
+/// Adds an attestation. Its VM, boot and log must be there ([`crate::Constraint::Reference`]).
+pub fn insert(tx: &mut dyn Tx, attestation: &Attestation, evidence: &Evidence) -> Result<(), StoreError> {
+    let (facts, findings) = (json(&attestation.facts)?, json(&attestation.findings)?);
+    let pcrs = json(&evidence.pcrs)?;
+    tx.execute(
+        &format!(
+            "INSERT INTO attestations ({COLUMNS}, {EVIDENCE}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, \
+             $12, $13, $14, $15, $16)"
+        ),
+        params![
+            &attestation.id,
+            &attestation.vm_id,
+            attestation.boot_id.as_deref(),
+            attestation.at,
+            attestation.verdict.as_str(),
+            &facts,
+            &findings,
+            attestation.baseline.as_deref(),
+            attestation.log_sha256.as_deref(),
+            &evidence.ak_public,
+            &evidence.quote,
+            &evidence.signature,
+            &evidence.nonce,
+            evidence.bank.as_deref(),
+            &pcrs,
+            evidence.log_absent_because.as_deref(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// The attestation with this id.
+pub fn by_id(tx: &mut dyn Tx, id: &str) -> Result<Option<Attestation>, StoreError> {
+    query_one(tx, &format!("SELECT {COLUMNS} FROM attestations WHERE id = $1"), params![id])?.map(read).transpose()
+}
+
+/// The evidence of the attestation with this id.
+pub fn evidence(tx: &mut dyn Tx, id: &str) -> Result<Option<Evidence>, StoreError> {
+    let Some(row) = query_one(tx, &format!("SELECT {EVIDENCE} FROM attestations WHERE id = $1"), params![id])? else {
+        return Ok(None);
+    };
+    let mut c = row.columns();
+    Ok(Some(Evidence {
+        ak_public: c.bytes()?,
+        quote: c.bytes()?,
+        signature: c.bytes()?,
+        nonce: c.bytes()?,
+        bank: c.opt_text()?,
+        pcrs: c.json()?,
+        log_absent_because: c.opt_text()?,
+    }))
+}
+
+/// The newest attestation of a VM.
+pub fn latest(tx: &mut dyn Tx, vm_id: &str) -> Result<Option<Attestation>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM attestations WHERE vm_id = $1 ORDER BY at DESC, id DESC LIMIT 1");
+    query_one(tx, &sql, params![vm_id])?.map(read).transpose()
+}
+
+/// A page of the attestations of a VM, newest first.
+pub fn list(
+    tx: &mut dyn Tx,
+    vm_id: &str,
+    limit: Option<u32>,
+    cursor: Option<&str>,
+) -> Result<Page<Attestation>, StoreError> {
+    let key = decode_time_cursor("attestations", cursor)?;
+    let limit = page_rows(limit);
+    let head = format!("SELECT {COLUMNS} FROM attestations");
+    let mut select = Select::new(&head);
+    select.and("vm_id = ?", params![vm_id]);
+    if let Some((time, id)) = &key {
+        select.and("(at, id) < (?, ?)", params![*time, id]);
+    }
+    let rows = select.page(tx, " ORDER BY at DESC, id DESC", limit)?;
+    page(rows, limit, read, |a| encode_cursor("attestations", &[&a.at.unix_ms().to_string(), &a.id]))
+}

@@ -1,0 +1,430 @@
+//! VMs: who is enrolled, and how each one is.
+//!
+//! `current_boot_id`, `last_attestation_id` and `log_sha256` name rows of other tables without a foreign key: the
+//! history refers to the VM, and the VM only points at its newest entry.
+
+use veriboot_wire::{Facts, MachineInfo, Page, SecurityType, Time, VmQuery, VmStatus, VmSummary};
+
+use crate::StoreError;
+use crate::page::{decode_cursor, encode_cursor, page, page_rows};
+use crate::query::Select;
+use crate::tx::{Param, Row, Tx, json, params, query_one};
+
+/// One VM.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VmRow {
+    /// UUIDv7.
+    pub id: String,
+    /// Unique within its group.
+    pub name: String,
+    /// Group.
+    pub group: String,
+    /// Uniform scale set that it is a member of.
+    pub scale_set: Option<String>,
+    /// Health.
+    pub status: VmStatus,
+    /// One sentence that explains the status.
+    pub status_detail: Option<String>,
+    /// The separate facts.
+    pub facts: Facts,
+    /// Security type.
+    pub security_type: SecurityType,
+    /// What the agent says about the machine (advisory).
+    pub machine: MachineInfo,
+    /// SHA-256 of the EK's public area, hex. Unique: one TPM is one VM.
+    pub ek_sha256: String,
+    /// Endorsement key, TPM2B_PUBLIC.
+    pub ek_public: Vec<u8>,
+    /// Endorsement certificate, DER.
+    pub ek_certificate: Option<Vec<u8>>,
+    /// Attestation key, TPM2B_PUBLIC.
+    pub ak_public: Vec<u8>,
+    /// TPM name of the attestation key.
+    pub ak_name: Vec<u8>,
+    /// SHA-256 of the agent's bearer token.
+    pub agent_token_sha256: Vec<u8>,
+    /// Issue time, in microseconds, of the last challenge that was used. Only newer challenges are accepted.
+    pub challenge_used_us: i64,
+    /// Seconds between two attestations.
+    pub interval_s: u32,
+    /// Seconds of silence after which the VM is stale.
+    pub silence_limit_s: u32,
+    /// First enrolment.
+    pub enrolled_at: Time,
+    /// Last attestation, whatever its verdict.
+    pub last_attested_at: Option<Time>,
+    /// Last sign of life of the agent.
+    pub last_seen_at: Option<Time>,
+    /// Boot that the last trusted quote belongs to.
+    pub current_boot_id: Option<String>,
+    /// TPM resetCount of the last trusted quote.
+    pub reset_count: Option<u32>,
+    /// TPM restartCount of the last trusted quote.
+    pub restart_count: Option<u32>,
+    /// TPM clock of the last trusted quote, in milliseconds.
+    pub clock_ms: Option<u64>,
+    /// TPM firmware version of the last trusted quote.
+    pub firmware_version: Option<u64>,
+    /// SHA-256 of the log of the last trusted quote, hex.
+    pub log_sha256: Option<String>,
+    /// Last attestation.
+    pub last_attestation_id: Option<String>,
+    /// Platform fault that the agent reported after the last attestation.
+    pub fault: Option<String>,
+    /// Baseline that judged last, as `name@version`.
+    pub baseline: Option<String>,
+    /// Whether integrity monitoring is on.
+    pub monitoring: bool,
+}
+
+const COLUMNS: &str = "id, name, group_name, scale_set, status, status_detail, facts, security_type, machine, \
+     ek_sha256, ek_public, ek_certificate, ak_public, ak_name, agent_token_sha256, challenge_used_us, interval_s, \
+     silence_limit_s, enrolled_at, last_attested_at, last_seen_at, current_boot_id, reset_count, restart_count, \
+     clock_ms, firmware_version, log_sha256, last_attestation_id, fault, baseline, monitoring";
+
+fn read(row: Row) -> Result<VmRow, StoreError> {
+    let mut c = row.columns();
+    Ok(VmRow {
+        id: c.text()?,
+        name: c.text()?,
+        group: c.text()?,
+        scale_set: c.opt_text()?,
+        status: c.word()?,
+        status_detail: c.opt_text()?,
+        facts: c.json()?,
+        security_type: c.word()?,
+        machine: c.json()?,
+        ek_sha256: c.text()?,
+        ek_public: c.bytes()?,
+        ek_certificate: c.opt_bytes()?,
+        ak_public: c.bytes()?,
+        ak_name: c.bytes()?,
+        agent_token_sha256: c.bytes()?,
+        challenge_used_us: c.int()?,
+        interval_s: c.u32()?,
+        silence_limit_s: c.u32()?,
+        enrolled_at: c.time()?,
+        last_attested_at: c.opt_time()?,
+        last_seen_at: c.opt_time()?,
+        current_boot_id: c.opt_text()?,
+        reset_count: c.opt_u32()?,
+        restart_count: c.opt_u32()?,
+        clock_ms: c.opt_u64()?,
+        firmware_version: c.opt_u64()?,
+        log_sha256: c.opt_text()?,
+        last_attestation_id: c.opt_text()?,
+        fault: c.opt_text()?,
+        baseline: c.opt_text()?,
+        monitoring: c.bool()?,
+    })
+}
+
+/// When a VM that was last seen at `seen` has been silent for too long.
+fn silent_after(seen: Time, silence_limit_s: u32) -> i64 {
+    seen.plus_s(i64::from(silence_limit_s)).unix_ms()
+}
+
+/// Adds a VM. [`crate::Constraint::VmName`] when the name is taken in the group, [`crate::Constraint::VmEk`] when
+/// the TPM is enrolled already.
+pub fn insert(tx: &mut dyn Tx, vm: &VmRow) -> Result<(), StoreError> {
+    let (facts, machine) = (json(&vm.facts)?, json(&vm.machine)?);
+    let silent_after = silent_after(vm.last_seen_at.unwrap_or(vm.enrolled_at), vm.silence_limit_s);
+    let sql = format!(
+        "INSERT INTO vms ({COLUMNS}, silent_after) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, \
+         $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32)"
+    );
+    tx.execute(
+        &sql,
+        params![
+            &vm.id,
+            &vm.name,
+            &vm.group,
+            vm.scale_set.as_deref(),
+            vm.status.as_str(),
+            vm.status_detail.as_deref(),
+            &facts,
+            vm.security_type.as_str(),
+            &machine,
+            &vm.ek_sha256,
+            &vm.ek_public,
+            vm.ek_certificate.as_ref(),
+            &vm.ak_public,
+            &vm.ak_name,
+            &vm.agent_token_sha256,
+            vm.challenge_used_us,
+            vm.interval_s,
+            vm.silence_limit_s,
+            vm.enrolled_at,
+            vm.last_attested_at,
+            vm.last_seen_at,
+            vm.current_boot_id.as_deref(),
+            vm.reset_count,
+            vm.restart_count,
+            vm.clock_ms,
+            vm.firmware_version,
+            vm.log_sha256.as_deref(),
+            vm.last_attestation_id.as_deref(),
+            vm.fault.as_deref(),
+            vm.baseline.as_deref(),
+            vm.monitoring,
+            silent_after,
+        ],
+    )?;
+    Ok(())
+}
+
+/// The VM with this id.
+pub fn by_id(tx: &mut dyn Tx, id: &str) -> Result<Option<VmRow>, StoreError> {
+    query_one(tx, &format!("SELECT {COLUMNS} FROM vms WHERE id = $1"), params![id])?.map(read).transpose()
+}
+
+/// The VM with this name in this group.
+pub fn by_name(tx: &mut dyn Tx, group: &str, name: &str) -> Result<Option<VmRow>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM vms WHERE group_name = $1 AND name = $2");
+    query_one(tx, &sql, params![group, name])?.map(read).transpose()
+}
+
+/// VMs with this name in any group, at most `limit`.
+pub fn by_name_in_any_group(tx: &mut dyn Tx, name: &str, limit: u32) -> Result<Vec<VmRow>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM vms WHERE name = $1 ORDER BY group_name LIMIT $2");
+    tx.query(&sql, params![name, limit])?.into_iter().map(read).collect()
+}
+
+/// The VM of this TPM; `ek_sha256` in hex.
+pub fn by_ek_sha256(tx: &mut dyn Tx, ek_sha256: &str) -> Result<Option<VmRow>, StoreError> {
+    query_one(tx, &format!("SELECT {COLUMNS} FROM vms WHERE ek_sha256 = $1"), params![ek_sha256])?.map(read).transpose()
+}
+
+const SUMMARY: &str = "SELECT v.id, v.name, v.group_name, v.scale_set, v.status, v.status_detail, v.facts, \
+     v.security_type, v.enrolled_at, v.last_attested_at, v.last_seen_at, \
+     (SELECT b.first_attested_at FROM boots b WHERE b.id = v.current_boot_id), \
+     (SELECT COUNT(*) FROM alerts a WHERE a.vm_id = v.id AND a.is_open = 1) FROM vms v";
+
+fn read_summary(row: Row) -> Result<VmSummary, StoreError> {
+    let mut c = row.columns();
+    Ok(VmSummary {
+        id: c.text()?,
+        name: c.text()?,
+        group: c.text()?,
+        scale_set: c.opt_text()?,
+        status: c.word()?,
+        status_detail: c.opt_text()?,
+        facts: c.json()?,
+        security_type: c.word()?,
+        enrolled_at: c.time()?,
+        last_attested_at: c.opt_time()?,
+        last_seen_at: c.opt_time()?,
+        last_boot_at: c.opt_time()?,
+        open_alerts: c.u32()?,
+    })
+}
+
+/// What lists show about one VM.
+pub fn summary(tx: &mut dyn Tx, id: &str) -> Result<Option<VmSummary>, StoreError> {
+    query_one(tx, &format!("{SUMMARY} WHERE v.id = $1"), params![id])?.map(read_summary).transpose()
+}
+
+/// A page of VMs, ordered by group, then name.
+pub fn list(tx: &mut dyn Tx, query: &VmQuery) -> Result<Page<VmSummary>, StoreError> {
+    let key: Option<[String; 2]> = decode_cursor("vms", query.cursor.as_deref())?;
+    // Above every name that starts with the prefix, since TEXT is ordered by bytes.
+    let prefix_end = query.name_prefix.as_ref().map(|p| format!("{p}\u{10ffff}"));
+    let limit = page_rows(query.limit);
+    let mut select = Select::new(SUMMARY);
+    select
+        .and_if("v.group_name = ?", query.group.as_ref())
+        .and_if("v.scale_set = ?", query.scale_set.as_ref())
+        .and_if("v.status = ?", query.status.map(VmStatus::as_str))
+        .and_if("v.name >= ?", query.name_prefix.as_ref())
+        .and_if("v.name < ?", prefix_end.as_ref());
+    if let Some([group, name]) = &key {
+        select.and("(v.group_name, v.name) > (?, ?)", params![group, name]);
+    }
+    let rows = select.page(tx, " ORDER BY v.group_name, v.name", limit)?;
+    page(rows, limit, read_summary, |vm| encode_cursor("vms", &[&vm.group, &vm.name]))
+}
+
+/// Number of VMs in each status, of one group or of all.
+pub fn counts_by_status(tx: &mut dyn Tx, group: Option<&str>) -> Result<Vec<(VmStatus, u64)>, StoreError> {
+    let mut select = Select::new("SELECT status, COUNT(*) FROM vms");
+    select.and_if("group_name = ?", group);
+    let rows = select.page(tx, " GROUP BY status ORDER BY status", 100)?;
+    rows.into_iter()
+        .map(|row| {
+            let mut c = row.columns();
+            Ok((c.word()?, c.u64()?))
+        })
+        .collect()
+}
+
+/// Marks the challenge that was issued at `issued_us` as used, and with it all older ones of this VM. `false` when
+/// it or a newer one was used already: two requests with one challenge cannot both get `true`.
+pub fn use_challenge(tx: &mut dyn Tx, id: &str, issued_us: i64) -> Result<bool, StoreError> {
+    let sql = "UPDATE vms SET challenge_used_us = $2 WHERE id = $1 AND challenge_used_us < $2";
+    Ok(tx.execute(sql, params![id, issued_us])? == 1)
+}
+
+/// What an attestation changes about its VM.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AfterAttestation<'a> {
+    /// The attestation.
+    pub attestation_id: &'a str,
+    /// When it was appraised.
+    pub at: Time,
+    /// Health from now on.
+    pub status: VmStatus,
+    /// One sentence that explains the status.
+    pub status_detail: Option<&'a str>,
+    /// The separate facts.
+    pub facts: &'a Facts,
+    /// What the agent says about the machine.
+    pub machine: &'a MachineInfo,
+    /// Baseline that judged, as `name@version`.
+    pub baseline: Option<&'a str>,
+    /// Where the TPM stands; `None` keeps what is known, for quotes that cannot be trusted.
+    pub boot: Option<BootPosition<'a>>,
+}
+
+/// Where the TPM stood in a trusted quote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BootPosition<'a> {
+    /// The boot.
+    pub boot_id: &'a str,
+    /// TPM resetCount.
+    pub reset_count: u32,
+    /// TPM restartCount.
+    pub restart_count: u32,
+    /// TPM clock in milliseconds.
+    pub clock_ms: u64,
+    /// TPM firmware version.
+    pub firmware_version: u64,
+    /// SHA-256 of the event log, hex.
+    pub log_sha256: Option<&'a str>,
+}
+
+/// Writes the outcome of an attestation to its VM and clears its fault. `false` when there is no such VM.
+pub fn update_after_attestation(tx: &mut dyn Tx, id: &str, after: &AfterAttestation<'_>) -> Result<bool, StoreError> {
+    let (facts, machine) = (json(after.facts)?, json(after.machine)?);
+    let changed = tx.execute(
+        "UPDATE vms SET status = $2, status_detail = $3, facts = $4, machine = $5, last_attested_at = $6, \
+         last_seen_at = $6, silent_after = $6 + silence_limit_s * 1000, last_attestation_id = $7, baseline = $8, \
+         fault = NULL WHERE id = $1",
+        params![
+            id,
+            after.status.as_str(),
+            after.status_detail,
+            &facts,
+            &machine,
+            after.at,
+            after.attestation_id,
+            after.baseline,
+        ],
+    )?;
+    if let (1, Some(boot)) = (changed, after.boot) {
+        tx.execute(
+            "UPDATE vms SET current_boot_id = $2, reset_count = $3, restart_count = $4, clock_ms = $5, \
+             firmware_version = $6, log_sha256 = $7 WHERE id = $1",
+            params![
+                id,
+                boot.boot_id,
+                boot.reset_count,
+                boot.restart_count,
+                boot.clock_ms,
+                boot.firmware_version,
+                boot.log_sha256,
+            ],
+        )?;
+    }
+    Ok(changed == 1)
+}
+
+/// Notes a sign of life of the agent. Does not change the status.
+pub fn touch(tx: &mut dyn Tx, id: &str, now: Time) -> Result<bool, StoreError> {
+    let sql = "UPDATE vms SET last_seen_at = $2, silent_after = $2 + silence_limit_s * 1000 WHERE id = $1";
+    Ok(tx.execute(sql, params![id, now])? == 1)
+}
+
+/// Changes the status alone.
+pub fn set_status(tx: &mut dyn Tx, id: &str, status: VmStatus, detail: Option<&str>) -> Result<bool, StoreError> {
+    let sql = "UPDATE vms SET status = $2, status_detail = $3 WHERE id = $1";
+    Ok(tx.execute(sql, params![id, status.as_str(), detail])? == 1)
+}
+
+/// Notes a platform fault: status `error`, and a sign of life.
+pub fn set_fault(tx: &mut dyn Tx, id: &str, fault: &str, machine: &MachineInfo, now: Time) -> Result<bool, StoreError> {
+    let machine = json(machine)?;
+    let sql = "UPDATE vms SET status = 'error', status_detail = $2, fault = $2, machine = $3, last_seen_at = $4, \
+               silent_after = $4 + silence_limit_s * 1000 WHERE id = $1";
+    Ok(tx.execute(sql, params![id, fault, &machine, now])? == 1)
+}
+
+/// Turns integrity monitoring on or off and sets the status that goes with it.
+pub fn set_monitoring(tx: &mut dyn Tx, id: &str, on: bool, status: VmStatus) -> Result<bool, StoreError> {
+    let sql = "UPDATE vms SET monitoring = $2, status = $3, status_detail = NULL WHERE id = $1";
+    Ok(tx.execute(sql, params![id, on, status.as_str()])? == 1)
+}
+
+/// Sets how often the VM attests and for how long it may be silent.
+pub fn set_cadence(tx: &mut dyn Tx, id: &str, interval_s: u32, silence_limit_s: u32) -> Result<bool, StoreError> {
+    let sql = "UPDATE vms SET interval_s = $2, silence_limit_s = $3, \
+               silent_after = COALESCE(last_seen_at, enrolled_at) + CAST($3 AS BIGINT) * 1000 WHERE id = $1";
+    Ok(tx.execute(sql, params![id, interval_s, silence_limit_s])? == 1)
+}
+
+/// What a TPM that is known already brings when it enrols again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reenrolment<'a> {
+    /// Attestation key, TPM2B_PUBLIC.
+    pub ak_public: &'a [u8],
+    /// TPM name of the attestation key.
+    pub ak_name: &'a [u8],
+    /// SHA-256 of the new bearer token of the agent; the old one stops working.
+    pub agent_token_sha256: &'a [u8],
+    /// Endorsement certificate, DER; `None` keeps the stored one.
+    pub ek_certificate: Option<&'a [u8]>,
+    /// The machine.
+    pub machine: &'a MachineInfo,
+    /// When.
+    pub now: Time,
+}
+
+/// Replaces attestation key and agent token of a VM. Its name, history and used challenges stay; the TPM's
+/// counters are forgotten with the old key, because the TPM obfuscates them per hierarchy and key.
+pub fn reenrol(tx: &mut dyn Tx, id: &str, new: &Reenrolment<'_>) -> Result<bool, StoreError> {
+    let machine = json(new.machine)?;
+    let changed = tx.execute(
+        "UPDATE vms SET agent_token_sha256 = $2, ek_certificate = COALESCE($3, ek_certificate), machine = $4, \
+         last_seen_at = $5, silent_after = $5 + silence_limit_s * 1000 WHERE id = $1",
+        params![id, new.agent_token_sha256, new.ek_certificate, &machine, new.now],
+    )?;
+    tx.execute(
+        "UPDATE vms SET ak_public = $2, ak_name = $3, reset_count = NULL, restart_count = NULL, clock_ms = NULL, \
+         firmware_version = NULL WHERE id = $1 AND ak_name <> $3",
+        params![id, new.ak_public, new.ak_name],
+    )?;
+    Ok(changed == 1)
+}
+
+/// Removes a VM with its boots, attestations and alerts. Logs, baselines and the audit log stay; a baseline of this
+/// VM alone stops being current. Its TPM may enrol again as a new VM.
+pub fn delete(tx: &mut dyn Tx, id: &str) -> Result<bool, StoreError> {
+    tx.execute("UPDATE baselines SET is_current = 0 WHERE scope_kind = 'vm' AND scope_id = $1", params![id])?;
+    for sql in [
+        "DELETE FROM alerts WHERE vm_id = $1",
+        "DELETE FROM attestations WHERE vm_id = $1",
+        "DELETE FROM boots WHERE vm_id = $1",
+        "DELETE FROM enrolments WHERE vm_id = $1",
+    ] {
+        tx.execute(sql, params![id])?;
+    }
+    Ok(tx.execute("DELETE FROM vms WHERE id = $1", params![id])? == 1)
+}
+
+/// Monitored VMs that have been silent for longer than they may and are not stale yet, longest silence first.
+pub fn due_for_silence(tx: &mut dyn Tx, now: Time, limit: u32) -> Result<Vec<VmRow>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM vms WHERE monitoring = 1 AND status <> 'stale' AND silent_after < $1 \
+         ORDER BY silent_after LIMIT $2"
+    );
+    tx.query(&sql, &[Param::from(now), Param::from(limit)])?.into_iter().map(read).collect()
+}
