@@ -1,4 +1,5 @@
 //! Real parts for tests: swtpm, PostgreSQL and QEMU machines.
 
+pub mod postgres;
 pub mod swtpm;
 pub mod vm;
