@@ -1,1 +1,42 @@
-//! Findings, baselines and the appraisal of evidence.
+//! From evidence to a verdict: findings, baselines, judgement and conclusion.
+//!
+//! Pure: bytes, keys and earlier state are arguments; nothing here reads a clock, a file or a socket.
+//!
+//! 1. [`examine`] reads an event log into a [`LogReport`], which depends on the bytes of the log alone.
+//! 2. [`judge`] holds a report against a [`Profile`] and a [`Baseline`], which gives a [`Judgement`].
+//! 3. [`conclude`] puts quote, report and judgement together into an [`Outcome`]: verdict, facts and findings.
+//!
+//! The first two can be cached by their inputs, so that a quote over a known log costs a signature check and a replay
+//! that was done before. Every finding has a code out of one table, [`CODES`]; docs/findings.md explains them.
+
+mod alert;
+mod align;
+mod baseline;
+mod cmdline;
+mod code;
+mod components;
+mod conclude;
+mod counters;
+mod deviation;
+mod diff;
+mod judge;
+mod lists;
+mod profile;
+mod proof;
+mod recommend;
+mod report;
+mod structure_checks;
+mod text;
+
+pub use alert::{alert_remediation, alert_title, primary};
+pub use baseline::{
+    Baseline, BaselineError, Digests, LearnError, MAX_BASELINE_BYTES, MAX_BASELINE_MEASUREMENTS, Reference,
+};
+pub use code::{CODES, Code};
+pub use components::components;
+pub use conclude::{Conclude, Outcome, PreviousBoot, conclude};
+pub use judge::{Judgement, compare, judge};
+pub use profile::{Enforcement, Profile, SecureBootDemand, default_enforcement};
+pub use proof::PcrValues;
+pub use recommend::recommendations;
+pub use report::{BankReport, Entry, LogReport, examine};

@@ -1,0 +1,538 @@
+//! Differences as findings: one per component, in plain words, with everything that follows from it attached.
+
+use std::collections::BTreeSet;
+
+use veriboot_eventlog::ComponentKind;
+use veriboot_wire::{ChangeClass, Finding, Severity};
+
+use crate::cmdline::CmdlineDiff;
+use crate::code;
+use crate::diff::{Change, Item};
+use crate::profile::{Enforcement, Profile};
+use crate::text::{MAX_VALUE_CHARS, pcr_list, quoted, shortened};
+
+/// Findings about differences; what exceeds it is counted in one more.
+const MAX_FINDINGS: usize = 48;
+/// Components told apart; what exceeds it is one more component, so that the work stays linear in the log.
+const MAX_TOPICS: usize = 256;
+/// Changes of one component that are looked at for names.
+const MAX_NAMED_CHANGES: usize = 64;
+/// Names listed in one message.
+const MAX_NAMES: usize = 4;
+
+/// What two boots are called in messages, and what is known about them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sides<'a> {
+    /// "the baseline", "the earlier boot".
+    pub reference: &'a str,
+    pub secure_boot_before: Option<bool>,
+    pub secure_boot_now: Option<bool>,
+}
+
+/// All differences of one component.
+struct Topic<'a> {
+    kind: ComponentKind,
+    name: &'a str,
+    changes: Vec<Change<'a>>,
+    /// Differences of other components that follow from this one.
+    attached: Vec<Change<'a>>,
+}
+
+/// One finding per component that differs, most telling first.
+pub(crate) fn findings(changes: Vec<Change<'_>>, sides: &Sides<'_>, profile: &Profile) -> Vec<Finding> {
+    let mut topics = group(changes);
+    follow_from_secure_boot(&mut topics, sides);
+    follow_from_command_line(&mut topics);
+    follow_from_kernel(&mut topics);
+    topics.sort_by_key(|t| weight(t.kind));
+    let mut findings: Vec<Finding> =
+        topics.iter().filter_map(|topic| topic.finding(sides, profile)).collect();
+    findings.sort_by_key(|f| std::cmp::Reverse(f.severity));
+    if findings.len() > MAX_FINDINGS {
+        let rest = findings.split_off(MAX_FINDINGS);
+        let mut more = code::MORE_CHANGES.finding(format!("{} more components differ", rest.len()));
+        if !rest.iter().any(Finding::fails) {
+            more.severity = Severity::Info;
+            more.reason = None;
+        }
+        findings.push(more);
+    }
+    findings
+}
+
+/// The component that a measurement is about. Sections of a unified kernel image are what they hold.
+fn subject(item: &Item<'_>) -> ComponentKind {
+    if item.kind != ComponentKind::UkiSection {
+        return item.kind;
+    }
+    let holds =
+        |section: &str| item.name.split(|c: char| !(c.is_alphanumeric() || c == '.')).any(|w| w == section);
+    match () {
+        () if holds(".cmdline") => ComponentKind::KernelCommandLine,
+        () if holds(".linux") || holds(".uname") => ComponentKind::Kernel,
+        () if holds(".initrd") || holds(".ucode") => ComponentKind::Initrd,
+        () => ComponentKind::UkiSection,
+    }
+}
+
+/// Kinds of which each name is a component of its own; of all others the kind is the component.
+fn by_name(kind: ComponentKind) -> bool {
+    use ComponentKind as K;
+    matches!(
+        kind,
+        K::SecureBootVariable
+            | K::OptionRom
+            | K::BootLoaderFile
+            | K::WindowsModule
+            | K::WindowsPolicy
+            | K::Unknown
+    )
+}
+
+fn group(changes: Vec<Change<'_>>) -> Vec<Topic<'_>> {
+    let mut topics: Vec<Topic<'_>> = Vec::new();
+    for change in changes {
+        let mut kind = subject(change.item());
+        let mut name = if by_name(kind) { change.item().name } else { "" };
+        if topics.len() >= MAX_TOPICS && by_name(kind) {
+            (kind, name) = (ComponentKind::Unknown, "");
+        }
+        match topics.iter_mut().find(|t| t.kind == kind && t.name == name) {
+            Some(topic) => topic.changes.push(change),
+            None => topics.push(Topic { kind, name, changes: vec![change], attached: Vec::new() }),
+        }
+    }
+    topics
+}
+
+fn switched_off(sides: &Sides<'_>) -> bool {
+    sides.secure_boot_now == Some(false) && sides.secure_boot_before != Some(false)
+}
+
+/// Without Secure Boot nothing is verified, so no authority is measured.
+fn follow_from_secure_boot(topics: &mut Vec<Topic<'_>>, sides: &Sides<'_>) {
+    if !switched_off(sides) || !topics.iter().any(|t| t.kind == ComponentKind::SecureBootState) {
+        return;
+    }
+    let gone = |t: &Topic<'_>| {
+        t.kind == ComponentKind::Authority && t.changes.iter().all(|c| matches!(c, Change::Removed(_)))
+    };
+    attach(topics, ComponentKind::SecureBootState, gone);
+}
+
+/// The kernel command line before and now, when it changed.
+fn command_lines<'a>(topics: &[Topic<'a>]) -> Option<(&'a str, &'a str)> {
+    topics.iter().find(|t| t.kind == ComponentKind::KernelCommandLine)?.primary_values()
+}
+
+/// The boot loader measures the command line again as its own commands, and the file that it read them from.
+fn follow_from_command_line(topics: &mut Vec<Topic<'_>>) {
+    let Some((old, new)) = command_lines(topics) else { return };
+    let main = CmdlineDiff::between(old, new);
+    let Some(config) = topics.iter().find(|t| t.kind == ComponentKind::BootLoaderConfig) else {
+        // Nothing but the file is measured.
+        return;
+    };
+    let says_more = config.changes.iter().any(|change| match change {
+        Change::Changed(old, new) => match (old.value, new.value) {
+            (Some(old), Some(new)) => !follows(&CmdlineDiff::between(old, new), &main),
+            _ => !is_configuration_file(new.name),
+        },
+        other => !is_configuration_file(other.item().name) || other.item().value.is_some(),
+    });
+    if says_more {
+        return;
+    }
+    attach(topics, ComponentKind::KernelCommandLine, |t| {
+        t.kind == ComponentKind::BootLoaderConfig
+            || (t.kind == ComponentKind::BootLoaderFile && is_configuration_file(t.name))
+    });
+}
+
+/// Whether every difference in a boot loader command is one of the command line, or a path of an image.
+fn follows(command: &CmdlineDiff<'_>, main: &CmdlineDiff<'_>) -> bool {
+    let is_path = |p: &str| p.starts_with(['/', '\\', '(']);
+    let added = main.added.iter().copied().chain(main.changed.iter().map(|(_, new)| *new));
+    let removed = main.removed.iter().copied().chain(main.changed.iter().map(|(old, _)| *old));
+    let (added, removed): (BTreeSet<&str>, BTreeSet<&str>) = (added.collect(), removed.collect());
+    let known_new = |p: &&str| added.contains(*p) || is_path(p);
+    let known_old = |p: &&str| removed.contains(*p) || is_path(p);
+    command.added.iter().all(|p| known_new(&p))
+        && command.removed.iter().all(|p| known_old(&p))
+        && command.changed.iter().all(|(old, new)| known_new(&new) && known_old(&old))
+        && (!command.reordered || main.reordered)
+}
+
+fn is_configuration_file(name: &str) -> bool {
+    let file = name.rsplit(['/', '\\']).next().unwrap_or(name);
+    file.ends_with(".cfg") || file.ends_with(".conf")
+}
+
+/// The path of the kernel image in the command line follows from another kernel.
+fn follow_from_kernel(topics: &mut Vec<Topic<'_>>) {
+    let Some((old, new)) = command_lines(topics) else { return };
+    let mut diff = CmdlineDiff::between(old, new);
+    if diff.drop_image_paths() && diff.is_empty() {
+        attach(topics, ComponentKind::Kernel, |t| t.kind == ComponentKind::KernelCommandLine);
+    }
+}
+
+/// Moves the topics that `follows` picks into the topic of `cause`, if there is one.
+fn attach<'a>(topics: &mut Vec<Topic<'a>>, cause: ComponentKind, follows: impl Fn(&Topic<'a>) -> bool) {
+    if !topics.iter().any(|t| t.kind == cause) {
+        return;
+    }
+    let mut moved = Vec::new();
+    topics.retain_mut(|topic| {
+        let goes = topic.kind != cause && follows(topic);
+        if goes {
+            moved.append(&mut topic.changes);
+            moved.append(&mut topic.attached);
+        }
+        !goes
+    });
+    if let Some(topic) = topics.iter_mut().find(|t| t.kind == cause) {
+        topic.attached.append(&mut moved);
+    }
+}
+
+impl<'a> Topic<'a> {
+    /// The change that says most: a change with text before anything else, an addition before a removal.
+    fn primary(&self) -> Option<&Change<'a>> {
+        self.changes.iter().min_by_key(|change| match change {
+            Change::Changed(old, new) if old.value.is_some() && new.value.is_some() => 0,
+            Change::Changed(..) => 1,
+            Change::Added(_) => 2,
+            Change::Removed(_) => 3,
+            Change::Moved(..) => 4,
+            Change::Described(..) => 5,
+        })
+    }
+
+    fn primary_values(&self) -> Option<(&'a str, &'a str)> {
+        match self.primary()? {
+            Change::Changed(old, new) => Some((old.value?, new.value?)),
+            _ => None,
+        }
+    }
+
+    fn finding(&self, sides: &Sides<'_>, profile: &Profile) -> Option<Finding> {
+        let primary = self.primary()?;
+        let enforcement = self.enforcement(profile);
+        if enforcement == Enforcement::Ignore {
+            return None;
+        }
+        let item = primary.item();
+        let off = self.kind == ComponentKind::SecureBootState && switched_off(sides);
+        let code = match primary {
+            _ if off => code::SECURE_BOOT_DISABLED,
+            Change::Changed(..) => code::COMPONENT_CHANGED,
+            Change::Added(_) => code::COMPONENT_ADDED,
+            Change::Removed(_) => code::COMPONENT_REMOVED,
+            Change::Moved(..) => code::COMPONENT_REORDERED,
+            Change::Described(..) => code::DESCRIPTION_CHANGED,
+        };
+        let mut finding = code.finding(if off {
+            "Secure Boot was switched off".to_owned()
+        } else {
+            self.message(primary, sides)
+        });
+        if enforcement == Enforcement::Note {
+            finding.severity = Severity::Info;
+            finding.reason = None;
+        }
+        finding.pcr = Some(item.pcr);
+        finding.event = primary.new().and_then(|new| new.event);
+        finding.component = Some(self.component());
+        finding.expected = match (off, primary.old()) {
+            (true, _) => Some("on".to_owned()),
+            (false, Some(old)) => Some(content(old)),
+            (false, None) => Some("not measured".to_owned()),
+        };
+        finding.seen = match (off, primary.new()) {
+            (true, _) => Some("off".to_owned()),
+            (false, Some(new)) => Some(content(new)),
+            (false, None) => Some("not measured".to_owned()),
+        };
+        finding.signer = primary.new().and_then(|new| new.signer).map(|s| shortened(s, MAX_VALUE_CHARS));
+        finding.change = Some(class(self.kind, primary, off));
+        finding.hint = self.hint(off);
+        Some(finding)
+    }
+
+    fn enforcement(&self, profile: &Profile) -> Enforcement {
+        let mut strictest = Enforcement::Ignore;
+        for item in self.changes.iter().map(Change::item) {
+            match profile.enforcement(item.kind, item.pcr, item.name) {
+                Enforcement::Enforce => return Enforcement::Enforce,
+                Enforcement::Note => strictest = Enforcement::Note,
+                Enforcement::Ignore => {}
+            }
+        }
+        strictest
+    }
+
+    fn component(&self) -> String {
+        match self.kind {
+            kind if by_name(kind) && !self.name.is_empty() => {
+                format!("{} {}", kind.title(), shortened(self.name, 80))
+            }
+            kind => kind.title().to_owned(),
+        }
+    }
+
+    fn message(&self, primary: &Change<'_>, sides: &Sides<'_>) -> String {
+        let what = self.kind.title();
+        let mut text = match primary {
+            Change::Changed(old, new) => format!("{what} changed: {}", self.difference(old, new, sides)),
+            Change::Added(new) => {
+                format!("{what} added: {} is not in {}", self.called(new), sides.reference)
+            }
+            Change::Removed(old) => {
+                format!("{what} missing: {} is in {} and was not measured", self.called(old), sides.reference)
+            }
+            Change::Moved(_, new) => {
+                format!(
+                    "{what} out of order: {} was measured at another place than in {}",
+                    self.called(new),
+                    sides.reference
+                )
+            }
+            Change::Described(old, new) => format!(
+                "{what}: the log calls what {} has as {} now {}, with the same digest",
+                sides.reference,
+                described(old),
+                described(new)
+            ),
+        };
+        text.push_str(&self.others(primary));
+        text
+    }
+
+    /// How a measurement is named in a message.
+    fn called(&self, item: &Item<'_>) -> String {
+        match (item.value, item.name) {
+            (Some(value), _) if self.kind == ComponentKind::KernelCommandLine => quoted(value),
+            (Some(value), _) if self.kind == ComponentKind::BootLoaderConfig => quoted(value),
+            (_, "") => format!("digest {}", item.digest),
+            (_, name) => quoted(name),
+        }
+    }
+
+    fn difference(&self, old: &Item<'_>, new: &Item<'_>, sides: &Sides<'_>) -> String {
+        if !(old.items.is_empty() && new.items.is_empty()) {
+            return list_difference(old.items, new.items);
+        }
+        match (old.value, new.value) {
+            (Some(was), Some(is)) if self.kind == ComponentKind::KernelCommandLine => {
+                let mut diff = CmdlineDiff::between(was, is);
+                let full = diff.describe();
+                if diff.drop_image_paths() && !diff.is_empty() { diff.describe() } else { full }
+            }
+            (Some(was), Some(is)) if was != is => format!("now {} instead of {}", quoted(is), quoted(was)),
+            _ if old.name != new.name => format!("{} instead of {}", quoted(new.name), quoted(old.name)),
+            _ if new.name.is_empty() => format!("not the digest of {}", sides.reference),
+            _ => format!("{} does not have the digest of {}", quoted(new.name), sides.reference),
+        }
+    }
+
+    /// What else belongs to this finding: other members of the component, and other PCRs that show it.
+    fn others(&self, primary: &Change<'_>) -> String {
+        let lead = self.called(primary.item());
+        let mut names: Vec<String> = Vec::new();
+        for change in self.changes.iter().take(MAX_NAMED_CHANGES) {
+            let called = self.called(change.item());
+            if called != lead && !names.contains(&called) && !self.says_the_same(primary, change) {
+                names.push(called);
+            }
+        }
+        let mut text = String::new();
+        if !names.is_empty() {
+            let total = names.len() + self.changes.len().saturating_sub(MAX_NAMED_CHANGES);
+            names.truncate(MAX_NAMES);
+            text.push_str(&format!("; likewise {}", names.join(", ")));
+            if total > names.len() {
+                text.push_str(&format!(" and {} more", total - names.len()));
+            }
+        }
+        let pcrs: BTreeSet<u32> = self.changes.iter().chain(&self.attached).map(|c| c.item().pcr).collect();
+        if pcrs.len() > 1 {
+            let pcrs: Vec<u32> = pcrs.into_iter().collect();
+            text.push_str(&format!(" (seen in {})", pcr_list(&pcrs)));
+        }
+        text
+    }
+
+    /// Whether another measurement of a command line differs in the same parameters.
+    fn says_the_same(&self, primary: &Change<'_>, other: &Change<'_>) -> bool {
+        let Some((Some(old), Some(new))) = values_of(primary) else { return false };
+        if self.kind != ComponentKind::KernelCommandLine {
+            return false;
+        }
+        match values_of(other) {
+            Some((Some(other_old), Some(other_new))) => {
+                follows(&CmdlineDiff::between(other_old, other_new), &CmdlineDiff::between(old, new))
+            }
+            // The digest of the same command line, without its text.
+            Some(_) => true,
+            None => false,
+        }
+    }
+
+    fn hint(&self, off: bool) -> Option<String> {
+        use ComponentKind as K;
+        let text = match self.kind {
+            _ if off => SWITCH_ON,
+            K::KernelCommandLine => {
+                let danger =
+                    self.primary_values().and_then(|(old, new)| CmdlineDiff::between(old, new).danger());
+                if let Some(danger) = danger {
+                    return Some(format!("{danger}. Find out who changed the boot loader's configuration."));
+                }
+                "If you changed the boot configuration on purpose, accept this boot as the new baseline."
+            }
+            K::Kernel | K::Initrd | K::UkiSection | K::BootLoader | K::Shim | K::BootLoaderFile => {
+                "If this follows from an update that you rolled out, accept this boot as the new baseline; otherwise \
+                 treat the machine as compromised."
+            }
+            K::Firmware | K::CrtmVersion | K::OptionRom => {
+                "If the hypervisor's or machine's firmware was updated, accept this boot as the new baseline."
+            }
+            K::PlatformKey
+            | K::KeyExchangeKey
+            | K::SignatureDb
+            | K::SecureBootVariable
+            | K::Authority
+            | K::MokState => {
+                "Whoever holds these keys can sign what boots here: find out who changed them before you accept it."
+            }
+            K::RevocationDb | K::SbatLevel => {
+                "Revocations are normally added by updates; if some are gone, old vulnerable loaders can boot again."
+            }
+            K::BootLoaderConfig => {
+                "Compare the boot loader's configuration with the one that you deployed; accept this boot if the change \
+                 is yours."
+            }
+            _ => return None,
+        };
+        Some(text.to_owned())
+    }
+}
+
+fn values_of<'a>(change: &Change<'a>) -> Option<(Option<&'a str>, Option<&'a str>)> {
+    match change {
+        Change::Changed(old, new) => Some((old.value, new.value)),
+        _ => None,
+    }
+}
+
+/// How to turn Secure Boot on.
+pub(crate) const SWITCH_ON: &str = "Switch Secure Boot on in the VM's firmware settings (QEMU/libvirt: OVMF with \
+     `secure-boot` and enrolled Microsoft keys; clouds: trusted launch / shielded VM options) and reboot. If this VM must \
+     run without it, use the profile `measured-only`.";
+
+/// The content of a measurement: its text, or its digest.
+fn content(item: &Item<'_>) -> String {
+    match item.value {
+        Some(value) => shortened(value, MAX_VALUE_CHARS),
+        None => item.digest.to_string(),
+    }
+}
+
+fn described(item: &Item<'_>) -> String {
+    let name = match item.value {
+        Some(value) => format!("{} = {}", shortened(item.name, 60), shortened(value, 60)),
+        None => shortened(item.name, 120),
+    };
+    format!("{} {}", item.kind.title(), quoted(&name))
+}
+
+/// Added and removed members of a list.
+fn list_difference(old: &[String], new: &[String]) -> String {
+    let list = |items: Vec<&String>| {
+        let total = items.len();
+        let mut text = items.iter().take(MAX_NAMES).map(|i| quoted(i)).collect::<Vec<_>>().join(", ");
+        if total > MAX_NAMES {
+            text.push_str(&format!(" and {} more", total - MAX_NAMES));
+        }
+        text
+    };
+    let added: Vec<&String> = new.iter().filter(|i| !old.contains(i)).collect();
+    let removed: Vec<&String> = old.iter().filter(|i| !new.contains(i)).collect();
+    let roll_over =
+        added.iter().any(|i| i.contains("2023") && (i.contains("Microsoft") || i.contains("Windows UEFI")));
+    let mut parts = Vec::new();
+    if !added.is_empty() {
+        parts.push(format!("added {}", list(added)));
+    }
+    if !removed.is_empty() {
+        parts.push(format!("removed {}", list(removed)));
+    }
+    if parts.is_empty() {
+        parts.push("the same members in another form".to_owned());
+    }
+    if roll_over {
+        parts.push("this is the roll-over to Microsoft's 2023 certificates".to_owned());
+    }
+    parts.join("; ")
+}
+
+/// Change class of SPEC section 5.
+fn class(kind: ComponentKind, primary: &Change<'_>, switched_off: bool) -> ChangeClass {
+    use ComponentKind as K;
+    match kind {
+        _ if switched_off => ChangeClass::SecureBootDisabled,
+        K::CrtmVersion | K::Firmware | K::OptionRom => ChangeClass::FirmwareUpdate,
+        K::PlatformConfig | K::BootOrder | K::BootEntry | K::PartitionTable => ChangeClass::BootOrderChange,
+        K::SecureBootState | K::PlatformKey | K::KeyExchangeKey | K::SignatureDb | K::SecureBootVariable => {
+            ChangeClass::SecureBootKeyChange
+        }
+        K::Authority => ChangeClass::SecureBootKeyChange,
+        K::RevocationDb => ChangeClass::DbxUpdate,
+        K::Shim => ChangeClass::ShimUpdate,
+        K::SbatLevel => ChangeClass::SbatUpdate,
+        K::MokState => ChangeClass::MokChange,
+        // A loader where none was before is no update.
+        K::BootLoader | K::BootLoaderFile if matches!(primary, Change::Added(_)) => {
+            ChangeClass::UnknownComponent
+        }
+        K::BootLoader | K::BootLoaderConfig | K::BootLoaderFile => ChangeClass::BootloaderUpdate,
+        K::Kernel => ChangeClass::KernelUpdate,
+        K::UkiSection => ChangeClass::KernelUpdate,
+        K::Initrd => ChangeClass::InitrdChange,
+        K::KernelCommandLine => ChangeClass::CmdlineChange,
+        K::WindowsPolicy | K::WindowsModule => ChangeClass::WindowsPolicyChange,
+        K::FirmwareAction | K::ExitBootServices | K::Separator | K::Unknown => ChangeClass::UnknownComponent,
+    }
+}
+
+/// Order of findings of one severity: what explains the others comes first.
+fn weight(kind: ComponentKind) -> usize {
+    use ComponentKind as K;
+    const ORDER: &[ComponentKind] = &[
+        K::SecureBootState,
+        K::PlatformKey,
+        K::KeyExchangeKey,
+        K::SignatureDb,
+        K::Firmware,
+        K::CrtmVersion,
+        K::Shim,
+        K::BootLoader,
+        K::Kernel,
+        K::UkiSection,
+        K::KernelCommandLine,
+        K::Initrd,
+        K::MokState,
+        K::BootLoaderConfig,
+        K::BootLoaderFile,
+        K::SbatLevel,
+        K::RevocationDb,
+        K::SecureBootVariable,
+        K::OptionRom,
+        K::WindowsPolicy,
+        K::WindowsModule,
+        K::Unknown,
+        K::Authority,
+    ];
+    ORDER.iter().position(|k| *k == kind).unwrap_or(ORDER.len())
+}

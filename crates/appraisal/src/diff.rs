@@ -1,0 +1,208 @@
+//! What differs between two boots, measurement by measurement.
+//!
+//! The order of measurements counts within a PCR and not between PCRs: only the former is in the PCR values.
+
+use veriboot_eventlog::{ComponentKind, Digest, HashAlg};
+
+use crate::align::align;
+use crate::baseline::Baseline;
+use crate::report::LogReport;
+
+/// One measurement, from a baseline or from a log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Item<'a> {
+    pub event: Option<u32>,
+    pub pcr: u32,
+    pub event_type: u32,
+    pub kind: ComponentKind,
+    pub name: &'a str,
+    pub value: Option<&'a str>,
+    pub signer: Option<&'a str>,
+    pub items: &'a [String],
+    pub digest: &'a Digest,
+}
+
+/// One difference. Each measurement of either side is in at most one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Change<'a> {
+    /// The same component with another digest.
+    Changed(Item<'a>, Item<'a>),
+    /// The same digest, described in another way by the log.
+    Described(Item<'a>, Item<'a>),
+    /// The same measurement at another place in its PCR.
+    Moved(Item<'a>, Item<'a>),
+    /// Only in the later one.
+    Added(Item<'a>),
+    /// Only in the earlier one.
+    Removed(Item<'a>),
+}
+
+impl<'a> Change<'a> {
+    pub fn old(&self) -> Option<&Item<'a>> {
+        match self {
+            Self::Changed(old, _) | Self::Described(old, _) | Self::Moved(old, _) | Self::Removed(old) => {
+                Some(old)
+            }
+            Self::Added(_) => None,
+        }
+    }
+
+    pub fn new(&self) -> Option<&Item<'a>> {
+        match self {
+            Self::Changed(_, new) | Self::Described(_, new) | Self::Moved(_, new) | Self::Added(new) => {
+                Some(new)
+            }
+            Self::Removed(_) => None,
+        }
+    }
+
+    /// The later side, or the earlier one of something that is gone.
+    pub fn item(&self) -> &Item<'a> {
+        match self {
+            Self::Changed(_, item)
+            | Self::Described(_, item)
+            | Self::Moved(_, item)
+            | Self::Added(item)
+            | Self::Removed(item) => item,
+        }
+    }
+}
+
+/// Measurements of a log in one bank.
+pub(crate) fn of_report(report: &LogReport, bank: HashAlg) -> Vec<Item<'_>> {
+    let Some(bank) = report.bank(bank) else { return Vec::new() };
+    let measured = report.entries.iter().zip(&bank.digests).filter_map(|(entry, digest)| {
+        Some(Item {
+            event: Some(entry.event),
+            pcr: entry.pcr,
+            event_type: entry.event_type.0,
+            kind: entry.kind,
+            name: &entry.name,
+            value: entry.value.as_deref(),
+            signer: entry.signer.as_deref(),
+            items: &entry.items,
+            digest: digest.as_ref()?,
+        })
+    });
+    measured.collect()
+}
+
+/// Measurements of a baseline in one bank.
+pub(crate) fn of_baseline(baseline: &Baseline, bank: HashAlg) -> Vec<Item<'_>> {
+    let referenced = baseline.measurements.iter().filter_map(|reference| {
+        Some(Item {
+            event: None,
+            pcr: reference.pcr,
+            event_type: reference.event_type,
+            kind: reference.kind,
+            name: &reference.name,
+            value: reference.value.as_deref(),
+            signer: reference.signer.as_deref(),
+            items: &reference.items,
+            digest: reference.digests.get(bank)?,
+        })
+    });
+    referenced.collect()
+}
+
+/// Everything that differs, by PCR and then in log order.
+pub(crate) fn diff<'a>(from: &[Item<'a>], to: &[Item<'a>]) -> Vec<Change<'a>> {
+    if from.len() == to.len() && from.iter().zip(to).all(|(a, b)| a.pcr == b.pcr && identical(a, b)) {
+        return Vec::new();
+    }
+    let mut pcrs: Vec<u32> = from.iter().chain(to).map(|item| item.pcr).collect();
+    pcrs.sort_unstable();
+    pcrs.dedup();
+    let of = |side: &[Item<'a>], pcr: u32| -> Vec<Item<'a>> {
+        side.iter().filter(|item| item.pcr == pcr).copied().collect()
+    };
+    pcrs.into_iter().flat_map(|pcr| diff_pcr(&of(from, pcr), &of(to, pcr))).collect()
+}
+
+fn identical(a: &Item<'_>, b: &Item<'_>) -> bool {
+    a.digest == b.digest && described_alike(a, b)
+}
+
+fn described_alike(a: &Item<'_>, b: &Item<'_>) -> bool {
+    a.event_type == b.event_type && a.kind == b.kind && a.name == b.name && a.value == b.value
+}
+
+fn diff_pcr<'a>(from: &[Item<'a>], to: &[Item<'a>]) -> Vec<Change<'a>> {
+    let pairs = align(from, to, identical);
+    let mut old: Vec<Item<'a>> = left_over(from, pairs.iter().map(|(i, _)| *i));
+    let mut new: Vec<Item<'a>> = left_over(to, pairs.iter().map(|(_, j)| *j));
+    let mut changes = Vec::new();
+    // From the surest correspondence to the loosest.
+    pair_up(&mut old, &mut new, identical, |a, b| changes.push(Change::Moved(a, b)));
+    pair_up(&mut old, &mut new, |a, b| a.digest == b.digest, |a, b| changes.push(Change::Described(a, b)));
+    pair_up(
+        &mut old,
+        &mut new,
+        |a, b| a.kind == b.kind && a.name == b.name,
+        |a, b| changes.push(Change::Changed(a, b)),
+    );
+    pair_up(
+        &mut old,
+        &mut new,
+        |a, b| a.kind == b.kind && replaceable(a.kind),
+        |a, b| {
+            changes.push(Change::Changed(a, b));
+        },
+    );
+    changes.extend(old.into_iter().map(Change::Removed));
+    changes.extend(new.into_iter().map(Change::Added));
+    changes
+}
+
+/// Kinds of which a boot has one or few, so that another one is a replacement and not an addition.
+fn replaceable(kind: ComponentKind) -> bool {
+    use ComponentKind as K;
+    matches!(
+        kind,
+        K::CrtmVersion
+            | K::SecureBootState
+            | K::Shim
+            | K::BootLoader
+            | K::Kernel
+            | K::Initrd
+            | K::KernelCommandLine
+            | K::SbatLevel
+            | K::BootOrder
+            | K::PartitionTable
+            | K::BootLoaderConfig
+    )
+}
+
+fn left_over<'a>(side: &[Item<'a>], paired: impl Iterator<Item = usize>) -> Vec<Item<'a>> {
+    let mut paired = paired.peekable();
+    let rest = side.iter().enumerate().filter(|(at, _)| match paired.peek() {
+        Some(next) if next == at => {
+            paired.next();
+            false
+        }
+        _ => true,
+    });
+    rest.map(|(_, item)| *item).collect()
+}
+
+/// Most left-over measurements for which pairs are looked for; beyond it they are added and removed ones. Keeps the
+/// work linear for logs that have nothing in common.
+const MAX_PAIRING: usize = 2048;
+
+fn pair_up<'a>(
+    old: &mut Vec<Item<'a>>,
+    new: &mut Vec<Item<'a>>,
+    belong: impl Fn(&Item<'a>, &Item<'a>) -> bool,
+    mut found: impl FnMut(Item<'a>, Item<'a>),
+) {
+    if old.is_empty() || new.is_empty() || old.len() > MAX_PAIRING || new.len() > MAX_PAIRING {
+        return;
+    }
+    old.retain(|a| match new.iter().position(|b| belong(a, b)) {
+        Some(at) => {
+            found(*a, new.remove(at));
+            false
+        }
+        None => true,
+    });
+}

@@ -1,0 +1,106 @@
+//! What profile and baseline say about an examined log.
+
+use veriboot_eventlog::{ComponentKind, HashAlg};
+use veriboot_wire::Finding;
+
+use crate::baseline::Baseline;
+use crate::code;
+use crate::deviation::{self, SWITCH_ON, Sides};
+use crate::diff::{diff, of_baseline, of_report};
+use crate::profile::{Profile, SecureBootDemand};
+use crate::report::LogReport;
+
+/// A judged log. Depends on log, bank, baseline and profile only, so it can be cached by them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// The bank whose digests were compared.
+    pub bank: HashAlg,
+    /// Whether a baseline was there to judge.
+    pub with_baseline: bool,
+    /// What deviates.
+    pub findings: Vec<Finding>,
+}
+
+impl Judgement {
+    /// Whether nothing in it fails the attestation.
+    pub fn accepts(&self) -> bool {
+        !self.findings.iter().any(Finding::fails)
+    }
+}
+
+/// Judges a log by the digests of one bank. Whether the log is true is not asked here: [`crate::conclude`] believes a
+/// judgement only as far as the quote proves the log.
+pub fn judge(report: &LogReport, bank: HashAlg, baseline: Option<&Baseline>, profile: &Profile) -> Judgement {
+    let mut findings = Vec::new();
+    if report.bank(bank).is_none() {
+        findings.push(
+            code::BANK_MISSING.finding(format!("The event log does not extend the {} bank", bank.name())),
+        );
+    } else if let Some(baseline) = baseline {
+        findings.extend(deviations(report, bank, baseline, profile));
+    }
+    if baseline.is_none() {
+        findings.push(code::BASELINE_MISSING.finding("No baseline is there yet to hold this boot against"));
+    }
+    if profile.secure_boot == SecureBootDemand::Required {
+        demand_secure_boot(report, &mut findings);
+    }
+    Judgement { bank, with_baseline: baseline.is_some(), findings }
+}
+
+fn deviations(report: &LogReport, bank: HashAlg, baseline: &Baseline, profile: &Profile) -> Vec<Finding> {
+    if !baseline.covers(bank) {
+        let mut finding = code::BASELINE_BANK_MISSING
+            .finding(format!("The baseline has no {} digests, so it cannot judge this quote", bank.name()));
+        finding.hint = Some("Accept the current boot as the new baseline after checking it.".to_owned());
+        return vec![finding];
+    }
+    let changes = diff(&of_baseline(baseline, bank), &of_report(report, bank));
+    let sides = Sides {
+        reference: "the baseline",
+        secure_boot_before: baseline.secure_boot,
+        secure_boot_now: report.secure_boot,
+    };
+    deviation::findings(changes, &sides, profile)
+}
+
+fn demand_secure_boot(report: &LogReport, findings: &mut Vec<Finding>) {
+    let said = findings.iter().any(|f| f.code == code::SECURE_BOOT_DISABLED.code);
+    let mut finding = match report.secure_boot {
+        Some(true) => return,
+        Some(false) if said => return,
+        Some(false) => code::SECURE_BOOT_DISABLED.finding("Secure Boot is off"),
+        None => code::SECURE_BOOT_UNKNOWN.finding("The event log does not show whether Secure Boot is on"),
+    };
+    let state = report.first(ComponentKind::SecureBootState);
+    finding.pcr = Some(crate::structure_checks::SECURE_BOOT_PCR);
+    finding.event = state.map(|e| e.event);
+    finding.component = Some("Secure Boot".to_owned());
+    finding.expected = Some("on".to_owned());
+    finding.seen = Some(if report.secure_boot == Some(false) { "off" } else { "unknown" }.to_owned());
+    finding.change = report.secure_boot.map(|_| veriboot_wire::ChangeClass::SecureBootDisabled);
+    finding.hint = Some(SWITCH_ON.to_owned());
+    findings.push(finding);
+}
+
+/// What differs between two boots, in the words of findings, most telling first. Severities are those that the default
+/// profile would give; bytes of the logs are compared in the best bank that both have.
+pub fn compare(from: &LogReport, to: &LogReport) -> Vec<Finding> {
+    let preference = [HashAlg::Sha384, HashAlg::Sha512, HashAlg::Sha256, HashAlg::Sm3_256, HashAlg::Sha1];
+    let Some(bank) = preference.into_iter().find(|b| from.bank(*b).is_some() && to.bank(*b).is_some()) else {
+        return vec![
+            code::BANK_MISSING.finding("The two logs have no bank in common, so they cannot be compared"),
+        ];
+    };
+    let changes = diff(&of_report(from, bank), &of_report(to, bank));
+    let sides = Sides {
+        reference: "the earlier boot",
+        secure_boot_before: from.secure_boot,
+        secure_boot_now: to.secure_boot,
+    };
+    let mut findings = deviation::findings(changes, &sides, &Profile::measured_only());
+    for finding in &mut findings {
+        finding.reason = None;
+    }
+    findings
+}

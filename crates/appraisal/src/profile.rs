@@ -1,0 +1,156 @@
+//! What a boot must look like whatever its baseline says, and how much each kind of component matters.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use veriboot_eventlog::ComponentKind;
+
+/// A profile (SPEC section 5).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// Name, for people and for cache keys.
+    pub name: String,
+    /// Whether Secure Boot must be on.
+    pub secure_boot: SecureBootDemand,
+    /// How much deviations of a kind matter, where it differs from [`default_enforcement`].
+    #[serde(default)]
+    pub components: BTreeMap<ComponentKind, Enforcement>,
+    /// PCRs that the running system extends, so that the boot log cannot explain them. A difference there is
+    /// reported and does not fail.
+    #[serde(default = "default_run_time_pcrs")]
+    pub run_time_pcrs: BTreeSet<u32>,
+}
+
+/// What a profile asks of Secure Boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SecureBootDemand {
+    /// It must be shown to be on.
+    Required,
+    /// It may be off: the machine is measured, and held to its baseline.
+    NotRequired,
+}
+
+/// How much a deviation from the baseline matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Enforcement {
+    /// The attestation fails.
+    Enforce,
+    /// It is reported.
+    Note,
+    /// It is not reported.
+    Ignore,
+}
+
+impl Default for Profile {
+    /// `secure-boot-required`.
+    fn default() -> Self {
+        Self {
+            name: "secure-boot-required".to_owned(),
+            secure_boot: SecureBootDemand::Required,
+            components: BTreeMap::new(),
+            run_time_pcrs: default_run_time_pcrs(),
+        }
+    }
+}
+
+impl Profile {
+    /// Names of the profiles that come with Veriboot.
+    pub const NAMES: &'static [&'static str] = &["secure-boot-required", "measured-only"];
+
+    /// The profile for machines that must run without Secure Boot: measured, and held to their baseline.
+    pub fn measured_only() -> Self {
+        Self {
+            name: "measured-only".to_owned(),
+            secure_boot: SecureBootDemand::NotRequired,
+            ..Self::default()
+        }
+    }
+
+    /// One of [`Profile::NAMES`].
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "secure-boot-required" => Some(Self::default()),
+            "measured-only" => Some(Self::measured_only()),
+            _ => None,
+        }
+    }
+
+    /// How much a deviation of this component matters.
+    pub fn enforcement(&self, kind: ComponentKind, pcr: u32, name: &str) -> Enforcement {
+        match self.components.get(&kind) {
+            Some(enforcement) => *enforcement,
+            None => default_enforcement(kind, pcr, name),
+        }
+    }
+}
+
+/// The default: everything that executes or configures trust is enforced; what differs from machine to machine or
+/// from boot to boot without anybody's doing is noted.
+pub fn default_enforcement(kind: ComponentKind, pcr: u32, name: &str) -> Enforcement {
+    use ComponentKind as K;
+    match kind {
+        // Tables hold addresses, serial numbers and the VM's size.
+        K::PlatformConfig | K::BootOrder | K::BootEntry | K::PartitionTable => Enforcement::Note,
+        // A boot option that is tried again, or ExitBootServices that is called again, is a normal boot; what it
+        // starts is measured by itself. Actions in other PCRs (DMA protection, debug mode in PCR 7) configure trust.
+        K::FirmwareAction if matches!(pcr, 4 | 5) => Enforcement::Note,
+        K::ExitBootServices => Enforcement::Note,
+        // GRUB's environment block counts boots; what its variables cause is measured as commands.
+        K::BootLoaderFile if name.rsplit(['/', '\\']).next() == Some("grubenv") => Enforcement::Note,
+        K::WindowsPolicy if name.to_ascii_lowercase().contains("counter") => Enforcement::Note,
+        _ => Enforcement::Enforce,
+    }
+}
+
+/// PCR 10 (IMA), 15 (machine id and volume keys by systemd), 16 and 23 (debug and application, resettable), 17 to 22
+/// (dynamic launch). PCR 11 is not among them: the phases that systemd adds there are known and checked.
+fn default_run_time_pcrs() -> BTreeSet<u32> {
+    [10, 15].into_iter().chain(16..=23).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn profiles_round_trip_and_refuse_unknown_members() {
+        for name in Profile::NAMES {
+            let profile = Profile::named(name).unwrap();
+            let json = serde_json::to_string(&profile).unwrap();
+            assert_eq!(serde_json::from_str::<Profile>(&json).unwrap(), profile);
+            assert_eq!(profile.name, *name);
+        }
+        let strange = r#"{"name":"x","secure_boot":"required","secureboot":"off"}"#;
+        assert!(serde_json::from_str::<Profile>(strange).is_err());
+        assert!(serde_json::from_str::<Profile>(r#"{"name":"x"}"#).is_err(), "the demand is never implied");
+        let changed = r#"{"name":"x","secure_boot":"not-required","components":{"boot-order":"enforce"}}"#;
+        let profile: Profile = serde_json::from_str(changed).unwrap();
+        assert_eq!(profile.enforcement(ComponentKind::BootOrder, 1, "BootOrder"), Enforcement::Enforce);
+        assert_eq!(profile.run_time_pcrs, default_run_time_pcrs());
+    }
+
+    #[test]
+    fn everything_that_runs_is_enforced() {
+        use ComponentKind as K;
+        for kind in [
+            K::Firmware,
+            K::OptionRom,
+            K::Shim,
+            K::BootLoader,
+            K::BootLoaderConfig,
+            K::Kernel,
+            K::Initrd,
+            K::KernelCommandLine,
+            K::UkiSection,
+            K::SignatureDb,
+            K::Authority,
+            K::MokState,
+            K::Unknown,
+        ] {
+            assert_eq!(default_enforcement(kind, 4, ""), Enforcement::Enforce, "{kind}");
+        }
+    }
+}

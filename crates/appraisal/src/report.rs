@@ -1,0 +1,216 @@
+//! What one event log says, in an owned form that can be kept by the digest of the log.
+
+use veriboot_eventlog::{
+    ComponentKind, Digest, EventLog, EventType, Format, HashAlg, Replay, check_digests, measurements, parse,
+    replay,
+};
+use veriboot_wire::Finding;
+
+use crate::structure_checks;
+use crate::text::{self, shortened};
+use crate::{code, lists};
+
+/// Warnings and digest mismatches that become findings of their own; the rest is counted.
+const MAX_LISTED: usize = 16;
+
+/// An examined event log. Depends on nothing but the bytes of the log, so it can be cached by their digest.
+#[derive(Clone, Debug)]
+pub struct LogReport {
+    /// SHA-256 of the whole log, lower-case hex.
+    pub sha256: String,
+    /// Bytes of the log.
+    pub bytes: usize,
+    /// Layout; `None` when the log could not be read.
+    pub format: Option<Format>,
+    /// Whether the log shows Secure Boot on or off; `None` when it does not say, or says both.
+    pub secure_boot: Option<bool>,
+    /// Findings about the log itself, without any baseline or profile.
+    pub findings: Vec<Finding>,
+    /// What was measured, in log order: every event of the last session that extends a register.
+    pub entries: Vec<Entry>,
+    /// Banks that the log extends.
+    pub banks: Vec<BankReport>,
+}
+
+/// One measured component, for all banks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Index of the event in the log.
+    pub event: u32,
+    /// PCR, or register of a confidential VM.
+    pub pcr: u32,
+    /// Type of the event.
+    pub event_type: EventType,
+    /// Kind of component.
+    pub kind: ComponentKind,
+    /// What tells several components of one kind apart. Printable, bounded.
+    pub name: String,
+    /// The content in words, where the log has it. Printable, bounded.
+    pub value: Option<String>,
+    /// Subject of the certificate that admitted the component.
+    pub signer: Option<String>,
+    /// Members of a list in plain words: the certificates and the number of hashes of db, dbx, KEK, PK and MOK lists.
+    pub items: Vec<String>,
+}
+
+/// One bank of a log.
+#[derive(Clone, Debug)]
+pub struct BankReport {
+    /// Registers after replay.
+    pub replay: Replay,
+    /// Digest of each of [`LogReport::entries`], in their order.
+    pub digests: Vec<Option<Digest>>,
+    /// PCR 5 if the ExitBootServices events came after the log was saved.
+    pub pcr5_after_exit: Option<Digest>,
+}
+
+impl LogReport {
+    /// The bank, if the log extends it.
+    pub fn bank(&self, bank: HashAlg) -> Option<&BankReport> {
+        self.banks.iter().find(|b| b.replay.bank == bank)
+    }
+
+    /// Whether there is nothing to read: no bytes, or padding only.
+    pub fn is_missing(&self) -> bool {
+        self.findings.iter().any(|f| f.code == code::LOG_MISSING.code)
+    }
+
+    /// The first entry of a kind.
+    pub(crate) fn first(&self, kind: ComponentKind) -> Option<&Entry> {
+        self.entries.iter().find(|e| e.kind == kind)
+    }
+}
+
+/// Examines a log. Never fails: a log that cannot be read is a finding in the report.
+pub fn examine(bytes: &[u8]) -> LogReport {
+    let mut report = LogReport {
+        sha256: HashAlg::Sha256.hash(&[bytes]).to_string(),
+        bytes: bytes.len(),
+        format: None,
+        secure_boot: None,
+        findings: Vec::new(),
+        entries: Vec::new(),
+        banks: Vec::new(),
+    };
+    match parse(bytes) {
+        Ok(log) => fill(&mut report, &log),
+        Err(error) => {
+            let blank = bytes.iter().all(|b| *b == 0) || bytes.iter().all(|b| *b == 0xFF);
+            let mut finding = if blank {
+                code::LOG_MISSING.finding(format!("There is no event log: {}", error.reason))
+            } else {
+                code::LOG_UNREADABLE.finding(format!("The event log cannot be read: {error}"))
+            };
+            finding.seen = Some(format!("{} bytes", bytes.len()));
+            report.findings.push(finding);
+        }
+    }
+    report
+}
+
+fn fill(report: &mut LogReport, log: &EventLog<'_>) {
+    report.format = Some(log.format);
+    let active = log.active_banks();
+    let primary = active.iter().copied().find(|b| *b == HashAlg::Sha256).or_else(|| active.first().copied());
+    for bank in primary.into_iter().chain(active.iter().copied().filter(|b| Some(*b) != primary)) {
+        add_entries(report, log, bank);
+    }
+    report.entries.sort_by_key(|e| e.event);
+    for bank in &active {
+        let replay = replay(log, *bank);
+        let digests =
+            report.entries.iter().map(|entry| Digest::new(event(log, entry.event)?.digest(*bank)?)).collect();
+        let pcr5_after_exit = replay.pcr5_with_exit_boot_services(log);
+        report.banks.push(BankReport { replay, digests, pcr5_after_exit });
+    }
+    report.secure_boot = structure_checks::secure_boot(log, &report.entries);
+
+    cut_and_trailing(report, log);
+    digest_mismatches(report, log);
+    structure_checks::run(report, log);
+    warnings(report, log);
+}
+
+/// Adds what `bank` measures and no bank before it did; normally every event has a digest for every bank.
+fn add_entries(report: &mut LogReport, log: &EventLog<'_>, bank: HashAlg) {
+    let extending = log.session().iter().filter(|e| e.extends() && e.digest(bank).is_some()).map(|e| e.index);
+    let known: Vec<u32> = report.entries.iter().map(|e| e.event).collect();
+    if !known.is_empty() && extending.clone().all(|index| known.binary_search(&index).is_ok()) {
+        return;
+    }
+    for measured in measurements(log, bank) {
+        if known.binary_search(&measured.event).is_ok() {
+            continue;
+        }
+        let event = event(log, measured.event);
+        report.entries.push(Entry {
+            event: measured.event,
+            pcr: measured.pcr,
+            event_type: event.map_or(EventType(0), |e| e.event_type),
+            kind: measured.kind,
+            items: event.map(|e| lists::items(measured.kind, e)).unwrap_or_default(),
+            name: measured.name,
+            value: measured.value,
+            signer: measured.signer,
+        });
+    }
+    report.entries.sort_by_key(|e| e.event);
+}
+
+fn event<'l, 'a>(log: &'l EventLog<'a>, index: u32) -> Option<&'l veriboot_eventlog::Event<'a>> {
+    let at = usize::try_from(index).ok()?;
+    log.events.get(at).filter(|e| e.index == index)
+}
+
+fn cut_and_trailing(report: &mut LogReport, log: &EventLog<'_>) {
+    if let Some(cut) = &log.cut {
+        let mut finding = code::LOG_CUT
+            .finding(format!("Reading the event log stopped after {} events: {cut}", log.events.len()));
+        finding.hint =
+            Some("Read the log again from the firmware; a log that stays cut was damaged or edited.".into());
+        report.findings.push(finding);
+    }
+}
+
+fn digest_mismatches(report: &mut LogReport, log: &EventLog<'_>) {
+    let mut mismatches = check_digests(log);
+    mismatches.sort_by_key(|m| m.event);
+    mismatches.dedup_by_key(|m| m.event);
+    let total = mismatches.len();
+    for mismatch in mismatches.into_iter().take(MAX_LISTED) {
+        let entry = report.entries.iter().find(|e| e.event == mismatch.event);
+        let what = entry.map_or("an unknown component", |e| e.kind.title());
+        let mut finding = code::DIGEST_MISMATCH.finding(format!(
+            "The log's text about the {what} (PCR {}, event {}) does not have the digest that was measured: the text was edited{}",
+            mismatch.pcr,
+            mismatch.event,
+            if total > MAX_LISTED { format!("; {total} events are affected in all") } else { String::new() },
+        ));
+        finding.pcr = Some(mismatch.pcr);
+        finding.event = Some(mismatch.event);
+        finding.component = Some(what.to_owned());
+        finding.expected = Some(mismatch.expected.to_string());
+        finding.seen = Some(mismatch.seen.to_string());
+        report.findings.push(finding);
+    }
+}
+
+fn warnings(report: &mut LogReport, log: &EventLog<'_>) {
+    let inactive: Vec<HashAlg> = log.banks.iter().copied().filter(|b| report.bank(*b).is_none()).collect();
+    for bank in inactive {
+        report.findings.push(code::BANK_INACTIVE.finding(format!(
+            "The log names the {} bank, but no event extends it; it is not compared",
+            bank.name()
+        )));
+    }
+    let of_replay = report.banks.iter().flat_map(|b| &b.replay.warnings);
+    let all: Vec<_> = log.warnings.iter().chain(of_replay).cloned().collect();
+    for warning in all.iter().take(MAX_LISTED) {
+        let mut finding = code::LOG_WARNING.finding(text::capitalised(&shortened(&warning.message, 512)));
+        finding.event = warning.event;
+        report.findings.push(finding);
+    }
+    if let Some(more) = all.len().checked_sub(MAX_LISTED).filter(|n| *n > 0) {
+        report.findings.push(code::LOG_WARNING.finding(format!("{more} more things in the log are unusual")));
+    }
+}

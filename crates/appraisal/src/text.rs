@@ -1,0 +1,62 @@
+//! Text in findings: bounded, and free of what could fool a terminal.
+
+/// Characters of one quoted value in a message.
+const MAX_QUOTED_CHARS: usize = 120;
+/// Characters of `expected` and `seen` in a finding.
+pub(crate) const MAX_VALUE_CHARS: usize = 1024;
+
+/// A value in backticks, cut to [`MAX_QUOTED_CHARS`].
+pub(crate) fn quoted(value: &str) -> String {
+    format!("`{}`", shortened(value, MAX_QUOTED_CHARS))
+}
+
+/// At most `max` characters; what could steer a terminal or reorder text is replaced, whoever made the value.
+pub(crate) fn shortened(value: &str, max: usize) -> String {
+    let mut text: String = value.chars().take(max).map(printable).collect();
+    if value.chars().nth(max).is_some() {
+        text.push('…');
+    }
+    text
+}
+
+/// Control and bidirectional formatting characters become the replacement character.
+fn printable(c: char) -> char {
+    let steers =
+        matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+    if c.is_control() || steers { '\u{fffd}' } else { c }
+}
+
+/// `PCR 4`, `PCRs 4, 8 and 9`.
+pub(crate) fn pcr_list(pcrs: &[u32]) -> String {
+    match pcrs {
+        [] => "no PCR".to_owned(),
+        [one] => format!("PCR {one}"),
+        [first @ .., last] => {
+            let first: Vec<String> = first.iter().map(u32::to_string).collect();
+            format!("PCRs {} and {last}", first.join(", "))
+        }
+    }
+}
+
+/// `text` with its first letter in upper case.
+pub(crate) fn capitalised(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_steers_a_terminal() {
+        assert_eq!(shortened("\u{1b}[31mred\u{202e}\n", 64), "\u{fffd}[31mred\u{fffd}\u{fffd}");
+    }
+
+    #[test]
+    fn lists_read_well() {
+        assert_eq!(pcr_list(&[4]), "PCR 4");
+        assert_eq!(pcr_list(&[4, 8, 9]), "PCRs 4, 8 and 9");
+        assert_eq!(capitalised("shim"), "Shim");
+    }
+}
