@@ -7,7 +7,9 @@
 mod component;
 mod consistency;
 pub mod decode;
+mod der;
 mod digest;
+mod document;
 mod event_type;
 pub mod limits;
 mod measurement;
@@ -15,12 +17,15 @@ mod reader;
 mod replay;
 mod story;
 mod structure;
+mod text;
 mod warning;
 
 pub use component::ComponentKind;
 pub use consistency::{DigestMismatch, check_digests};
 pub use decode::Decoded;
+pub use der::{Certificate, Name, ShortName, Time};
 pub use digest::{Digest, HashAlg};
+pub use document::Document;
 pub use event_type::EventType;
 pub use measurement::{Measurement, measurements};
 pub use replay::{PCR_COUNT, Replay, replay};
@@ -28,4 +33,5 @@ pub use story::{BootStory, story};
 pub use structure::{
     Digests, Event, EventLog, Format, PCR_NOT_EXTENDED, StructureError, StructureReason, parse,
 };
+pub use text::{Guid, Hex, Text, Utf16, guids};
 pub use warning::Warning;

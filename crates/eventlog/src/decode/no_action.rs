@@ -1,0 +1,149 @@
+//! EV_NO_ACTION: events that inform and extend nothing (PC Client Platform Firmware Profile 1.06, section 10.4.5).
+
+use serde::Serialize;
+
+use super::firmware::Loose;
+use super::sipa::TaggedEvents;
+use crate::reader::Reader;
+use crate::text::{Guid, Text};
+
+/// An informative event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum NoAction<'a> {
+    /// Start of a log.
+    SpecId {
+        /// Version of the layout, `2.0`.
+        version: String,
+        /// Errata level.
+        errata: u8,
+        /// Platform class: 0 client, 1 server.
+        platform_class: u32,
+        /// TPM_ALG_ID and bytes of each digest.
+        algorithms: Vec<(u16, u16)>,
+        /// Vendor information.
+        vendor: Loose<'a>,
+    },
+    /// Locality from which the TPM was started.
+    StartupLocality {
+        /// 0, 3 or 4.
+        locality: u8,
+    },
+    /// SP800-155 reference manifest.
+    ReferenceManifest(ReferenceManifest<'a>),
+    /// Windows: trust points, with their signed aggregate.
+    Windows {
+        /// Tagged events.
+        events: TaggedEvents<'a>,
+    },
+    /// Something else.
+    Other {
+        /// Text or hex.
+        text: Loose<'a>,
+    },
+}
+
+/// Which reference manifest describes this platform.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ReferenceManifest<'a> {
+    /// Version of the event: 1, 2 or 3.
+    pub version: u8,
+    /// IANA number of the vendor.
+    pub vendor_id: u32,
+    /// GUID of the manifest.
+    pub guid: Guid,
+    /// Manufacturer of the platform.
+    pub platform_manufacturer: Option<Text<'a>>,
+    /// Model of the platform.
+    pub platform_model: Option<Text<'a>>,
+    /// Version of the platform.
+    pub platform_version: Option<Text<'a>>,
+    /// Manufacturer of the firmware.
+    pub firmware_manufacturer: Option<Text<'a>>,
+    /// Version of the firmware.
+    pub firmware_version: Option<Text<'a>>,
+    /// Where the manifest is (version 3): URI, path or variable.
+    pub locator: Option<Loose<'a>>,
+}
+
+impl<'a> NoAction<'a> {
+    /// Never fails: what is not known is [`NoAction::Other`].
+    pub fn parse(data: &'a [u8]) -> Self {
+        spec_id(data)
+            .or_else(|| startup_locality(data))
+            .or_else(|| reference_manifest(data).map(NoAction::ReferenceManifest))
+            .or_else(|| TaggedEvents::parse(data).map(|events| NoAction::Windows { events }))
+            .unwrap_or(NoAction::Other { text: Loose(data) })
+    }
+}
+
+fn spec_id(data: &[u8]) -> Option<NoAction<'_>> {
+    let mut r = Reader::new(data);
+    let agile = match r.take(16)? {
+        b"Spec ID Event03\0" => true,
+        b"Spec ID Event02\0" | b"Spec ID Event00\0" => false,
+        _ => return None,
+    };
+    let platform_class = r.u32()?;
+    let (minor, major, errata, _uintn) = (r.u8()?, r.u8()?, r.u8()?, r.u8()?);
+    let mut algorithms = Vec::new();
+    if agile {
+        let count = r.u32()?;
+        for _ in 0..count.min(crate::limits::MAX_ALGORITHMS as u32) {
+            algorithms.push((r.u16()?, r.u16()?));
+        }
+    }
+    let vendor_len = r.u8().map_or(0, usize::from);
+    let vendor = Loose(r.take(vendor_len).unwrap_or_default());
+    Some(NoAction::SpecId { version: format!("{major}.{minor}"), errata, platform_class, algorithms, vendor })
+}
+
+fn startup_locality(data: &[u8]) -> Option<NoAction<'_>> {
+    Some(NoAction::StartupLocality { locality: *data.strip_prefix(b"StartupLocality\0")?.first()? })
+}
+
+fn reference_manifest(data: &[u8]) -> Option<ReferenceManifest<'_>> {
+    let mut r = Reader::new(data);
+    let version = match r.take(16)? {
+        b"SP800-155 Event\0" => 1,
+        b"SP800-155 Event2" => 2,
+        b"SP800-155 Event3" => 3,
+        _ => return None,
+    };
+    let (vendor_id, guid) = (r.u32()?, Guid(r.array()?));
+    let mut text = || {
+        let len = usize::from(r.u8()?);
+        r.take(len).map(Text::trimmed)
+    };
+    let mut manifest = ReferenceManifest {
+        version,
+        vendor_id,
+        guid,
+        platform_manufacturer: None,
+        platform_model: None,
+        platform_version: None,
+        firmware_manufacturer: None,
+        firmware_version: None,
+        locator: None,
+    };
+    if version >= 2 {
+        manifest.platform_manufacturer = text();
+        manifest.platform_model = text();
+        manifest.platform_version = text();
+        manifest.firmware_manufacturer = text();
+        r.u32();
+        manifest.firmware_version = (|| {
+            let len = usize::from(r.u8()?);
+            r.take(len).map(Text::trimmed)
+        })();
+    }
+    if version >= 3 {
+        manifest.locator = (|| {
+            let _kind = r.u32()?;
+            let len = usize::try_from(r.u32()?).ok()?;
+            r.take(len).map(Loose)
+        })();
+    }
+    Some(manifest)
+}

@@ -1,0 +1,104 @@
+//! The machine-readable form of a replayed log: the contract of `veriboot log replay --json` (SPEC section 10).
+
+use std::collections::BTreeMap;
+
+use serde::ser::SerializeStruct as _;
+use serde::{Serialize, Serializer};
+
+use crate::text::Hex;
+use crate::{
+    BootStory, Decoded, Digest, DigestMismatch, Event, EventLog, Warning, check_digests, replay, story,
+};
+
+/// Everything that a log gives, ready for a serde serializer.
+#[derive(Serialize)]
+pub struct Document<'a> {
+    format: &'static str,
+    banks: BTreeMap<&'static str, BTreeMap<String, Digest>>,
+    inactive_banks: Vec<&'static str>,
+    events: Vec<EventDocument<'a>>,
+    secure_boot: SecureBoot,
+    warnings: Vec<Warning>,
+    digest_mismatches: Vec<DigestMismatch>,
+    cut: Option<CutDocument>,
+    trailing_bytes: usize,
+    sessions: usize,
+    replayed_from_event: usize,
+    story: BootStory,
+}
+
+#[derive(Serialize)]
+struct SecureBoot {
+    enabled: Option<bool>,
+}
+
+#[derive(Serialize)]
+struct CutDocument {
+    code: &'static str,
+    offset: usize,
+    reason: String,
+}
+
+struct EventDocument<'a>(Event<'a>);
+
+impl<'a> Document<'a> {
+    /// Replays all active banks and decodes every event.
+    pub fn new(log: &EventLog<'a>) -> Self {
+        let mut warnings = log.warnings.clone();
+        let mut banks = BTreeMap::new();
+        let mut inactive_banks = Vec::new();
+        for bank in &log.banks {
+            let replay = replay(log, *bank);
+            warnings.extend(replay.warnings);
+            if replay.active {
+                let registers =
+                    replay.pcrs.into_iter().map(|(pcr, value)| (pcr.to_string(), value)).collect();
+                banks.insert(bank.name(), registers);
+            } else {
+                inactive_banks.push(bank.name());
+            }
+        }
+        let story = story(log);
+        Self {
+            format: log.format.as_str(),
+            banks,
+            inactive_banks,
+            events: log.events.iter().map(|event| EventDocument(*event)).collect(),
+            secure_boot: SecureBoot { enabled: story.secure_boot },
+            warnings,
+            digest_mismatches: check_digests(log),
+            cut: log.cut.map(|cut| CutDocument {
+                code: cut.code(),
+                offset: cut.offset,
+                reason: cut.reason.to_string(),
+            }),
+            trailing_bytes: log.trailing,
+            sessions: log.sessions,
+            replayed_from_event: log.session_start,
+            story,
+        }
+    }
+}
+
+impl Serialize for EventDocument<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let event = &self.0;
+        let decoded = event.decode();
+        let mut out = serializer.serialize_struct("Event", 8)?;
+        out.serialize_field("index", &event.index)?;
+        out.serialize_field("offset", &event.offset)?;
+        out.serialize_field("pcr", &event.pcr)?;
+        out.serialize_field("type", &event.event_type)?;
+        out.serialize_field("type_id", &event.event_type.0)?;
+        let digests: BTreeMap<_, _> =
+            event.digests.iter().filter_map(|(alg, bytes)| Some((alg.name(), Digest::new(bytes)?))).collect();
+        out.serialize_field("digests", &digests)?;
+        out.serialize_field("size", &event.data.len())?;
+        match &decoded {
+            Decoded::Unknown { .. } => out.serialize_field("data", &Hex(event.data))?,
+            _ => out.skip_field("data")?,
+        }
+        out.serialize_field("decoded", &decoded)?;
+        out.end()
+    }
+}
