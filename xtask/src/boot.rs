@@ -13,6 +13,9 @@ pub struct Arguments {
     /// Boot with Secure Boot off
     #[arg(long)]
     no_secure_boot: bool,
+    /// How often to boot it
+    #[arg(long, default_value_t = 1)]
+    times: u32,
 }
 
 /// Boots the machine.
@@ -26,13 +29,15 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let machine = MachineBuilder::new(&lab, "try", chain)
         .secure_boot(!arguments.no_secure_boot)
         .build(&cache.join("try"))?;
-    steps.say("try", "boots");
-    let report = machine.boot(&Job::new().capture())?.wait(Duration::from_secs(180))?;
-    let capture = Capture::of(&report)?;
-    steps.say("try", &format!("event log of {} bytes", capture.event_log.len()));
-    for (bank, values) in &capture.pcrs {
-        for (index, value) in values.iter().filter(|(index, _)| **index < 16) {
-            println!("{bank} {index:2} {value}");
+    for _ in 0..arguments.times {
+        steps.say("try", "boots");
+        let report = machine.boot(&Job::new().capture())?.wait(Duration::from_secs(180))?;
+        let capture = Capture::of(&report)?;
+        steps.say("try", &format!("event log of {} bytes", capture.event_log.len()));
+        for (bank, values) in &capture.pcrs {
+            for (index, value) in values.iter().filter(|(index, _)| **index < 16) {
+                println!("{bank} {index:2} {value}");
+            }
         }
     }
     println!("console: {}", machine.console().display());

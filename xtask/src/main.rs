@@ -1,6 +1,8 @@
 //! Developer commands. `cargo xtask help` lists them.
 
 mod boot;
+mod build;
+mod capture;
 mod steps;
 
 use std::path::PathBuf;
@@ -20,11 +22,14 @@ struct Arguments {
 enum Command {
     /// Boots one machine and shows its PCR values: whether the lab works here
     Boot(boot::Arguments),
+    /// Boots variants and saves event logs, quotes and PCR values as golden files
+    Capture(capture::Arguments),
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Boot(arguments) => boot::run(&arguments),
+        Command::Capture(arguments) => capture::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

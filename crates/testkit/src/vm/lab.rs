@@ -185,7 +185,7 @@ pub(super) fn find_program(name: &str) -> Option<PathBuf> {
 }
 
 /// SHA-256 of a file in hex, by coreutils: a second opinion, not our own code.
-pub(super) fn sha256_of(path: &Path) -> Result<String> {
+pub fn sha256_of(path: &Path) -> Result<String> {
     let text = process::output(Command::new("sha256sum").arg("-b").arg(path))?;
     let text = String::from_utf8_lossy(&text);
     let digest = text.split_whitespace().next().unwrap_or_default().trim_start_matches('\\');
@@ -193,4 +193,10 @@ pub(super) fn sha256_of(path: &Path) -> Result<String> {
         bail!("sha256sum gave no digest of {}", path.display());
     }
     Ok(digest.to_owned())
+}
+
+/// What a program says about its version, first line.
+pub fn tool_version(program: &str) -> Result<String> {
+    let text = process::output(Command::new(program).arg("--version"))?;
+    Ok(String::from_utf8_lossy(&text).lines().next().unwrap_or_default().trim().to_owned())
 }

@@ -112,8 +112,9 @@ impl<'a> MachineBuilder<'a> {
             folder: folder.to_owned(),
             chain: self.chain,
             cmdline: self.cmdline,
+            secure_boot: self.secure_boot,
         };
-        machine.make(self.secure_boot, &self.vars, &self.banks).with_context(|| {
+        machine.make(&self.vars, &self.banks).with_context(|| {
             format!("cannot make machine {} in {}", machine.name, machine.folder.display())
         })?;
         Ok(machine)
@@ -128,6 +129,7 @@ pub struct Machine<'a> {
     folder: PathBuf,
     chain: BootChain,
     cmdline: String,
+    secure_boot: bool,
 }
 
 impl Machine<'_> {
@@ -158,7 +160,7 @@ impl Machine<'_> {
         if let BootChain::ShimGrub { .. } = self.chain {
             let file = BootFile {
                 path: GRUB_CONFIG.to_owned(),
-                source: BootSource::Text(grub_config(&self.cmdline)),
+                source: BootSource::Text(grub_config(&self.cmdline, self.secure_boot)),
             };
             disk::put(&self.disk(), &file)?;
         }
@@ -170,13 +172,13 @@ impl Machine<'_> {
         self.start(job).with_context(|| format!("cannot start machine {}", self.name))
     }
 
-    fn make(&self, secure_boot: bool, vars: &[VarsEdit], banks: &str) -> Result<()> {
+    fn make(&self, vars: &[VarsEdit], banks: &str) -> Result<()> {
         if self.folder.exists() {
             fs::remove_dir_all(&self.folder)?;
         }
         fs::create_dir_all(&self.folder)?;
         self.disk_plan()?.write(&self.disk())?;
-        firmware::write_vars(self.lab, &self.folder.join("vars.fd"), secure_boot, vars)?;
+        firmware::write_vars(self.lab, &self.folder.join("vars.fd"), self.secure_boot, vars)?;
         fs::File::create(self.folder.join("state.img"))?.set_len(STATE_DISK_BYTES)?;
         tpm::manufacture(&self.folder.join("tpm"), banks, &self.lab.tpm_ca())
     }
@@ -189,7 +191,7 @@ impl Machine<'_> {
                     "EFI/BOOT/grubx64.efi",
                     &self.lab.grub.path("usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed")?,
                 )
-                .text(GRUB_CONFIG, grub_config(&self.cmdline))
+                .text(GRUB_CONFIG, grub_config(&self.cmdline, self.secure_boot))
                 .file("vmlinuz", kernel)
                 .file("initrd.img", initrd),
             BootChain::SystemdBoot { loader, uki } => DiskPlan::default()
@@ -319,10 +321,15 @@ fn with_words(words: &str) -> String {
 }
 
 /// A GRUB configuration that boots at once and shows what it does on the serial port.
-fn grub_config(cmdline: &str) -> String {
+///
+/// With Secure Boot on, Debian's `linux` starts the kernel through its EFI stub; with Secure Boot off it uses
+/// the BIOS-era protocol, and a kernel that was started so has no event log to show. `linuxefi` always takes
+/// the stub.
+fn grub_config(cmdline: &str, secure_boot: bool) -> String {
+    let suffix = if secure_boot { "" } else { "efi" };
     format!(
         "serial --unit=0\nterminal_output serial\nset timeout=0\n\
-         linux /vmlinuz {cmdline}\ninitrd /initrd.img\nboot\n"
+         linux{suffix} /vmlinuz {cmdline}\ninitrd{suffix} /initrd.img\nboot\n"
     )
 }
 
