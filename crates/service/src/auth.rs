@@ -10,7 +10,7 @@ use axum::http::request::Parts;
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use veriboot_store::{ReadTx, api_tokens};
+use veriboot_store::api_tokens::{self, Role};
 use veriboot_wire::ApiScope;
 
 use crate::problem::kinds;
@@ -77,9 +77,18 @@ pub fn bearer(parts: &Parts) -> Result<&str, ApiError> {
         .ok_or_else(|| refuse("the credential is not of the form `Bearer TOKEN`"))
 }
 
-/// SHA-256 of a secret, as the database keeps it (lower-case hex).
-pub fn secret_hash(secret: &str) -> String {
-    hex::encode(digest(&SHA256, secret.as_bytes()))
+/// SHA-256 of a whole secret, prefix included: what the database keeps of it.
+pub fn secret_hash(secret: &str) -> Vec<u8> {
+    digest(&SHA256, secret.as_bytes()).as_ref().to_vec()
+}
+
+/// The scope that a stored role stands for.
+pub(crate) fn scope(role: Role) -> ApiScope {
+    match role {
+        Role::Viewer => ApiScope::Viewer,
+        Role::Operator => ApiScope::Operator,
+        Role::Admin => ApiScope::Admin,
+    }
 }
 
 /// A new secret: the prefix and 32 random bytes in base64url.
@@ -100,11 +109,12 @@ async fn caller(parts: &Parts, state: &AppState, needed: ApiScope) -> Result<Cal
     }
     let hash = secret_hash(token);
     let now = state.clock.now();
-    let found = state.store.read(move |tx: &mut ReadTx| api_tokens::authenticate(tx, &hash, now)).await?;
+    let found = state.read(move |tx| Ok(api_tokens::by_secret_sha256(tx, &hash, now)?)).await?;
     let token = found.ok_or_else(unknown)?;
-    if token.scope < needed {
-        let message = format!("this needs a token with scope {needed}; {} has {}", token.name, token.scope);
+    let scope = scope(token.role);
+    if scope < needed {
+        let message = format!("this needs a token with scope {needed}; {} has {scope}", token.name);
         return Err(ApiError::new(&kinds::FORBIDDEN, message));
     }
-    Ok(Caller { name: token.name, token_id: token.id, scope: token.scope })
+    Ok(Caller { name: token.name, token_id: token.id, scope })
 }

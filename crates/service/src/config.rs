@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 
 mod settings;
 
-pub use settings::{SETTINGS, Setting, ValueType, markdown};
+pub use settings::{SETTINGS, Setting, ValueType};
+#[cfg(test)]
+use settings::markdown;
 
 /// Everything that the operator can set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +36,8 @@ pub struct Config {
     pub tls: TlsConfig,
     /// Logs.
     pub log: LogConfig,
+    /// Signed results.
+    pub tokens: TokenConfig,
     /// Limits against overload and abuse.
     pub limits: Limits,
 }
@@ -73,6 +77,22 @@ pub enum LogFormat {
     Json,
 }
 
+/// Signed results of attestations.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TokenConfig {
+    /// `aud` of the results.
+    pub audience: String,
+    /// Seconds that a result is valid, counted from its attestation; 2 × interval + 60 when absent.
+    pub lifetime_s: Option<u32>,
+}
+
+impl Default for TokenConfig {
+    fn default() -> Self {
+        Self { audience: "veriboot".to_owned(), lifetime_s: None }
+    }
+}
+
 /// Limits against overload and abuse.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -101,6 +121,7 @@ impl Default for Config {
             agent_binary: None,
             tls: TlsConfig::default(),
             log: LogConfig::default(),
+            tokens: TokenConfig::default(),
             limits: Limits::default(),
         }
     }
@@ -226,6 +247,13 @@ impl Config {
         range("interval_s", self.interval_s, 1, 86_400)?;
         if let Some(silence) = self.silence_limit_s {
             range("silence_limit_s", silence, self.interval_s.saturating_add(1), 30 * 86_400)?;
+        }
+        if let Some(lifetime) = self.tokens.lifetime_s {
+            range("tokens.lifetime_s", lifetime, 60, 3600)?;
+        }
+        if self.tokens.audience.is_empty() || self.tokens.audience.len() > 256 {
+            let reason = "must have 1 to 256 bytes".to_owned();
+            return Err(ConfigError::Value { setting: "tokens.audience", reason });
         }
         range("limits.connections", self.limits.connections, 16, 1_000_000)?;
         range("limits.requests", self.limits.requests, 4, 1_000_000)?;

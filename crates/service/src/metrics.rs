@@ -69,7 +69,6 @@ pub struct Metrics {
     connections: Gauge,
     connections_refused: Counter,
     panics: Counter,
-    queue: Gauge,
     certificate_expires: Gauge<i64, AtomicI64>,
 }
 
@@ -118,8 +117,6 @@ impl Default for Metrics {
         );
         let panics = Counter::<u64, AtomicU64>::default();
         registry.register("panics", "Requests that ended in a panic; each is a fault to report", panics.clone());
-        let queue = Gauge::<i64, AtomicI64>::default();
-        registry.register("store_queue_depth", "Operations that wait for the database", queue.clone());
         let certificate_expires = Gauge::default();
         registry.register_with_unit(
             "tls_certificate_expires",
@@ -147,7 +144,6 @@ impl Default for Metrics {
             connections,
             connections_refused,
             panics,
-            queue,
             certificate_expires,
         }
     }
@@ -248,7 +244,6 @@ pub(crate) async fn show(State(state): State<AppState>) -> Result<Response, ApiE
         let row = metrics.alerts_open.get_or_create(&ReasonLabels { reason: reason.as_str() }).clone();
         row.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
-    metrics.queue.set(i64::try_from(state.store.queue_depth()).unwrap_or(i64::MAX));
     let mut body = String::new();
     text::encode(&mut body, &metrics.registry).map_err(ApiError::internal)?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";

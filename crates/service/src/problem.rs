@@ -13,6 +13,7 @@ use std::error::Error;
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use veriboot_store::StoreError;
 use veriboot_wire::{Fault, Problem, ProblemDetail};
 
 pub use kinds::Kind;
@@ -98,6 +99,30 @@ impl ApiError {
         } else {
             tracing::debug!(request_id, code = self.kind.code, cause, "{}", self.message);
         }
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        let kind = match &error {
+            StoreError::Busy | StoreError::Locked | StoreError::Contended => &kinds::DATABASE_BUSY,
+            StoreError::Closed => &kinds::STOPPING,
+            StoreError::BadCursor => &kinds::INVALID_CURSOR,
+            StoreError::Unavailable { .. }
+            | StoreError::CommitUnknown { .. }
+            | StoreError::ReadOnly { .. }
+            | StoreError::Full { .. } => &kinds::DATABASE_UNAVAILABLE,
+            StoreError::Limit { .. } => &kinds::TOO_MANY,
+            StoreError::Conflict { .. } | StoreError::Corrupt { .. } | StoreError::Failed { .. } => {
+                &kinds::INTERNAL
+            }
+        };
+        let message = match kind.code {
+            "internal" => "the service failed to answer this request".to_owned(),
+            _ => error.to_string(),
+        };
+        let cause = error.cause().map(|cause| format!("{}: {cause}", error.code()));
+        Self::new(kind, message).cause(cause.unwrap_or_else(|| format!("{}: {error}", error.code())))
     }
 }
 

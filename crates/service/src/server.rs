@@ -80,7 +80,10 @@ impl Server {
             .local_addr()
             .map_err(|source| StartError::Listen { address: config.listen, source })?;
         let public_url = public_url(&config, address);
-        let store = Store::open(&config.database_url()).await?;
+        let url = config.database_url();
+        let store = tokio::task::spawn_blocking(move || Store::open(&url))
+            .await
+            .map_err(|e| StartError::Internal(format!("opening the database failed: {e}")))??;
         let attest = AttestState::open(&store, &config, &clock, &public_url).await?;
         let state = AppState::new(Shared {
             metrics: Metrics::default(),

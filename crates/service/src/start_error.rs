@@ -120,6 +120,7 @@ impl StartError {
 }
 
 /// Code and meaning of each start error of this crate, for docs/errors.md.
+#[cfg(test)]
 pub(crate) const DOCS: &[(&str, &str)] = &[
     ("config-unreadable", "The configuration file cannot be read."),
     ("config-invalid", "The configuration has an unknown setting or a value that cannot be."),

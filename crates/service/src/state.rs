@@ -3,13 +3,13 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use veriboot_store::Store;
+use veriboot_store::{Store, Tx};
 
 use crate::attest::AttestState;
 use crate::install::AgentDownload;
 use crate::metrics::Metrics;
 use crate::tls::Identity;
-use crate::{Clock, Config};
+use crate::{ApiError, Clock, Config};
 
 /// Handle to what the service's parts share; cheap to clone.
 #[derive(Clone, Debug)]
@@ -41,6 +41,33 @@ pub struct Shared {
 impl AppState {
     pub(crate) fn new(shared: Shared) -> Self {
         Self(Arc::new(shared))
+    }
+}
+
+impl AppState {
+    /// Runs `work` on one snapshot of the database.
+    ///
+    /// # Errors
+    /// What `work` gives, or what became of the database.
+    pub async fn read<T, F>(&self, work: F) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut dyn Tx) -> Result<T, ApiError> + Send + 'static,
+    {
+        self.store.try_read(work).await
+    }
+
+    /// Runs `work` in one transaction, which an error undoes; the answer comes after the commit. `work` may run
+    /// again, so it has no effect but through its transaction.
+    ///
+    /// # Errors
+    /// What `work` gives, or what became of the database.
+    pub async fn write<T, F>(&self, work: F) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut dyn Tx) -> Result<T, ApiError> + Send + 'static,
+    {
+        self.store.try_write(work).await
     }
 }
 

@@ -1,5 +1,6 @@
 //! The table of settings.
 
+#[cfg(test)]
 use super::Config;
 
 /// Type of a setting's value, and how its environment variable is read.
@@ -31,6 +32,7 @@ impl ValueType {
         }
     }
 
+    #[cfg(test)]
     const fn title(self) -> &'static str {
         match self {
             Self::Text => "text",
@@ -140,6 +142,18 @@ pub const SETTINGS: &[Setting] = &[
         "`error`, `warn`, `info`, `debug`, `trace`, or a filter such as `veriboot_service=debug,info`.",
     ),
     setting(
+        "tokens.audience",
+        ValueType::Text,
+        "",
+        "Audience (`aud`) of signed results. Relying parties must be set to the same.",
+    ),
+    setting(
+        "tokens.lifetime_s",
+        ValueType::Number,
+        "2 × `interval_s` + 60, at most 3600",
+        "Seconds that a signed result is valid, counted from its attestation, 60 to 3600.",
+    ),
+    setting(
         "limits.connections",
         ValueType::Number,
         "",
@@ -172,6 +186,7 @@ pub const SETTINGS: &[Setting] = &[
 ];
 
 /// Default of a setting, as TOML; `None` where an absent value has a meaning of its own.
+#[cfg(test)]
 fn default_of(name: &str) -> Option<String> {
     let table = toml::Table::try_from(Config::default()).ok()?;
     let mut parts = name.split('.');
@@ -183,6 +198,7 @@ fn default_of(name: &str) -> Option<String> {
 }
 
 /// Text of docs/configuration.md.
+#[cfg(test)]
 pub fn markdown() -> String {
     let mut text = String::from(
         "# Configuration of the service\n\n\

@@ -40,6 +40,7 @@ fn every_setting_is_settable_and_every_field_is_documented() {
             ("public_url", _) => "https://a.example",
             ("log.format", _) => "json",
             ("silence_limit_s", _) => "4000",
+            ("tokens.lifetime_s", _) => "333",
             (_, ValueType::Number) => "33",
             _ => "other",
         };
@@ -59,6 +60,7 @@ fn every_setting_is_settable_and_every_field_is_documented() {
         silence_limit_s: Some(1),
         agent_binary: Some(PathBuf::new()),
         tls: TlsConfig { cert: Some(PathBuf::new()), key: Some(PathBuf::new()), ca: Some(PathBuf::new()), names: vec![] },
+        tokens: TokenConfig { lifetime_s: Some(1), ..TokenConfig::default() },
         ..Config::default()
     };
     let mut names = Vec::new();

@@ -68,6 +68,8 @@ kinds! {
     DATABASE_UNAVAILABLE = 503 "database-unavailable" Service retry 5,
         "The database cannot be reached or cannot be written.",
         "the operator finds the cause in the service's log under the request id";
+    TOO_MANY = 429 "too-many" Client retry 60,
+        "There are more things of this kind than the service keeps.", "try again after Retry-After";
     INTERNAL = 500 "internal" Service,
         "The service failed in a way that it should not.",
         "the operator finds the cause in the service's log under the request id";

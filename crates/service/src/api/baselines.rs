@@ -1,0 +1,192 @@
+//! Baselines: list, show, accept what a VM booted last.
+
+use axum::Json;
+use axum::extract::State;
+use serde_json::json;
+use veriboot_appraisal::Baseline;
+use veriboot_eventlog::HashAlg;
+use veriboot_store::baselines::{self, NewBaseline};
+use veriboot_store::vms::VmRow;
+use veriboot_store::{Tx, attestations};
+use veriboot_wire::{
+    AlertReason, Attestation, BaselineAccept, BaselineDetail, BaselineQuery, BaselineSummary, FactState, Page,
+    Problem, Scope, ScopeKind,
+};
+
+use super::boots::boot_with_log;
+use super::{audit, check_comment, check_limit, find_vm, not_found};
+use crate::auth::{Operator, Viewer};
+use crate::extract::{Json as Body, Path, Query};
+use crate::problem::kinds;
+use crate::{ApiError, AppState};
+
+/// List baselines
+///
+/// Ordered by name, then version descending; only the versions that judge now unless asked otherwise.
+#[utoipa::path(get, path = "/v1/baselines", tag = "baselines", operation_id = "list_baselines",
+    params(BaselineQuery), responses((status = 200, body = Page<BaselineSummary>)))]
+pub(crate) async fn list(
+    _: Viewer,
+    State(state): State<AppState>,
+    Query(query): Query<BaselineQuery>,
+) -> Result<Json<Page<BaselineSummary>>, ApiError> {
+    check_limit(query.limit)?;
+    state.read(move |tx| Ok(baselines::list(tx, &query)?)).await.map(Json)
+}
+
+/// Show a baseline
+///
+/// One version with its whole document.
+#[utoipa::path(get, path = "/v1/baselines/{id}", tag = "baselines", operation_id = "show_baseline",
+    params(("id" = String, Path, description = "Id of the version")),
+    responses((status = 200, body = BaselineDetail), (status = 404, body = Problem)))]
+pub(crate) async fn show(
+    _: Viewer,
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+) -> Result<Json<BaselineDetail>, ApiError> {
+    let row = state.read(move |tx| Ok(baselines::by_id(tx, &id)?)).await?;
+    let row = row.ok_or_else(|| not_found("baseline"))?;
+    let document = serde_json::from_str(&row.document).map_err(ApiError::internal)?;
+    Ok(Json(BaselineDetail { summary: row.summary, document }))
+}
+
+/// What is to be learned, read before the work and compared again in the transaction that stores it.
+struct LastBoot {
+    vm: VmRow,
+    boot_id: String,
+    log: Vec<u8>,
+    bank: HashAlg,
+}
+
+/// Accept what a VM booted last
+///
+/// Learns the next version of the baseline that judges the VM, or the first one of its scale set or of the VM
+/// itself. Refused when quote or log of the last attestation are not believed.
+#[utoipa::path(post, path = "/v1/baselines/accept", tag = "baselines", operation_id = "accept_baseline",
+    request_body = BaselineAccept,
+    responses((status = 200, body = BaselineSummary), (status = 404, body = Problem), (status = 409, body = Problem)))]
+pub(crate) async fn accept(
+    Operator(caller): Operator,
+    State(state): State<AppState>,
+    Body(request): Body<BaselineAccept>,
+) -> Result<Json<BaselineSummary>, ApiError> {
+    check_comment(request.comment.as_deref())?;
+    let (key, group, boot) = (request.vm.clone(), request.group.clone(), request.boot_id.clone());
+    let last = state.read(move |tx| last_boot(tx, &key, group.as_deref(), boot.as_deref())).await?;
+
+    // Reading a log of up to 4 MiB is work for a thread that is not the network's.
+    let (log, bank) = (last.log, last.bank);
+    let learned = tokio::task::spawn_blocking(move || {
+        let baseline = Baseline::learn(&veriboot_appraisal::examine(&log), bank)
+            .map_err(|e| ApiError::new(&kinds::NOT_LEARNABLE, e.to_string()))?;
+        let document = baseline.to_json().map_err(ApiError::internal)?;
+        Ok::<_, ApiError>((baseline, document))
+    })
+    .await
+    .map_err(ApiError::internal)??;
+
+    let now = state.clock.now();
+    let (vm_id, boot_id, comment) = (last.vm.id.clone(), last.boot_id, request.comment);
+    let summary = state
+        .write(move |tx| {
+            let (baseline, document) = &learned;
+            let vm = find_vm(tx, &vm_id, None)?;
+            let attestation = last_attestation(tx, &vm)?;
+            if attestation.boot_id.as_deref() != Some(&boot_id) {
+                return Err(boot_changed());
+            }
+            believed(&attestation)?;
+            let (name, scope) = target(tx, &vm)?;
+            let new = NewBaseline {
+                name: &name,
+                scope: &scope,
+                document,
+                components: u32::try_from(baseline.measurements.len()).unwrap_or(u32::MAX),
+                boot_id: Some(&boot_id),
+                comment: comment.as_deref(),
+                created_by: &caller.name,
+                created_at: now,
+            };
+            let row = baselines::insert_next(tx, &new)?;
+            let detail = json!({
+                "baseline": row.reference(), "sha256": row.sha256, "vm": vm.id, "boot": boot_id, "comment": comment,
+            });
+            audit(tx, now, &caller, "baseline.accept", &row.summary.id, &detail)?;
+            Ok(row.summary)
+        })
+        .await?;
+    // The verdict that people see follows at once; should that fail, the next attestation brings it.
+    if let Err(error) = crate::attest::reappraise(&state, &last.vm.id).await {
+        tracing::warn!(vm = last.vm.id, ?error, "judging again after a baseline was accepted failed");
+    }
+    Ok(Json(summary))
+}
+
+fn boot_changed() -> ApiError {
+    ApiError::new(&kinds::BOOT_CHANGED, "the VM's last boot is another one by now")
+}
+
+fn last_attestation(tx: &mut dyn Tx, vm: &VmRow) -> Result<Attestation, ApiError> {
+    let last = match &vm.last_attestation_id {
+        Some(id) => attestations::by_id(tx, id)?,
+        None => None,
+    };
+    last.ok_or_else(|| ApiError::new(&kinds::NO_BOOT, "the VM has never attested"))
+}
+
+fn last_boot(
+    tx: &mut dyn Tx,
+    key: &str,
+    group: Option<&str>,
+    expected: Option<&str>,
+) -> Result<LastBoot, ApiError> {
+    let vm = find_vm(tx, key, group)?;
+    let attestation = last_attestation(tx, &vm)?;
+    believed(&attestation)?;
+    let boot_id = attestation.boot_id.clone().ok_or_else(|| {
+        ApiError::new(&kinds::NO_BOOT, "the last attestation does not belong to a boot that is known")
+    })?;
+    if expected.is_some_and(|expected| expected != boot_id) {
+        return Err(boot_changed());
+    }
+    let evidence = attestations::evidence(tx, &attestation.id)?;
+    let bank = evidence.and_then(|e| e.bank).and_then(|name| HashAlg::from_name(&name)).ok_or_else(|| {
+        ApiError::new(&kinds::NOT_LEARNABLE, "the last quote names no PCR bank that is known")
+    })?;
+    let (_, log) = boot_with_log(tx, &boot_id)?;
+    Ok(LastBoot { vm, boot_id, log, bank })
+}
+
+/// A baseline says what is expected; it cannot make evidence true. Only deviations can be accepted.
+fn believed(attestation: &Attestation) -> Result<(), ApiError> {
+    let blocking =
+        attestation.findings.iter().find(|f| f.fails() && f.reason != Some(AlertReason::BaselineDeviation));
+    if let Some(finding) = blocking {
+        let message = format!("the last attestation cannot be learned from: {}", finding.message);
+        return Err(ApiError::new(&kinds::NOT_LEARNABLE, message));
+    }
+    if attestation.facts.quote != FactState::Valid || attestation.facts.log != FactState::Valid {
+        let message = "the last attestation does not show a valid quote and a log that replays to it";
+        return Err(ApiError::new(&kinds::NOT_LEARNABLE, message));
+    }
+    Ok(())
+}
+
+/// Name and scope of the next version: those of the baseline that judges the VM now; without one, of the scale
+/// set, else of the VM.
+fn target(tx: &mut dyn Tx, vm: &VmRow) -> Result<(String, Scope), ApiError> {
+    if let Some(current) = baselines::current_for_vm(tx, &vm.id, &vm.group, vm.scale_set.as_deref())? {
+        return Ok((current.summary.name, current.summary.scope));
+    }
+    Ok(match &vm.scale_set {
+        Some(set) => (
+            format!("{}/{}/{set}", ScopeKind::ScaleSet, vm.group),
+            Scope { kind: ScopeKind::ScaleSet, group: vm.group.clone(), id: set.clone() },
+        ),
+        None => (
+            format!("{}/{}/{}", ScopeKind::Vm, vm.group, vm.name),
+            Scope { kind: ScopeKind::Vm, group: vm.group.clone(), id: vm.id.clone() },
+        ),
+    })
+}

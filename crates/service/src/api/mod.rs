@@ -1,0 +1,140 @@
+//! The operator's REST API: one file per kind of thing, all below `/v1`.
+
+pub(crate) mod alerts;
+pub(crate) mod api_tokens;
+pub(crate) mod attestations;
+pub(crate) mod audit;
+pub(crate) mod baselines;
+pub(crate) mod boots;
+pub(crate) mod join_tokens;
+pub(crate) mod summary;
+pub(crate) mod vms;
+
+use serde_json::Value;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use veriboot_store::{Tx, vms::VmRow};
+use veriboot_wire::Time;
+
+use crate::auth::Caller;
+use crate::problem::kinds;
+use crate::{ApiError, AppState};
+
+/// Routes of the operator's API.
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(summary::show))
+        .routes(routes!(summary::version))
+        .routes(routes!(vms::list))
+        .routes(routes!(vms::show, vms::delete))
+        .routes(routes!(attestations::list))
+        .routes(routes!(attestations::show))
+        .routes(routes!(attestations::token))
+        .routes(routes!(attestations::evidence))
+        .routes(routes!(boots::list))
+        .routes(routes!(boots::show))
+        .routes(routes!(boots::log))
+        .routes(routes!(boots::diff))
+        .routes(routes!(alerts::list))
+        .routes(routes!(alerts::show))
+        .routes(routes!(alerts::acknowledge))
+        .routes(routes!(alerts::resolve))
+        .routes(routes!(alerts::dismiss))
+        .routes(routes!(baselines::list))
+        .routes(routes!(baselines::show))
+        .routes(routes!(baselines::accept))
+        .routes(routes!(join_tokens::list, join_tokens::create))
+        .routes(routes!(join_tokens::revoke))
+        .routes(routes!(api_tokens::list, api_tokens::create))
+        .routes(routes!(api_tokens::revoke))
+        .routes(routes!(audit::list))
+        .routes(routes!(audit::verify))
+}
+
+/// The longest comment that is kept, in characters.
+const MAX_COMMENT_CHARS: usize = 1000;
+
+/// Appends to the audit log in the transaction of the change itself.
+pub(crate) fn audit(
+    tx: &mut dyn Tx,
+    at: Time,
+    caller: &Caller,
+    action: &str,
+    target: &str,
+    detail: &Value,
+) -> Result<(), ApiError> {
+    let entry = veriboot_store::audit::NewEntry { at, actor: &caller.name, action, target, detail };
+    veriboot_store::audit::append(tx, &entry)?;
+    Ok(())
+}
+
+pub(crate) fn not_found(kind: &str) -> ApiError {
+    ApiError::new(&kinds::NOT_FOUND, format!("there is no such {kind}"))
+}
+
+/// The VM that a path or a body names: its id, or its name where only one VM has it.
+pub(crate) fn find_vm(tx: &mut dyn Tx, key: &str, group: Option<&str>) -> Result<VmRow, ApiError> {
+    if let Some(vm) = veriboot_store::vms::by_id(tx, key)? {
+        return match group {
+            Some(group) if group != vm.group => Err(not_found("VM in this group")),
+            _ => Ok(vm),
+        };
+    }
+    if let Some(group) = group {
+        return veriboot_store::vms::by_name(tx, group, key)?.ok_or_else(|| not_found("VM in this group"));
+    }
+    let mut found = veriboot_store::vms::by_name_in_any_group(tx, key, 10)?;
+    if found.len() > 1 {
+        let groups: Vec<_> = found.iter().map(|vm| vm.group.as_str()).collect();
+        let message = format!("VMs in several groups have this name: {}", groups.join(", "));
+        return Err(ApiError::new(&kinds::AMBIGUOUS_NAME, message));
+    }
+    found.pop().ok_or_else(|| not_found("VM"))
+}
+
+pub(crate) fn invalid(message: impl Into<String>) -> ApiError {
+    ApiError::new(&kinds::INVALID_VALUE, message)
+}
+
+/// Names of tokens, groups and scale sets.
+pub(crate) fn check_name(member: &str, name: &str) -> Result<(), ApiError> {
+    let ok = (1..=63).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+    if ok {
+        Ok(())
+    } else {
+        Err(invalid(format!("{member} must be 1 to 63 characters of A-Z a-z 0-9 . _ -")))
+    }
+}
+
+/// Comments end up in lists, logs and terminals: bounded, no control characters.
+pub(crate) fn check_comment(comment: Option<&str>) -> Result<(), ApiError> {
+    match comment {
+        Some(text) if text.chars().count() > MAX_COMMENT_CHARS => {
+            Err(invalid(format!("comment must have at most {MAX_COMMENT_CHARS} characters")))
+        }
+        Some(text) if text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') => {
+            Err(invalid("comment must not hold control characters"))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn check_range(member: &str, value: u32, least: u32, most: u32) -> Result<u32, ApiError> {
+    if (least..=most).contains(&value) {
+        Ok(value)
+    } else {
+        Err(invalid(format!("{member} must be {least} to {most}")))
+    }
+}
+
+/// `limit` of a page: absent, or 1 to [`veriboot_wire::MAX_PAGE_ROWS`].
+pub(crate) fn check_limit(limit: Option<u32>) -> Result<(), ApiError> {
+    match limit {
+        Some(rows) if !(1..=veriboot_wire::MAX_PAGE_ROWS).contains(&rows) => Err(ApiError::new(
+            &kinds::INVALID_QUERY,
+            format!("limit must be 1 to {}", veriboot_wire::MAX_PAGE_ROWS),
+        )),
+        _ => Ok(()),
+    }
+}

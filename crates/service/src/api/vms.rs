@@ -1,0 +1,128 @@
+//! VMs: list, show, forget.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Deserialize;
+use serde_json::json;
+use utoipa::IntoParams;
+use veriboot_appraisal::Outcome;
+use veriboot_store::{attestations, logs, vms};
+use veriboot_wire::{Attestation, Page, Problem, VmDetail, VmQuery, VmRecommendation, VmSummary};
+
+use super::{audit, check_limit, find_vm, not_found};
+use crate::auth::{Operator, Viewer};
+use crate::extract::{Path, Query};
+use crate::{ApiError, AppState};
+
+/// Tells VMs of one name apart.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct VmKeyQuery {
+    /// Group of the VM, needed when a name is given that VMs of several groups have.
+    pub group: Option<String>,
+}
+
+/// List VMs
+///
+/// Ordered by group, then name.
+#[utoipa::path(get, path = "/v1/vms", tag = "vms", params(VmQuery),
+    responses((status = 200, body = Page<VmSummary>), (status = 400, body = Problem)))]
+pub(crate) async fn list(
+    _: Viewer,
+    State(state): State<AppState>,
+    Query(query): Query<VmQuery>,
+) -> Result<Json<Page<VmSummary>>, ApiError> {
+    check_limit(query.limit)?;
+    state.read(move |tx| Ok(vms::list(tx, &query)?)).await.map(Json)
+}
+
+/// Show a VM
+///
+/// `vm` is an id, or a name that only one VM has.
+#[utoipa::path(get, path = "/v1/vms/{vm}", tag = "vms",
+    params(("vm" = String, Path, description = "Id or name of the VM"), VmKeyQuery),
+    responses((status = 200, body = VmDetail), (status = 404, body = Problem), (status = 409, body = Problem)))]
+pub(crate) async fn show(
+    _: Viewer,
+    State(state): State<AppState>,
+    Path(key): Path<String>,
+    Query(query): Query<VmKeyQuery>,
+) -> Result<Json<VmDetail>, ApiError> {
+    let (vm, summary, last, log) = state
+        .read(move |tx| {
+            let vm = find_vm(tx, &key, query.group.as_deref())?;
+            let summary = vms::summary(tx, &vm.id)?.ok_or_else(|| not_found("VM"))?;
+            let last = match &vm.last_attestation_id {
+                Some(id) => attestations::by_id(tx, id)?,
+                None => None,
+            };
+            let log = match last.as_ref().and_then(|a| a.log_sha256.as_ref()) {
+                Some(sha256) => logs::content(tx, sha256)?,
+                None => None,
+            };
+            Ok((vm, summary, last, log))
+        })
+        .await?;
+    let (last_verdict, findings) = match &last {
+        Some(attestation) => (Some(attestation.verdict), attestation.findings.clone()),
+        None => (None, Vec::new()),
+    };
+    let recommendations = match last {
+        Some(last) => tokio::task::spawn_blocking(move || recommend(last, log.as_deref()))
+            .await
+            .map_err(ApiError::internal)?,
+        None => Vec::new(),
+    };
+    Ok(Json(VmDetail {
+        summary,
+        machine: vm.machine,
+        ek_sha256: vm.ek_sha256,
+        ek_certificate: vm.ek_certificate.is_some(),
+        ak_name: hex::encode(&vm.ak_name),
+        baseline: vm.baseline,
+        last_verdict,
+        findings,
+        fault: vm.fault,
+        recommendations,
+    }))
+}
+
+/// What the last attestation and its log recommend; reading a log is work for a thread that may block.
+fn recommend(last: Attestation, log: Option<&[u8]>) -> Vec<VmRecommendation> {
+    let outcome = Outcome {
+        verdict: last.verdict,
+        facts: last.facts,
+        findings: last.findings,
+        reasons: Vec::new(),
+        learnable: false,
+    };
+    let report = log.map(veriboot_appraisal::examine);
+    veriboot_appraisal::recommendations(&outcome, report.as_ref())
+}
+
+/// Forget a VM
+///
+/// Removes the VM with its boots, attestations and alerts. Its TPM may enrol again as a new VM; its agent's token
+/// stops working.
+#[utoipa::path(delete, path = "/v1/vms/{vm}", tag = "vms",
+    params(("vm" = String, Path, description = "Id or name of the VM"), VmKeyQuery),
+    responses((status = 204), (status = 403, body = Problem), (status = 404, body = Problem)))]
+pub(crate) async fn delete(
+    Operator(caller): Operator,
+    State(state): State<AppState>,
+    Path(key): Path<String>,
+    Query(query): Query<VmKeyQuery>,
+) -> Result<StatusCode, ApiError> {
+    let now = state.clock.now();
+    state
+        .write(move |tx| {
+            let vm = find_vm(tx, &key, query.group.as_deref())?;
+            vms::delete(tx, &vm.id)?;
+            let detail = json!({ "name": vm.name, "group": vm.group, "ek_sha256": vm.ek_sha256 });
+            audit(tx, now, &caller, "vm.delete", &vm.id, &detail)
+        })
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
