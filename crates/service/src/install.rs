@@ -100,7 +100,7 @@ pub(crate) fn command(state: &AppState, join_token: &str) -> String {
         );
     }
     let trust = match &state.identity.ca_sha256 {
-        Some(sha256) => format!(" --ca-fingerprint {sha256}"),
+        Some(sha256) => format!(" --ca-fingerprint sha256:{sha256}"),
         None => String::new(),
     };
     format!("sudo veriboot-agent --server {url}{trust} --join-token {join_token}")

@@ -15,7 +15,7 @@ use super::{check_limit, find_vm, not_found};
 use crate::auth::Viewer;
 use crate::extract::{Path, Query};
 use crate::problem::kinds;
-use crate::result_token::Appraised;
+use crate::result_token::{self, Appraised};
 use crate::{ApiError, AppState};
 
 /// Paging of the history of a VM that is named by id or name.
@@ -100,9 +100,10 @@ pub(crate) async fn token(
         baseline: attestation.baseline.as_deref(),
         findings: &attestation.findings,
     };
-    let token = state.attest.token(&appraised).map_err(ApiError::internal)?.ok_or_else(|| {
+    let claims = result_token::claims(state.attest.issuer(), &appraised).ok_or_else(|| {
         ApiError::new(&kinds::WRONG_STATE, "there is no signed result of an attestation that is not healthy")
     })?;
+    let token = state.attest.signer().sign(&claims).map_err(ApiError::internal)?;
     Ok(([(header::CONTENT_TYPE, "application/jwt")], token).into_response())
 }
 

@@ -91,8 +91,8 @@ main() {
         {
             echo "# Written by install.sh."
             echo "server = \"$server\""
-            if [ -n "$ca_pem" ]; then echo "ca_file = \"/etc/veriboot/ca.pem\""; fi
-            if [ -n "$join_token" ]; then echo "join_token = \"$join_token\""; fi
+            if [ -n "$ca_pem" ]; then echo "ca = \"/etc/veriboot/ca.pem\""; fi
+            if [ -n "$join_token" ]; then echo "join-token = \"$join_token\""; fi
             if [ -n "$name" ]; then echo "name = \"$name\""; fi
         } >"$work/agent.toml"
         put 600 "$work/agent.toml" "$config"
