@@ -1,0 +1,297 @@
+//! Evidence in, verdict out.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use veriboot_appraisal::{Conclude, LogReport, Outcome, PreviousBoot, conclude, judge};
+use veriboot_eventlog::HashAlg;
+use veriboot_store::baselines::{self, BaselineRow};
+use veriboot_store::vms::VmRow;
+use veriboot_store::StoreError;
+use veriboot_tpm::Quote;
+use veriboot_wire::{EvidenceRequest, FactState, Facts, Finding, Receipt, Severity, Time, Verdict, VmStatus};
+
+use super::evidence::Evidence;
+use super::examine::{Broken, bank_of, guarded, log_report};
+use super::learn::{Learned, learn};
+use super::record::{self, Recorded};
+use super::{AttestState, directions};
+use crate::challenge::{self, ChallengeError, CheckedChallenge};
+use crate::problem::kinds;
+use crate::result_token::Appraised;
+use crate::{ApiError, AppState};
+
+/// How often an appraisal is repeated because the VM's record or its baseline changed meanwhile.
+const MAX_ROUNDS: u32 = 8;
+/// Code of the finding that stands for a fault of this service during appraisal.
+const APPRAISAL_FAILED: &str = "appraisal-failed";
+
+/// Appraises evidence of the VM that was authenticated, and answers after the outcome is stored.
+///
+/// # Errors
+/// Refusals of the evidence section of docs/errors.md, after which nothing was written; and failures of the
+/// database, after which the last attestation stays as old as it is.
+pub async fn appraise(state: &AppState, vm: VmRow, request: EvidenceRequest) -> Result<Receipt, ApiError> {
+    let started = Instant::now();
+    let now = state.clock.now();
+    let evidence = Arc::new(Evidence::read(request)?);
+    let challenge = state
+        .attest
+        .challenges
+        .check(&vm.id, &evidence.nonce, now, challenge::lifetime_s(vm.interval_s))
+        .and_then(|checked| checked.unused(vm.challenge_used_us).map(|()| checked))
+        .map_err(refused)?;
+    let report = log_report(state, evidence.log.as_ref()).await?;
+    let mut vm = vm;
+    for _ in 0..MAX_ROUNDS {
+        let baseline = current_baseline(state, &vm).await?;
+        let plan = Plan::prepare(state, vm, challenge, &evidence, &report, baseline, now);
+        let plan = Arc::new(plan);
+        let in_tx = Arc::clone(&plan);
+        match state.store.write(move |tx| record::record(tx, &in_tx)).await? {
+            Recorded::Done(done) => {
+                state.metrics.attested(plan.judged.outcome.verdict, started.elapsed());
+                done.raised.iter().for_each(|reason| state.metrics.alert_raised(*reason));
+                return receipt(state, &plan, done);
+            }
+            Recorded::Refused(error) => return Err(refused(error)),
+            Recorded::LogNeeded => {
+                return Err(ApiError::new(&kinds::LOG_NEEDED, "the event log with this digest is not known"));
+            }
+            Recorded::NoLonger => {
+                return Err(ApiError::new(&kinds::UNAUTHENTICATED, "the agent's token is no longer valid"));
+            }
+            Recorded::Changed(current) => vm = *current,
+        }
+    }
+    Err(ApiError::new(&kinds::DATABASE_BUSY, "the VM's record keeps changing"))
+}
+
+/// A challenge that does not count.
+pub(super) fn refused(error: ChallengeError) -> ApiError {
+    let kind = match error {
+        ChallengeError::Unknown => &kinds::CHALLENGE_UNKNOWN,
+        ChallengeError::Expired => &kinds::CHALLENGE_EXPIRED,
+        ChallengeError::Used => &kinds::CHALLENGE_USED,
+    };
+    ApiError::new(kind, error.to_string())
+}
+
+/// The baseline that judges a VM now. One that cannot be read back is a broken appraisal, not a missing baseline.
+pub(super) async fn current_baseline(
+    state: &AppState,
+    vm: &VmRow,
+) -> Result<Result<Option<BaselineRow>, Broken>, ApiError> {
+    let (id, group, scale_set) = (vm.id.clone(), vm.group.clone(), vm.scale_set.clone());
+    let row =
+        state.store.read(move |tx| baselines::current_for_vm(tx, &id, &group, scale_set.as_deref())).await;
+    match row {
+        Ok(row) => Ok(Ok(row)),
+        Err(StoreError::Corrupt { cause }) => Ok(Err(Broken::Baseline(cause))),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What an appraisal came to.
+#[derive(Debug)]
+pub(super) struct Judged {
+    pub outcome: Outcome,
+    pub status: VmStatus,
+    /// One sentence that explains the status.
+    pub detail: Option<String>,
+    /// The quote, when its signature holds.
+    pub quote: Option<Quote>,
+    pub bank: Option<HashAlg>,
+    pub learned: Option<Learned>,
+}
+
+/// Everything that the transaction needs, decided on a snapshot of the VM's record.
+#[derive(Debug)]
+pub(super) struct Plan {
+    /// The record that all of this was decided on.
+    pub vm: VmRow,
+    /// Id and `name@version` of the baseline that judged.
+    pub baseline: Option<(String, String)>,
+    pub challenge: CheckedChallenge,
+    pub evidence: Arc<Evidence>,
+    pub report: Option<Arc<LogReport>>,
+    pub judged: Judged,
+    pub interval_s: u32,
+    pub silence_limit_s: u32,
+    pub now: Time,
+}
+
+impl Plan {
+    fn prepare(
+        state: &AppState,
+        vm: VmRow,
+        challenge: CheckedChallenge,
+        evidence: &Arc<Evidence>,
+        report: &Result<Option<Arc<LogReport>>, Broken>,
+        baseline: Result<Option<BaselineRow>, Broken>,
+        now: Time,
+    ) -> Self {
+        let previous = previous_boot(&vm);
+        let named = baseline.as_ref().ok().and_then(Option::as_ref).map(|row| (row.summary.id.clone(), row.reference()));
+        let judged = match (report, baseline) {
+            (Ok(report), Ok(baseline)) => {
+                let input = Input { vm: &vm, evidence, report: report.as_deref(), baseline: baseline.as_ref() };
+                state.attest.appraise(input, previous.as_ref(), true).unwrap_or_else(|e| broken(&vm, &e))
+            }
+            (Err(error), _) => broken(&vm, error),
+            (_, Err(error)) => broken(&vm, &error),
+        };
+        Self {
+            vm,
+            baseline: named,
+            challenge,
+            evidence: Arc::clone(evidence),
+            report: report.as_ref().ok().and_then(Clone::clone),
+            judged,
+            interval_s: state.config.interval_s,
+            silence_limit_s: state.config.silence_limit_s(),
+            now,
+        }
+    }
+
+    /// Whether the quote is believed: only then it says anything about boots and logs.
+    pub fn quote_believed(&self) -> Option<&Quote> {
+        self.judged.quote.as_ref().filter(|_| self.judged.outcome.facts.quote == FactState::Valid)
+    }
+}
+
+/// What one appraisal looks at.
+#[derive(Clone, Copy)]
+pub(super) struct Input<'a> {
+    pub vm: &'a VmRow,
+    pub evidence: &'a Evidence,
+    pub report: Option<&'a LogReport>,
+    pub baseline: Option<&'a BaselineRow>,
+}
+
+impl AttestState {
+    /// Verifies, judges and concludes. Pure but for the caches.
+    pub(super) fn appraise(
+        &self,
+        input: Input<'_>,
+        previous: Option<&PreviousBoot>,
+        may_learn: bool,
+    ) -> Result<Judged, Broken> {
+        let quote = self.verify(&input.vm.ak_public, input.evidence)?;
+        let bank = quote.as_ref().ok().and_then(bank_of);
+        let baseline = input.baseline.map(|row| Ok::<_, Broken>((row, self.baseline(row)?))).transpose()?;
+        let judgement = match (input.report, bank) {
+            (Some(report), Some(bank)) => {
+                let baseline = baseline.as_ref().map(|(row, b)| (row.summary.id.as_str(), b.as_ref()));
+                Some(self.judge(report, bank, baseline)?)
+            }
+            _ => None,
+        };
+        let concluded = |judgement| {
+            guarded(|| {
+                conclude(Conclude {
+                    quote: quote.as_ref(),
+                    pcr_values: Some(&input.evidence.pcrs),
+                    report: input.report,
+                    log_absent_because: input.evidence.log_absent_because.as_deref(),
+                    judgement,
+                    profile: &self.profile,
+                    previous,
+                })
+            })
+        };
+        let mut outcome = concluded(judgement.as_deref())?;
+        let mut learned = None;
+        if let (true, None, true, Some(report), Some(bank)) =
+            (may_learn, input.baseline, outcome.learnable, input.report, bank)
+        {
+            match learn(input.vm, report, bank) {
+                Ok(new) => {
+                    // What is learned from a log accepts that log (SPEC section 5). Shown, not assumed.
+                    let judgement = guarded(|| judge(report, bank, Some(&new.baseline), &self.profile))?;
+                    let again = concluded(Some(&judgement))?;
+                    if again.verdict == Verdict::Healthy {
+                        outcome = again;
+                        learned = Some(new);
+                    } else {
+                        tracing::error!(vm = input.vm.id, log = report.sha256, "a learned baseline refuses its own log");
+                    }
+                }
+                Err(error) => tracing::error!(vm = input.vm.id, %error, "no baseline was learned"),
+            }
+        }
+        let detail = match outcome.verdict {
+            Verdict::Healthy => None,
+            Verdict::Unhealthy => outcome.primary().map(|f| f.message.clone()),
+        };
+        Ok(Judged { status: outcome.status(), detail, quote: quote.ok(), bank, learned, outcome })
+    }
+}
+
+/// The outcome when the service could not appraise: nothing is known, and nothing is healthy.
+fn broken(vm: &VmRow, error: &Broken) -> Judged {
+    tracing::error!(vm = vm.id, %error, "appraisal failed");
+    let mut finding = Finding::new(
+        APPRAISAL_FAILED,
+        Severity::Critical,
+        "The service could not appraise this evidence; nothing is known about the VM",
+    );
+    finding.hint = Some("The operator finds the cause in the service's log under the VM's id.".to_owned());
+    Judged {
+        detail: Some(finding.message.clone()),
+        outcome: Outcome {
+            verdict: Verdict::Unhealthy,
+            facts: Facts::UNKNOWN,
+            findings: vec![finding],
+            reasons: Vec::new(),
+            learnable: false,
+        },
+        status: VmStatus::Error,
+        quote: None,
+        bank: None,
+        learned: None,
+    }
+}
+
+/// What the last believed quote of this key said.
+pub(super) fn previous_boot(vm: &VmRow) -> Option<PreviousBoot> {
+    Some(PreviousBoot {
+        reset_count: vm.reset_count?,
+        restart_count: vm.restart_count?,
+        clock_ms: vm.clock_ms?,
+        firmware_version: vm.firmware_version?,
+        log_sha256: vm.log_sha256.clone(),
+    })
+}
+
+fn receipt(state: &AppState, plan: &Plan, done: record::Done) -> Result<Receipt, ApiError> {
+    let outcome = &plan.judged.outcome;
+    let appraised = Appraised {
+        verdict: outcome.verdict,
+        at: plan.now,
+        vm_id: &plan.vm.id,
+        vm_name: &plan.vm.name,
+        group: &plan.vm.group,
+        scale_set: plan.vm.scale_set.as_deref(),
+        boot_id: done.boot_id.as_deref(),
+        attestation_id: &done.attestation_id,
+        facts: &outcome.facts,
+        baseline: done.baseline.as_deref(),
+        findings: &outcome.findings,
+    };
+    // The attestation is stored; a token that cannot be signed is no reason to lose the answer.
+    let token = match done.status {
+        VmStatus::Healthy => {
+            state.attest.token(&appraised).inspect_err(|error| tracing::error!(%error, "no token")).ok().flatten()
+        }
+        _ => None,
+    };
+    Ok(Receipt {
+        attestation_id: done.attestation_id,
+        verdict: outcome.verdict,
+        status: done.status,
+        findings: outcome.findings.clone(),
+        token,
+        directions: directions(state, &plan.vm.id, plan.challenge.issued_us, plan.interval_s, plan.now)?,
+    })
+}

@@ -1,0 +1,112 @@
+//! Evidence whose shapes and sizes were checked.
+
+use std::collections::BTreeMap;
+
+use veriboot_wire::{EvidenceRequest, MAX_EVENT_LOG_BYTES, MachineInfo};
+
+use super::text;
+use crate::ApiError;
+use crate::problem::kinds;
+
+/// A TPMS_ATTEST of a quote has about 150 bytes.
+const MAX_QUOTE_BYTES: usize = 4096;
+/// A TPMT_SIGNATURE by RSA-4096 has 518 bytes.
+const MAX_SIGNATURE_BYTES: usize = 2048;
+/// Banks and PCRs that the advisory values may have; what is more is dropped.
+const MAX_BANKS: usize = 8;
+const MAX_PCR: u32 = 31;
+/// Hex digits of the longest PCR value (SHA-512).
+const MAX_PCR_DIGITS: usize = 128;
+/// Characters of the reason for an absent log that are kept.
+const MAX_REASON_CHARS: usize = 200;
+
+/// PCR values by bank and index, hex.
+pub(super) type PcrValues = BTreeMap<String, BTreeMap<u32, String>>;
+
+/// Evidence as it goes through the appraisal.
+#[derive(Clone, Debug)]
+pub(super) struct Evidence {
+    pub nonce: Vec<u8>,
+    pub quote: Vec<u8>,
+    pub signature: Vec<u8>,
+    pub pcrs: PcrValues,
+    pub log: Option<Log>,
+    pub log_absent_because: Option<String>,
+    pub machine: MachineInfo,
+}
+
+/// An event log by content or by digest.
+#[derive(Clone, Debug)]
+pub(super) struct Log {
+    /// Lower-case hex; computed here when the content came along.
+    pub sha256: String,
+    pub content: Option<Vec<u8>>,
+}
+
+impl Evidence {
+    /// Takes over what has the right shape; refuses what is too large.
+    pub fn read(request: EvidenceRequest) -> Result<Self, ApiError> {
+        for (what, bytes, max) in [
+            ("quote", request.quote.len(), MAX_QUOTE_BYTES),
+            ("signature", request.signature.len(), MAX_SIGNATURE_BYTES),
+        ] {
+            if bytes > max {
+                return Err(ApiError::new(&kinds::INVALID_VALUE, format!("{what} has more than {max} bytes")));
+            }
+        }
+        let log = match request.log {
+            None => None,
+            Some(log) => Some(Log::read(log.sha256, log.content.map(|c| c.0))?),
+        };
+        Ok(Self {
+            nonce: request.nonce.0,
+            quote: request.quote.0,
+            signature: request.signature.0,
+            pcrs: pcr_values(request.pcrs),
+            log,
+            log_absent_because: request.log_absent_because.map(|why| text::plain(&why, MAX_REASON_CHARS)),
+            machine: text::machine(&request.machine),
+        })
+    }
+}
+
+impl Log {
+    fn read(sha256: String, content: Option<Vec<u8>>) -> Result<Self, ApiError> {
+        if sha256.len() != 64 || !sha256.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            let message = "log.sha256 is not 64 lower-case hex digits";
+            return Err(ApiError::new(&kinds::INVALID_VALUE, message));
+        }
+        if let Some(content) = &content {
+            if content.len() > MAX_EVENT_LOG_BYTES {
+                return Err(ApiError::new(&kinds::LOG_TOO_LARGE, "the event log is larger than 4 MiB"));
+            }
+            if sha256_hex(content) != sha256 {
+                let message = "the log's content does not have the digest that was sent with it";
+                return Err(ApiError::new(&kinds::LOG_DIGEST_MISMATCH, message));
+            }
+        }
+        Ok(Self { sha256, content })
+    }
+}
+
+/// SHA-256, lower-case hex.
+pub(super) fn sha256_hex(bytes: &[u8]) -> String {
+    hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes))
+}
+
+/// Advisory values: only what can be a value is kept.
+fn pcr_values(sent: PcrValues) -> PcrValues {
+    sent.into_iter()
+        .filter(|(bank, _)| bank.len() <= 16 && bank.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'))
+        .take(MAX_BANKS)
+        .map(|(bank, values)| {
+            let values = values
+                .into_iter()
+                .filter(|(pcr, value)| {
+                    *pcr <= MAX_PCR && value.len() <= MAX_PCR_DIGITS && value.bytes().all(|b| b.is_ascii_hexdigit())
+                })
+                .collect();
+            (bank, values)
+        })
+        .collect()
+}

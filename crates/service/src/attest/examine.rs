@@ -1,0 +1,142 @@
+//! From bytes to facts that depend on these bytes alone, each kept by its digest or id.
+
+use std::sync::Arc;
+
+use veriboot_appraisal::{Baseline, Judgement, LogReport, examine, judge};
+use veriboot_eventlog::HashAlg;
+use veriboot_store::{baselines, logs};
+use veriboot_tpm::{AttestationKey, Expectation, Quote, QuoteError, peek_selection, verify_quote};
+
+use super::evidence::{Evidence, Log, sha256_hex};
+use super::{AttestState, JudgementKey};
+use crate::problem::kinds;
+use crate::{ApiError, AppState};
+
+/// Logs above this are examined off the request threads.
+const LONG_LOG_BYTES: usize = 64 * 1024;
+
+/// Why evidence that is well-formed could not be appraised. Whose fault it is does not matter for the verdict:
+/// what could not be appraised is not healthy.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Broken {
+    /// The enrolled key cannot be read back.
+    #[error("the enrolled attestation key cannot be used: {0}")]
+    Key(#[from] veriboot_tpm::AkError),
+    /// The stored log is not what it was.
+    #[error("the stored event log {0} does not have its digest")]
+    StoredLog(String),
+    /// The stored baseline cannot be read back.
+    #[error("the baseline cannot be used: {0}")]
+    Baseline(String),
+    /// Something panicked.
+    #[error("appraisal panicked")]
+    Panicked,
+}
+
+/// The log of the evidence, examined. `None` when the evidence has none.
+pub(super) async fn log_report(
+    state: &AppState,
+    log: Option<&Log>,
+) -> Result<Result<Option<Arc<LogReport>>, Broken>, ApiError> {
+    let Some(log) = log else { return Ok(Ok(None)) };
+    if let Some(report) = state.attest.logs.get(&log.sha256) {
+        return Ok(Ok(Some(report)));
+    }
+    let content = match &log.content {
+        Some(content) => content.clone(),
+        None => {
+            let sha256 = log.sha256.clone();
+            let stored = state.store.read(move |tx| logs::content(tx, &sha256)).await?;
+            let Some(content) = stored else {
+                return Err(ApiError::new(&kinds::LOG_NEEDED, "the event log with this digest is not known"));
+            };
+            if sha256_hex(&content) != log.sha256 {
+                return Ok(Err(Broken::StoredLog(log.sha256.clone())));
+            }
+            content
+        }
+    };
+    let weight = content.len();
+    let report = if weight > LONG_LOG_BYTES {
+        match tokio::task::spawn_blocking(move || examine(&content)).await {
+            Ok(report) => report,
+            Err(_) => return Ok(Err(Broken::Panicked)),
+        }
+    } else {
+        match guarded(|| examine(&content)) {
+            Ok(report) => report,
+            Err(broken) => return Ok(Err(broken)),
+        }
+    };
+    let report = Arc::new(report);
+    state.attest.logs.put(log.sha256.clone(), Arc::clone(&report), weight);
+    Ok(Ok(Some(report)))
+}
+
+/// Runs pure code; a panic in it is a fault of this service and never a pass.
+pub(super) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, Broken> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).map_err(|_| Broken::Panicked)
+}
+
+impl AttestState {
+    /// The key of a VM, parsed. The bytes are the cache key, so that the key that was checked is the key used.
+    pub(super) fn key(&self, ak_public: &[u8]) -> Result<AttestationKey, Broken> {
+        if let Some(key) = self.keys.get(ak_public) {
+            return Ok(key);
+        }
+        let key = AttestationKey::from_tpm2b(ak_public)?;
+        self.keys.put(ak_public.to_vec(), key.clone(), 1);
+        Ok(key)
+    }
+
+    /// Verifies the quote against the enrolled key, the challenge, and one of the selections that were asked for.
+    pub(super) fn verify(&self, ak_public: &[u8], evidence: &Evidence) -> Result<Result<Quote, QuoteError>, Broken> {
+        let key = self.key(ak_public)?;
+        guarded(|| {
+            // Which bank the agent took is its choice among those that were asked for. What is signed must then be
+            // exactly that one; a selection that was not asked for is compared with the preferred one and fails.
+            let claimed = peek_selection(&evidence.quote).unwrap_or_default();
+            let asked = self.selections.iter().find(|asked| claimed.as_slice() == [**asked]).or(self.selections.first());
+            let asked: Vec<_> = asked.copied().into_iter().collect();
+            let expect = Expectation { nonce: Some(&evidence.nonce), selection: Some(&asked) };
+            verify_quote(&key, &evidence.quote, &evidence.signature, &expect)
+        })
+    }
+
+    /// Judges a log for the bank of a quote.
+    pub(super) fn judge(
+        &self,
+        report: &LogReport,
+        bank: HashAlg,
+        baseline: Option<(&str, &Baseline)>,
+    ) -> Result<Arc<Judgement>, Broken> {
+        let key = JudgementKey {
+            log_sha256: report.sha256.clone(),
+            bank: bank.tpm_id(),
+            baseline_id: baseline.map(|(id, _)| id.to_owned()),
+            profile: self.profile.name.clone(),
+        };
+        if let Some(judgement) = self.judgements.get(&key) {
+            return Ok(judgement);
+        }
+        let judgement = Arc::new(guarded(|| judge(report, bank, baseline.map(|(_, b)| b), &self.profile))?);
+        self.judgements.put(key, Arc::clone(&judgement), 1);
+        Ok(judgement)
+    }
+
+    /// A stored baseline, parsed. Versions are immutable, so its id names its content.
+    pub(super) fn baseline(&self, row: &baselines::BaselineRow) -> Result<Arc<Baseline>, Broken> {
+        if let Some(baseline) = self.baselines.get(&row.summary.id) {
+            return Ok(baseline);
+        }
+        let baseline = Baseline::from_json(row.document.as_bytes()).map_err(|e| Broken::Baseline(e.to_string()))?;
+        let baseline = Arc::new(baseline);
+        self.baselines.put(row.summary.id.clone(), Arc::clone(&baseline), row.document.len());
+        Ok(baseline)
+    }
+}
+
+/// The bank that a believed quote covers.
+pub(super) fn bank_of(quote: &Quote) -> Option<HashAlg> {
+    quote.selections.first().and_then(|selection| HashAlg::from_tpm_id(selection.alg))
+}

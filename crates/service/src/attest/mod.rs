@@ -1,0 +1,154 @@
+//! Appraisal of evidence that arrives over the wire.
+//!
+//! Data flows one way: [`evidence`] checks shapes and sizes, [`examine`] turns bytes into facts that depend on
+//! nothing but those bytes, [`appraise`] concludes from them and what the database says, [`record`] writes the
+//! outcome in one transaction. docs/attestation.md is the order of the checks.
+
+mod appraise;
+pub mod cache;
+mod evidence;
+mod examine;
+mod learn;
+mod reappraise;
+mod record;
+pub mod text;
+
+use std::sync::Arc;
+
+use veriboot_appraisal::{Baseline, Judgement, LogReport, Profile};
+use veriboot_store::{Store, settings};
+use veriboot_tpm::{AttestationKey, PcrSelection, alg};
+use veriboot_wire::{Blob, Challenge, Directions, Time};
+
+use crate::challenge::{self, CHALLENGE_KEY_BYTES, Challenges};
+use crate::result_token::{self, Appraised, Issuer, Signer, TokenError};
+use crate::{ApiError, AppState, Clock, Config, StartError};
+
+pub use appraise::appraise;
+pub use reappraise::{ReappraiseError, reappraise};
+
+use cache::Cache;
+
+/// Name of the setting that holds the key of the challenges.
+const CHALLENGE_KEY: &str = "challenge-key";
+/// Banks that a quote may cover, in order of preference. SHA-1 is not among them.
+const BANKS: [u16; 2] = [alg::SHA256, alg::SHA384];
+/// The PCRs that software cannot reset (PC Client Platform TPM Profile, table 5).
+const PCRS: std::ops::Range<u32> = 0..16;
+/// Bytes of event logs whose examinations are kept.
+const LOG_CACHE_BYTES: usize = 64 * 1024 * 1024;
+/// Judgements that are kept.
+const JUDGEMENT_CACHE_ENTRIES: usize = 65_536;
+/// Bytes of baseline documents that are kept in parsed form.
+const BASELINE_CACHE_BYTES: usize = 64 * 1024 * 1024;
+/// Attestation keys that are kept in parsed form.
+const KEY_CACHE_ENTRIES: usize = 65_536;
+
+/// What a judgement depends on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct JudgementKey {
+    log_sha256: String,
+    bank: u16,
+    baseline_id: Option<String>,
+    profile: String,
+}
+
+/// What appraisal keeps in memory: keys and caches. Nothing here is ever trusted more than the database: entries
+/// are found by digest or by the id of something immutable.
+#[derive(Debug)]
+pub struct AttestState {
+    challenges: Challenges,
+    signer: Signer,
+    issuer: Issuer,
+    profile: Profile,
+    selections: Vec<PcrSelection>,
+    logs: Cache<String, Arc<LogReport>>,
+    judgements: Cache<JudgementKey, Arc<Judgement>>,
+    baselines: Cache<String, Arc<Baseline>>,
+    keys: Cache<Vec<u8>, AttestationKey>,
+}
+
+impl AttestState {
+    /// Loads the keys, making them on the first start. `issuer` is the public URL of the service.
+    ///
+    /// # Errors
+    /// [`StartError`] when the database does not answer.
+    pub async fn open(
+        store: &Store,
+        config: &Config,
+        clock: &Clock,
+        issuer: &str,
+    ) -> Result<Self, StartError> {
+        let mut fresh = [0_u8; CHALLENGE_KEY_BYTES];
+        getrandom::fill(&mut fresh).map_err(|e| StartError::Internal(format!("no randomness: {e}")))?;
+        // Replicas that start at once agree on one key.
+        let key = store.write(move |tx| settings::value_or_insert(tx, CHALLENGE_KEY, &fresh)).await?;
+        let key: [u8; CHALLENGE_KEY_BYTES] = key
+            .try_into()
+            .map_err(|_| StartError::Internal("the challenge key in the database has the wrong size".into()))?;
+        let lifetime_s = config.tokens.lifetime_s.unwrap_or_else(|| result_token::default_lifetime_s(config.interval_s));
+        Ok(Self {
+            challenges: Challenges::new(&key),
+            signer: Signer::open(store, clock).await?,
+            issuer: Issuer {
+                url: issuer.to_owned(),
+                audience: config.tokens.audience.clone(),
+                lifetime_s: lifetime_s.min(result_token::MAX_LIFETIME_S),
+            },
+            profile: Profile::default(),
+            selections: BANKS.iter().filter_map(|bank| PcrSelection::new(*bank, PCRS)).collect(),
+            logs: Cache::new(LOG_CACHE_BYTES),
+            judgements: Cache::new(JUDGEMENT_CACHE_ENTRIES),
+            baselines: Cache::new(BASELINE_CACHE_BYTES),
+            keys: Cache::new(KEY_CACHE_ENTRIES),
+        })
+    }
+
+    /// The profile that judges.
+    pub fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// Who issues results, for whom and for how long.
+    pub fn issuer(&self) -> &Issuer {
+        &self.issuer
+    }
+
+    /// Keys that sign results.
+    pub fn signer(&self) -> &Signer {
+        &self.signer
+    }
+
+    /// The signed result of an appraisal; `None` for one that is not healthy.
+    ///
+    /// # Errors
+    /// [`TokenError`] when signing fails.
+    pub fn token(&self, appraised: &Appraised<'_>) -> Result<Option<String>, TokenError> {
+        result_token::claims(&self.issuer, appraised).map(|claims| self.signer.sign(&claims)).transpose()
+    }
+}
+
+/// What the agent of a VM does next. `challenge_used_us` is the last challenge that the VM used.
+pub(crate) fn directions(
+    state: &AppState,
+    vm_id: &str,
+    challenge_used_us: i64,
+    interval_s: u32,
+    now: Time,
+) -> Result<Directions, ApiError> {
+    let nonce = state
+        .attest
+        .challenges
+        .issue(vm_id, challenge_used_us, now)
+        .map_err(|e| ApiError::internal(e.to_string()))?;
+    Ok(Directions {
+        challenge: Challenge {
+            nonce: Blob(nonce.to_vec()),
+            expires_in_s: challenge::lifetime_s(interval_s),
+            banks: BANKS.iter().filter_map(|bank| alg::bank_name(*bank)).map(str::to_owned).collect(),
+            pcrs: PCRS.collect(),
+        },
+        interval_s,
+        now,
+    })
+}

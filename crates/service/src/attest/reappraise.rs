@@ -1,0 +1,204 @@
+//! Judges what a VM sent last once more, after its baseline changed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use veriboot_appraisal::components;
+use veriboot_store::{StoreError, attestations, baselines, boots, new_id, vms};
+use veriboot_wire::{Attestation, FactState, Time, Verdict, VmStatus};
+
+use super::appraise::{Input, Judged, current_baseline, previous_boot};
+use super::evidence::{Evidence, Log};
+use super::examine::log_report;
+use crate::{ApiError, AppState, alerts};
+
+/// How often it is repeated because the VM attested meanwhile.
+const MAX_ROUNDS: u32 = 4;
+
+/// Why nothing was judged again. Nothing was written.
+#[derive(Debug, thiserror::Error)]
+pub enum ReappraiseError {
+    /// There is no such VM.
+    #[error("there is no such VM")]
+    UnknownVm,
+    /// The VM has never attested, its last quote was not believed, or its AK is another one since.
+    #[error("there is no quote of this VM that could be believed")]
+    NoEvidence,
+    /// The evidence cannot be appraised.
+    #[error("the stored evidence cannot be appraised: {0}")]
+    Broken(String),
+    /// The VM attests faster than this can follow; its own attestations use the new baseline.
+    #[error("the VM attested meanwhile")]
+    Overtaken,
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Judges the last stored evidence of a VM by what is trusted now, and stores that as a further attestation.
+///
+/// Nothing becomes fresher by it: the VM's last attestation stays as old as its evidence, no token is made, and a
+/// VM that is stale or reports a fault stays so.
+///
+/// # Errors
+/// [`ReappraiseError`].
+pub async fn reappraise(state: &AppState, vm_id: &str) -> Result<Attestation, ReappraiseError> {
+    for _ in 0..MAX_ROUNDS {
+        if let Some(attestation) = once(state, vm_id).await? {
+            return Ok(attestation);
+        }
+    }
+    Err(ReappraiseError::Overtaken)
+}
+
+/// What is judged again.
+struct Stored {
+    vm: vms::VmRow,
+    last: Attestation,
+    evidence: attestations::Evidence,
+}
+
+async fn stored(state: &AppState, vm_id: &str) -> Result<Stored, ReappraiseError> {
+    let id = vm_id.to_owned();
+    let found = state
+        .store
+        .read(move |tx| {
+            let Some(vm) = vms::by_id(tx, &id)? else { return Ok(None) };
+            let Some(last) = attestations::latest(tx, &id)? else { return Ok(Some((vm, None))) };
+            let evidence = attestations::evidence(tx, &last.id)?;
+            Ok::<_, StoreError>(Some((vm, evidence.map(|evidence| (last, evidence)))))
+        })
+        .await?;
+    let (vm, rest) = found.ok_or(ReappraiseError::UnknownVm)?;
+    let (last, evidence) = rest.ok_or(ReappraiseError::NoEvidence)?;
+    // A quote that was not believed when it came (by its counters too) is not believed later.
+    if evidence.ak_public != vm.ak_public || last.facts.quote != FactState::Valid {
+        return Err(ReappraiseError::NoEvidence);
+    }
+    Ok(Stored { vm, last, evidence })
+}
+
+/// `None` when the VM attested meanwhile.
+async fn once(state: &AppState, vm_id: &str) -> Result<Option<Attestation>, ReappraiseError> {
+    let Stored { vm, last, evidence } = stored(state, vm_id).await?;
+    let now = state.clock.now();
+    let input = Evidence {
+        nonce: evidence.nonce.clone(),
+        quote: evidence.quote.clone(),
+        signature: evidence.signature.clone(),
+        pcrs: evidence.pcrs.clone(),
+        log: last.log_sha256.clone().map(|sha256| Log { sha256, content: None }),
+        log_absent_because: evidence.log_absent_because.clone(),
+        machine: vm.machine.clone(),
+    };
+    let report = log_report(state, input.log.as_ref())
+        .await
+        .map_err(api_error)?
+        .map_err(|e| ReappraiseError::Broken(e.to_string()))?;
+    let baseline = current_baseline(state, &vm)
+        .await
+        .map_err(api_error)?
+        .map_err(|e| ReappraiseError::Broken(e.to_string()))?;
+    // The record's counters are those of this very quote by now; the log it is held against is still the one
+    // that replayed.
+    let previous = previous_boot(&vm);
+    let judged = state
+        .attest
+        .appraise(
+            Input { vm: &vm, evidence: &input, report: report.as_deref(), baseline: baseline.as_ref() },
+            previous.as_ref(),
+            false,
+        )
+        .map_err(|e| ReappraiseError::Broken(e.to_string()))?;
+    let again = Arc::new(Again {
+        components: report.as_deref().map_or_else(BTreeMap::new, components),
+        baseline: baseline.map(|row| (row.summary.id.clone(), row.reference())),
+        vm,
+        last,
+        evidence,
+        judged,
+        now,
+    });
+    Ok(state.store.write(move |tx| again.record(tx)).await?)
+}
+
+fn api_error(error: ApiError) -> ReappraiseError {
+    ReappraiseError::Broken(error.code().to_owned())
+}
+
+struct Again {
+    vm: vms::VmRow,
+    last: Attestation,
+    evidence: attestations::Evidence,
+    judged: Judged,
+    components: BTreeMap<String, String>,
+    baseline: Option<(String, String)>,
+    now: Time,
+}
+
+impl Again {
+    fn record(&self, tx: &mut dyn veriboot_store::Tx) -> Result<Option<Attestation>, StoreError> {
+        let Some(vm) = vms::by_id(tx, &self.vm.id)? else { return Ok(None) };
+        let baseline_id = baselines::current_for_vm(tx, &vm.id, &vm.group, vm.scale_set.as_deref())?
+            .map(|row| row.summary.id);
+        if vm.last_attestation_id != self.vm.last_attestation_id
+            || vm.ak_public != self.vm.ak_public
+            || baseline_id.as_ref() != self.baseline.as_ref().map(|(id, _)| id)
+        {
+            return Ok(None);
+        }
+        let outcome = &self.judged.outcome;
+        let reference = self.baseline.as_ref().map(|(_, reference)| reference.as_str());
+        let quote = self.judged.quote.as_ref().filter(|_| outcome.facts.quote == FactState::Valid);
+        if let (Some(quote), Some(_)) = (quote, &self.last.boot_id) {
+            boots::record(
+                tx,
+                &boots::BootSeen {
+                    vm_id: &vm.id,
+                    reset_count: quote.reset_count,
+                    restart_count: quote.restart_count,
+                    log_sha256: self.last.log_sha256.as_deref(),
+                    at: self.last.at,
+                    verdict: outcome.verdict,
+                    components: &self.components,
+                },
+            )?;
+        }
+        let attestation = Attestation {
+            // The time of its evidence: judging again makes nothing fresher. The id is newer.
+            id: new_id(self.now),
+            verdict: outcome.verdict,
+            facts: outcome.facts,
+            findings: outcome.findings.clone(),
+            baseline: reference.map(str::to_owned),
+            ..self.last.clone()
+        };
+        attestations::insert(tx, &attestation, &self.evidence)?;
+        let judged_status = matches!(vm.status, VmStatus::Healthy | VmStatus::Unhealthy);
+        let (status, detail) = match judged_status {
+            true => (self.judged.status, self.judged.detail.as_deref()),
+            false => (vm.status, vm.status_detail.as_deref()),
+        };
+        vms::update_after_attestation(
+            tx,
+            &vm.id,
+            &vms::AfterAttestation {
+                attestation_id: &attestation.id,
+                at: vm.last_attested_at.unwrap_or(self.last.at),
+                status,
+                status_detail: detail,
+                facts: &outcome.facts,
+                machine: &vm.machine,
+                baseline: reference,
+                boot: None,
+            },
+        )?;
+        if let Some(fault) = &vm.fault {
+            vms::set_fault(tx, &vm.id, fault, &vm.machine, vm.last_seen_at.unwrap_or(self.last.at))?;
+        }
+        if vm.monitoring && (judged_status || outcome.verdict == Verdict::Unhealthy) {
+            alerts::after_attestation(tx, &vm.id, outcome, Some(&attestation.id), false, self.now)?;
+        }
+        Ok(Some(attestation))
+    }
+}

@@ -1,0 +1,218 @@
+//! The one transaction of an attestation.
+
+use serde_json::json;
+use std::collections::BTreeMap;
+
+use veriboot_appraisal::components;
+use veriboot_store::{StoreError, Tx, attestations, audit, baselines, boots, logs, new_id, vms};
+use veriboot_wire::{AlertReason, Attestation, FactState, VmStatus};
+
+use super::appraise::Plan;
+use crate::alerts;
+use crate::challenge::ChallengeError;
+
+/// What the transaction came to.
+#[derive(Debug)]
+pub(super) enum Recorded {
+    /// Everything is stored.
+    Done(Done),
+    /// The challenge was used meanwhile. Nothing was written.
+    Refused(ChallengeError),
+    /// The log is known by digest only, and not here. Nothing was written.
+    LogNeeded,
+    /// The VM is gone, or its agent has another token by now. Nothing was written.
+    NoLonger,
+    /// What was decided rests on a record that is no longer the current one. Nothing was written.
+    Changed(Box<vms::VmRow>),
+}
+
+/// What was stored.
+#[derive(Debug)]
+pub(super) struct Done {
+    pub attestation_id: String,
+    pub boot_id: Option<String>,
+    pub baseline: Option<String>,
+    pub status: VmStatus,
+    pub raised: Vec<AlertReason>,
+}
+
+/// Writes the outcome, unless the record that it was decided on has changed.
+pub(super) fn record(tx: &mut dyn Tx, plan: &Plan) -> Result<Recorded, StoreError> {
+    let Some(vm) = vms::by_id(tx, &plan.vm.id)? else { return Ok(Recorded::NoLonger) };
+    if vm.agent_token_sha256 != plan.vm.agent_token_sha256 {
+        return Ok(Recorded::NoLonger);
+    }
+    if let Err(error) = plan.challenge.unused(vm.challenge_used_us) {
+        return Ok(Recorded::Refused(error));
+    }
+    let baseline = baselines::current_for_vm(tx, &vm.id, &vm.group, vm.scale_set.as_deref());
+    // A baseline that cannot be read was a finding of the plan already; it does not stop the record.
+    let baseline_id = match baseline {
+        Ok(row) => row.map(|row| row.summary.id),
+        Err(StoreError::Corrupt { .. }) => None,
+        Err(error) => return Err(error),
+    };
+    let same_record = vm.challenge_used_us == plan.vm.challenge_used_us
+        && vm.ak_public == plan.vm.ak_public
+        && vm.monitoring == plan.vm.monitoring
+        && baseline_id.as_ref() == plan.baseline.as_ref().map(|(id, _)| id);
+    if !same_record {
+        return Ok(Recorded::Changed(Box::new(vm)));
+    }
+    let log_sha256 = match stored_log(tx, plan)? {
+        StoredLog::None => None,
+        StoredLog::Known(sha256) => Some(sha256),
+        StoredLog::Unknown => return Ok(Recorded::LogNeeded),
+    };
+    if !vms::use_challenge(tx, &vm.id, plan.challenge.issued_us)? {
+        return Ok(Recorded::Refused(ChallengeError::Used));
+    }
+    write(tx, plan, log_sha256).map(Recorded::Done)
+}
+
+enum StoredLog {
+    None,
+    Known(String),
+    Unknown,
+}
+
+/// Keeps the log of a believed quote. Logs beside quotes that are not believed are not kept: anybody who got hold
+/// of an agent token could fill the disk with them.
+fn stored_log(tx: &mut dyn Tx, plan: &Plan) -> Result<StoredLog, StoreError> {
+    let (Some(log), Some(_)) = (&plan.evidence.log, plan.quote_believed()) else { return Ok(StoredLog::None) };
+    match &log.content {
+        Some(content) => {
+            logs::put_if_absent(tx, &log.sha256, content, plan.now)?;
+        }
+        None if !logs::has(tx, &log.sha256)? => return Ok(StoredLog::Unknown),
+        None => {}
+    }
+    Ok(StoredLog::Known(log.sha256.clone()))
+}
+
+fn write(tx: &mut dyn Tx, plan: &Plan, log_sha256: Option<String>) -> Result<Done, StoreError> {
+    let (vm, outcome) = (&plan.vm, &plan.judged.outcome);
+    let attestation_id = new_id(plan.now);
+    let quote = plan.quote_believed();
+    let boot = match quote {
+        Some(quote) => {
+            let components = plan.report.as_deref().map_or_else(BTreeMap::new, components);
+            Some(boots::record(
+                tx,
+                &boots::BootSeen {
+                    vm_id: &vm.id,
+                    reset_count: quote.reset_count,
+                    restart_count: quote.restart_count,
+                    log_sha256: log_sha256.as_deref(),
+                    at: plan.now,
+                    verdict: outcome.verdict,
+                    components: &components,
+                },
+            )?)
+        }
+        None => None,
+    };
+    let boot_id = boot.map(|boot| boot.id);
+    let baseline = learned(tx, plan, boot_id.as_deref())?
+        .or_else(|| plan.baseline.as_ref().map(|(_, reference)| reference.clone()));
+    attestations::insert(
+        tx,
+        &Attestation {
+            id: attestation_id.clone(),
+            vm_id: vm.id.clone(),
+            boot_id: boot_id.clone(),
+            at: plan.now,
+            verdict: outcome.verdict,
+            facts: outcome.facts,
+            findings: outcome.findings.clone(),
+            baseline: baseline.clone(),
+            log_sha256: log_sha256.clone(),
+        },
+        &attestations::Evidence {
+            ak_public: vm.ak_public.clone(),
+            quote: plan.evidence.quote.clone(),
+            signature: plan.evidence.signature.clone(),
+            nonce: plan.evidence.nonce.clone(),
+            bank: plan.judged.bank.map(|bank| bank.name().to_owned()),
+            pcrs: plan.evidence.pcrs.clone(),
+            log_absent_because: plan.evidence.log_absent_because.clone(),
+        },
+    )?;
+    let status = if vm.monitoring { plan.judged.status } else { VmStatus::Unmonitored };
+    // The log that later evidence of this boot is held against is the one that replayed to a believed quote.
+    let replayed = match outcome.facts.log {
+        FactState::Valid => log_sha256.as_deref(),
+        _ => vm.log_sha256.as_deref().filter(|_| {
+            quote.is_some_and(|q| {
+                Some((q.reset_count, q.restart_count)) == vm.reset_count.zip(vm.restart_count)
+            })
+        }),
+    };
+    let position = quote.zip(boot_id.as_deref()).map(|(quote, boot_id)| vms::BootPosition {
+        boot_id,
+        reset_count: quote.reset_count,
+        restart_count: quote.restart_count,
+        clock_ms: quote.clock_ms,
+        firmware_version: quote.firmware_version,
+        log_sha256: replayed,
+    });
+    vms::update_after_attestation(
+        tx,
+        &vm.id,
+        &vms::AfterAttestation {
+            attestation_id: &attestation_id,
+            at: plan.now,
+            status,
+            status_detail: plan.judged.detail.as_deref().filter(|_| vm.monitoring),
+            facts: &outcome.facts,
+            machine: &plan.evidence.machine,
+            baseline: baseline.as_deref(),
+            boot: position,
+        },
+    )?;
+    if (vm.interval_s, vm.silence_limit_s) != (plan.interval_s, plan.silence_limit_s) {
+        vms::set_cadence(tx, &vm.id, plan.interval_s, plan.silence_limit_s)?;
+    }
+    let raised = if vm.monitoring {
+        alerts::after_attestation(tx, &vm.id, outcome, Some(&attestation_id), quote.is_some(), plan.now)?
+    } else {
+        Vec::new()
+    };
+    Ok(Done { attestation_id, boot_id, baseline, status, raised })
+}
+
+/// Stores the first baseline of the scope. That there is none was read in this transaction; the unique constraint
+/// decides between two that read so at the same time, and the other is run again.
+fn learned(tx: &mut dyn Tx, plan: &Plan, boot_id: Option<&str>) -> Result<Option<String>, StoreError> {
+    let Some(learned) = &plan.judged.learned else { return Ok(None) };
+    let row = baselines::insert_next(
+        tx,
+        &baselines::NewBaseline {
+            name: &learned.name,
+            scope: &learned.scope,
+            document: &learned.document,
+            components: learned.components,
+            boot_id,
+            comment: Some("learned from the first healthy boot"),
+            created_by: "service",
+            created_at: plan.now,
+        },
+    )?;
+    audit::append(
+        tx,
+        &audit::NewEntry {
+            at: plan.now,
+            actor: "service",
+            action: "baseline.learn",
+            target: &format!("baseline:{}", row.reference()),
+            detail: &json!({
+                "vm": plan.vm.id,
+                "vm_name": plan.vm.name,
+                "boot": boot_id,
+                "log_sha256": plan.evidence.log.as_ref().map(|log| &log.sha256),
+                "document_sha256": row.sha256,
+            }),
+        },
+    )?;
+    Ok(Some(row.reference()))
+}

@@ -1,0 +1,393 @@
+//! Enrolment: binds a name to a TPM (RFC 9334 "endorsement" by possession; TPM 2.0 Part 1, section 24).
+//!
+//! Invariants:
+//! * The EK identifies the VM. Nothing that an agent says about itself selects a record.
+//! * The AK that a VM gets is the AK whose name the credential was made for, taken from the pending enrolment;
+//!   the second call carries the secret and nothing else.
+//! * A record is never taken over: a name belongs to the EK that has it.
+//! * A join token is used in the transaction that makes the VM, so that races for its last use lose cleanly.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::constant_time;
+use serde_json::json;
+use veriboot_store::{Constraint, StoreError, Tx, audit, enrolments, join_tokens, new_id, vms};
+use veriboot_tpm::{AkError, AttestationKey, EkError, EndorsementKey, make_credential};
+use veriboot_wire::{
+    ActivateRequest, Blob, EnrollChallenge, EnrollRequest, Enrolled, Facts, SecurityType, Time, VmStatus,
+};
+
+use crate::attest::text;
+use crate::problem::{Kind, kinds};
+use crate::{ApiError, AppState, attest, auth};
+
+/// How the bearer token of an agent starts, so that secret scanners find it.
+pub const AGENT_TOKEN_PREFIX: &str = "vba_";
+/// Seconds that a pending enrolment lives.
+pub const ENROLMENT_LIFETIME_S: u32 = 300;
+
+/// Enrolments that may wait for their activation at the same time.
+const MAX_PENDING: u32 = 20_000;
+const MAX_PUBLIC_BYTES: usize = 2048;
+const MAX_CERTIFICATE_BYTES: usize = 16 * 1024;
+const SECRET_BYTES: usize = 32;
+/// What a VM's status says after its agent enrolled again.
+const ENROLLED_AGAIN: &str = "The agent enrolled again and has not attested since.";
+
+/// Keys and names that passed every check that needs no database.
+struct Checked {
+    ek: EndorsementKey,
+    ek_sha256: String,
+    ak_name: Vec<u8>,
+}
+
+/// Starts an enrolment.
+///
+/// # Errors
+/// The refusals of the enrolment section of docs/errors.md; nothing is stored then.
+pub async fn begin(state: &AppState, request: EnrollRequest) -> Result<EnrollChallenge, ApiError> {
+    let checked = check(&request)?;
+    let mut secret = [0_u8; SECRET_BYTES];
+    getrandom::fill(&mut secret).map_err(|e| ApiError::internal(e.to_string()))?;
+    let credential = make_credential(&checked.ek, &checked.ak_name, &secret).map_err(|e| {
+        ApiError::new(&kinds::EK_UNSUPPORTED, "no credential can be made for these keys").cause(e)
+    })?;
+    let now = state.clock.now();
+    let row = enrolments::EnrolmentRow {
+        id: new_id(now),
+        created_at: now,
+        expires_at: now.plus_s(i64::from(ENROLMENT_LIFETIME_S)),
+        attempts: 0,
+        secret_sha256: digest(&SHA256, &secret).as_ref().to_vec(),
+        join_token_id: None,
+        vm_id: None,
+        name: request.name,
+        machine: text::machine(&request.machine),
+        ek_sha256: checked.ek_sha256,
+        ek_public: request.ek_public.0,
+        ek_certificate: request.ek_certificate.map(|c| c.0),
+        ak_public: request.ak_public.0,
+        ak_name: checked.ak_name,
+    };
+    let join_secret = request.join_token.map(|token| digest(&SHA256, token.as_bytes()).as_ref().to_vec());
+    let enrolment_id = row.id.clone();
+    state
+        .store
+        .write(move |tx| admit(tx, row.clone(), join_secret.as_deref(), now))
+        .await
+        .map_err(|error| match error {
+            StoreError::Limit { .. } => {
+                ApiError::new(&kinds::ENROLMENTS_BUSY, "too many enrolments wait for their activation")
+            }
+            other => other.into(),
+        })?
+        .map_err(Refusal::into_api)?;
+    Ok(EnrollChallenge {
+        enrolment_id,
+        credential_blob: Blob(credential.blob),
+        encrypted_secret: Blob(credential.encrypted_secret),
+        expires_in_s: ENROLMENT_LIFETIME_S,
+    })
+}
+
+/// Everything about the request that can be checked without the database.
+fn check(request: &EnrollRequest) -> Result<Checked, ApiError> {
+    if !text::is_name(&request.name) {
+        return Err(ApiError::new(&kinds::NAME_INVALID, "the name is not one that a VM can have"));
+    }
+    let too_long = |what: &str, max: usize| {
+        ApiError::new(&kinds::INVALID_VALUE, format!("{what} has more than {max} bytes"))
+    };
+    for (what, bytes, max) in [
+        ("ek_public", request.ek_public.len(), MAX_PUBLIC_BYTES),
+        ("ak_public", request.ak_public.len(), MAX_PUBLIC_BYTES),
+        ("ek_certificate", request.ek_certificate.as_ref().map_or(0, |c| c.len()), MAX_CERTIFICATE_BYTES),
+        ("join_token", request.join_token.as_ref().map_or(0, String::len), 256),
+    ] {
+        if bytes > max {
+            return Err(too_long(what, max));
+        }
+    }
+    let ek = EndorsementKey::from_tpm2b(&request.ek_public)
+        .map_err(|e: EkError| ApiError::new(&kinds::EK_UNSUPPORTED, e.to_string()))?;
+    let ak = AttestationKey::from_tpm2b(&request.ak_public).map_err(|e| {
+        let kind = if matches!(e, AkError::Attribute { .. }) { &kinds::AK_ATTRIBUTES } else { &kinds::AK_UNSUPPORTED };
+        ApiError::new(kind, e.to_string())
+    })?;
+    if let Some(certificate) = &request.ek_certificate {
+        match ek.matches_certificate(certificate) {
+            Ok(true) => {}
+            Ok(false) => {
+                let message = "the endorsement certificate is for another key";
+                return Err(ApiError::new(&kinds::EK_CERTIFICATE_MISMATCH, message));
+            }
+            Err(e) => return Err(ApiError::new(&kinds::EK_CERTIFICATE_MALFORMED, e.to_string())),
+        }
+    }
+    let ek_sha256 = hex::encode(ek.sha256_of_public());
+    Ok(Checked { ek, ek_sha256, ak_name: ak.name().to_vec() })
+}
+
+/// A refusal that the database decided.
+struct Refusal(&'static Kind, String);
+
+impl Refusal {
+    fn into_api(self) -> ApiError {
+        ApiError::new(self.0, self.1)
+    }
+}
+
+impl From<join_tokens::JoinRefusal> for Refusal {
+    fn from(refusal: join_tokens::JoinRefusal) -> Self {
+        use join_tokens::JoinRefusal as R;
+        let kind = match refusal {
+            R::Unknown => &kinds::JOIN_TOKEN_UNKNOWN,
+            R::Revoked => &kinds::JOIN_TOKEN_REVOKED,
+            R::Expired => &kinds::JOIN_TOKEN_EXPIRED,
+            R::UsedUp => &kinds::JOIN_TOKEN_USED_UP,
+        };
+        Self(kind, refusal.to_string())
+    }
+}
+
+/// Decides admission and keeps the pending enrolment. Decides again at activation, where it counts.
+fn admit(
+    tx: &mut dyn Tx,
+    mut row: enrolments::EnrolmentRow,
+    join_secret: Option<&[u8]>,
+    now: Time,
+) -> Result<Result<(), Refusal>, StoreError> {
+    if let Some(vm) = vms::by_ek_sha256(tx, &row.ek_sha256)? {
+        row.vm_id = Some(vm.id);
+    } else {
+        let Some(join_secret) = join_secret else {
+            let message = "this TPM is not enrolled and no join token was given";
+            return Ok(Err(Refusal(&kinds::JOIN_TOKEN_REQUIRED, message.to_owned())));
+        };
+        let token = match join_tokens::by_secret_sha256(tx, join_secret)? {
+            None => return Ok(Err(join_tokens::JoinRefusal::Unknown.into())),
+            Some(token) => token,
+        };
+        if let Err(refusal) = join_tokens::check(&token, now) {
+            return Ok(Err(refusal.into()));
+        }
+        if vms::by_name(tx, &token.group, &row.name)?.is_some() {
+            return Ok(Err(name_taken(&row.name, &token.group)));
+        }
+        row.join_token_id = Some(token.id);
+    }
+    enrolments::insert(tx, &row, MAX_PENDING)?;
+    Ok(Ok(()))
+}
+
+fn name_taken(name: &str, group: &str) -> Refusal {
+    Refusal(&kinds::NAME_TAKEN, format!("another TPM has enrolled as {name} in group {group}"))
+}
+
+/// What an activation did.
+struct Activated {
+    vm_id: String,
+    name: String,
+    interval_s: u32,
+    challenge_used_us: i64,
+}
+
+/// Ends an enrolment: the secret shows that EK and AK live in one TPM.
+///
+/// # Errors
+/// The refusals of the enrolment section of docs/errors.md. The VM's record, if there is one, is as it was.
+pub async fn activate(state: &AppState, enrolment_id: &str, request: ActivateRequest) -> Result<Enrolled, ApiError> {
+    let now = state.clock.now();
+    let made_at = made_at(enrolment_id)
+        .ok_or_else(|| ApiError::new(&kinds::ENROLMENT_UNKNOWN, "there is no such enrolment"))?;
+    let agent_token =
+        auth::new_secret(AGENT_TOKEN_PREFIX).map_err(|e| ApiError::internal(e.to_string()))?;
+    let newcomer = Newcomer {
+        enrolment_id: enrolment_id.to_owned(),
+        secret_sha256: digest(&SHA256, &request.secret).as_ref().to_vec(),
+        agent_token_sha256: digest(&SHA256, agent_token.as_bytes()).as_ref().to_vec(),
+        interval_s: state.config.interval_s,
+        silence_limit_s: state.config.silence_limit_s(),
+        now,
+    };
+    let activated = state
+        .store
+        .write(move |tx| newcomer.settle(tx))
+        .await
+        .map_err(|error| match error {
+            StoreError::Conflict { constraint: Constraint::VmName | Constraint::VmEk } => {
+                ApiError::new(&kinds::NAME_TAKEN, "another enrolment was faster")
+            }
+            other => other.into(),
+        })?
+        .map_err(|refusal| match refusal {
+            Refusal(kind, _) if kind == &kinds::ENROLMENT_UNKNOWN && made_at.plus_s(i64::from(ENROLMENT_LIFETIME_S)) <= now => {
+                ApiError::new(&kinds::ENROLMENT_EXPIRED, "the enrolment has expired")
+            }
+            refusal => refusal.into_api(),
+        })?;
+    let directions =
+        attest::directions(state, &activated.vm_id, activated.challenge_used_us, activated.interval_s, now)?;
+    Ok(Enrolled { vm_id: activated.vm_id, name: activated.name, agent_token, directions })
+}
+
+/// Time in a UUIDv7; `None` for what is no such id. Only tells two refusals apart.
+fn made_at(enrolment_id: &str) -> Option<Time> {
+    let (seconds, nanos) = uuid::Uuid::try_parse(enrolment_id).ok()?.get_timestamp()?.to_unix();
+    let ms = i64::try_from(seconds).ok()?.checked_mul(1000)?.checked_add(i64::from(nanos / 1_000_000))?;
+    Some(Time::from_unix_ms(ms))
+}
+
+/// What the transaction of an activation needs.
+struct Newcomer {
+    enrolment_id: String,
+    secret_sha256: Vec<u8>,
+    agent_token_sha256: Vec<u8>,
+    interval_s: u32,
+    silence_limit_s: u32,
+    now: Time,
+}
+
+impl Newcomer {
+    /// A refusal is `Ok(Err)`: the attempt counts. Nothing else was written then.
+    fn settle(&self, tx: &mut dyn Tx) -> Result<Result<Activated, Refusal>, StoreError> {
+        let Some(pending) = enrolments::attempt(tx, &self.enrolment_id, self.now)? else {
+            return Ok(Err(Refusal(&kinds::ENROLMENT_UNKNOWN, "there is no such enrolment".to_owned())));
+        };
+        // Both are digests of secrets with 256 random bits, compared in constant time.
+        if constant_time::verify_slices_are_equal(&pending.secret_sha256, &self.secret_sha256).is_err() {
+            let message = "the secret is not the one in the credential";
+            return Ok(Err(Refusal(&kinds::CREDENTIAL_WRONG, message.to_owned())));
+        }
+        match vms::by_ek_sha256(tx, &pending.ek_sha256)? {
+            Some(vm) => self.renew(tx, &pending, vm).map(Ok),
+            None => self.join(tx, &pending),
+        }
+    }
+
+    /// A TPM that is known: its record stays.
+    fn renew(
+        &self,
+        tx: &mut dyn Tx,
+        pending: &enrolments::EnrolmentRow,
+        vm: vms::VmRow,
+    ) -> Result<Activated, StoreError> {
+        enrolments::take(tx, &pending.id)?;
+        vms::reenrol(
+            tx,
+            &vm.id,
+            &vms::Reenrolment {
+                ak_public: &pending.ak_public,
+                ak_name: &pending.ak_name,
+                agent_token_sha256: &self.agent_token_sha256,
+                ek_certificate: pending.ek_certificate.as_deref(),
+                machine: &pending.machine,
+                now: self.now,
+            },
+        )?;
+        // Enrolling is no attestation: an agent that only ever enrols must not keep its VM looking healthy.
+        if vm.status == VmStatus::Healthy {
+            vms::set_status(tx, &vm.id, VmStatus::Pending, Some(ENROLLED_AGAIN))?;
+        }
+        audit::append(
+            tx,
+            &audit::NewEntry {
+                at: self.now,
+                actor: &format!("vm:{}", vm.id),
+                action: "vm.reenroll",
+                target: &format!("vm:{}", vm.id),
+                detail: &json!({
+                    "name": vm.name,
+                    "group": vm.group,
+                    "ak_replaced": vm.ak_name != pending.ak_name,
+                    "ak_name": hex::encode(&pending.ak_name),
+                }),
+            },
+        )?;
+        Ok(Activated {
+            vm_id: vm.id,
+            name: vm.name,
+            interval_s: vm.interval_s,
+            challenge_used_us: vm.challenge_used_us,
+        })
+    }
+
+    /// A new TPM: needs a join token and a free name.
+    fn join(
+        &self,
+        tx: &mut dyn Tx,
+        pending: &enrolments::EnrolmentRow,
+    ) -> Result<Result<Activated, Refusal>, StoreError> {
+        let Some(join_token_id) = &pending.join_token_id else {
+            let message = "the VM's record is gone and no join token was given";
+            return Ok(Err(Refusal(&kinds::JOIN_TOKEN_REQUIRED, message.to_owned())));
+        };
+        let Some(token) = join_tokens::by_id(tx, join_token_id)? else {
+            return Ok(Err(join_tokens::JoinRefusal::Unknown.into()));
+        };
+        if vms::by_name(tx, &token.group, &pending.name)?.is_some() {
+            return Ok(Err(name_taken(&pending.name, &token.group)));
+        }
+        let token = match join_tokens::consume(tx, join_token_id, self.now)? {
+            Ok(token) => token,
+            Err(refusal) => return Ok(Err(refusal.into())),
+        };
+        enrolments::take(tx, &pending.id)?;
+        let vm = self.new_vm(pending, &token.group, token.scale_set.as_deref());
+        vms::insert(tx, &vm)?;
+        audit::append(
+            tx,
+            &audit::NewEntry {
+                at: self.now,
+                actor: &format!("vm:{}", vm.id),
+                action: "vm.enroll",
+                target: &format!("vm:{}", vm.id),
+                detail: &json!({
+                    "name": vm.name,
+                    "group": vm.group,
+                    "scale_set": vm.scale_set,
+                    "join_token": token.id,
+                    "ek_sha256": vm.ek_sha256,
+                    "ek_certificate": vm.ek_certificate.is_some(),
+                    "ak_name": hex::encode(&vm.ak_name),
+                }),
+            },
+        )?;
+        Ok(Ok(Activated { vm_id: vm.id, name: vm.name, interval_s: vm.interval_s, challenge_used_us: 0 }))
+    }
+
+    fn new_vm(&self, pending: &enrolments::EnrolmentRow, group: &str, scale_set: Option<&str>) -> vms::VmRow {
+        vms::VmRow {
+            id: new_id(self.now),
+            name: pending.name.clone(),
+            group: group.to_owned(),
+            scale_set: scale_set.map(str::to_owned),
+            status: VmStatus::Pending,
+            status_detail: None,
+            facts: Facts::UNKNOWN,
+            security_type: SecurityType::TrustedLaunch,
+            machine: pending.machine.clone(),
+            ek_sha256: pending.ek_sha256.clone(),
+            ek_public: pending.ek_public.clone(),
+            ek_certificate: pending.ek_certificate.clone(),
+            ak_public: pending.ak_public.clone(),
+            ak_name: pending.ak_name.clone(),
+            agent_token_sha256: self.agent_token_sha256.clone(),
+            challenge_used_us: 0,
+            interval_s: self.interval_s,
+            silence_limit_s: self.silence_limit_s,
+            enrolled_at: self.now,
+            last_attested_at: None,
+            last_seen_at: Some(self.now),
+            current_boot_id: None,
+            reset_count: None,
+            restart_count: None,
+            clock_ms: None,
+            firmware_version: None,
+            log_sha256: None,
+            last_attestation_id: None,
+            fault: None,
+            baseline: None,
+            monitoring: true,
+        }
+    }
+}
