@@ -78,7 +78,19 @@ impl Tpm {
     pub fn primary_named(&self, name: &str, algorithm: &str, attributes: &str, name_alg: &str) -> Vec<u8> {
         let context = format!("{name}.ctx");
         let public = format!("{name}.pub");
-        self.tpm2(&["createprimary", "-C", "e", "-g", name_alg, "-G", algorithm, "-a", attributes, "-c", &context]);
+        self.tpm2(&[
+            "createprimary",
+            "-C",
+            "e",
+            "-g",
+            name_alg,
+            "-G",
+            algorithm,
+            "-a",
+            attributes,
+            "-c",
+            &context,
+        ]);
         self.tpm2(&["readpublic", "-c", &context, "-o", &public, "-n", &format!("{name}.name")]);
         self.read(&public)
     }
@@ -87,7 +99,8 @@ impl Tpm {
     pub fn quote(&self, name: &str, pcrs: &str, nonce: &[u8], arguments: &[&str]) -> (Vec<u8>, Vec<u8>) {
         let context = format!("{name}.ctx");
         let nonce = hex::encode(nonce);
-        let mut all = vec!["quote", "-c", &context, "-l", pcrs, "-m", "quote", "-s", "signature", "-q", &nonce];
+        let mut all =
+            vec!["quote", "-c", &context, "-l", pcrs, "-m", "quote", "-s", "signature", "-q", &nonce];
         all.extend(arguments);
         self.tpm2(&all);
         (self.read("quote"), self.read("signature"))
