@@ -23,7 +23,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let steps = Steps::start();
     let cache = crate::root()?.join(".cache");
     let lab = Lab::prepare(&cache.join("lab"), LabOptions::default(), &mut |what| steps.say("lab", what))?;
-    steps.say("lab", &format!("{:?}: {}", lab.accel, lab.accel_because));
+    steps.say("lab", &format!("{}: {}", lab.accel, lab.accel_because));
     let initrd = lab.initramfs(&lab.kernel, &[], "")?;
     let chain = BootChain::ShimGrub { kernel: lab.kernel.image.clone(), initrd };
     let machine = MachineBuilder::new(&lab, "try", chain)

@@ -19,6 +19,11 @@ pub fn agent(root: &Path, say: &dyn Fn(&str)) -> Result<PathBuf> {
     Ok(target(root).join(TARGET).join("agent/veriboot-agent"))
 }
 
+/// The TPM interposer that was built with this agent.
+pub fn interposer(agent: &Path) -> PathBuf {
+    agent.with_file_name("veriboot-tpm-interposer")
+}
+
 /// Builds the service and CLI and gives the path of the binary.
 pub fn service(root: &Path, say: &dyn Fn(&str)) -> Result<PathBuf> {
     say("service and CLI");

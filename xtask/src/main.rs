@@ -3,6 +3,7 @@
 mod boot;
 mod build;
 mod capture;
+mod demo;
 mod steps;
 
 use std::path::PathBuf;
@@ -22,6 +23,8 @@ struct Arguments {
 enum Command {
     /// Boots one machine and shows its PCR values: whether the lab works here
     Boot(boot::Arguments),
+    /// Six real machines boot, attest and are judged
+    Demo(demo::Arguments),
     /// Boots variants and saves event logs, quotes and PCR values as golden files
     Capture(capture::Arguments),
 }
@@ -29,6 +32,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Boot(arguments) => boot::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
         Command::Capture(arguments) => capture::run(&arguments),
     };
     match result {

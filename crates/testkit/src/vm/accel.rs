@@ -21,6 +21,15 @@ pub enum Accel {
     Tcg,
 }
 
+impl std::fmt::Display for Accel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Kvm => "KVM",
+            Self::Tcg => "TCG emulation",
+        })
+    }
+}
+
 impl Accel {
     /// Arguments that choose the accelerator and the CPU.
     pub(super) fn args(self) -> [&'static str; 4] {

@@ -64,6 +64,17 @@ impl Job {
         self.step("edit-log", "edit_log /tmp/edited-log")
     }
 
+    /// Starts the interposer: it listens as a TPM on port 2321 of the guest's loopback, passes commands on to the
+    /// machine's TPM, and has quotes answered by the TPM on this port of the host.
+    #[must_use]
+    pub fn interpose(self, port: u16) -> Self {
+        self.line(&format!(
+            "veriboot-tpm-interposer --listen 127.0.0.1:2321 --tpm /dev/tpmrm0 --quotes-from 10.0.2.2:{port} \
+             >/tmp/interposer.log 2>&1 &"
+        ))
+        .step("interposer-ready", "wait_port 2321")
+    }
+
     /// Attests once as step `name`; enrols first where the state disk holds no enrolment. `extra` are
     /// further arguments of the agent.
     #[must_use]

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use super::accel::Accel;
 use super::initramfs::{self, GuestFile};
 use super::packages::{Package, Repository};
-use super::{process, tpm};
+use super::process;
 
 /// What a lab needs beyond the boot chain of every machine.
 #[derive(Clone, Copy, Debug, Default)]
@@ -137,7 +137,6 @@ impl Lab {
             other_kernel = Some(Kernel::of(fetch(&second)?)?);
             systemd_boot = Some(fetch("systemd-boot-efi")?);
         }
-        tpm::prepare_ca(&folder.join("tpm-ca"))?;
         let code = ovmf.path("usr/share/OVMF/OVMF_CODE_4M.secboot.fd")?;
         let vars = ovmf.path("usr/share/OVMF/OVMF_VARS_4M.ms.fd")?;
         let (accel, accel_because) = Accel::detect(&code, &vars)?;
@@ -164,16 +163,6 @@ impl Lab {
     /// The cache folder.
     pub fn folder(&self) -> &Path {
         &self.folder
-    }
-
-    /// Folder of the CA that signs EK certificates.
-    pub(super) fn tpm_ca(&self) -> PathBuf {
-        self.folder.join("tpm-ca")
-    }
-
-    /// Certificate of the CA that signs the EK certificates of lab machines, PEM.
-    pub fn ek_issuer_certificate(&self) -> PathBuf {
-        self.tpm_ca().join("issuercert.pem")
     }
 }
 

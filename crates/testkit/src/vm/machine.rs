@@ -13,7 +13,8 @@ use super::job::Job;
 use super::lab::Lab;
 use super::process::{self, Guard};
 use super::report::Report;
-use super::tpm::{self, Tpm};
+use super::tpm::Tpm;
+use crate::swtpm::{self, SwtpmOptions};
 
 /// Kernel command line of a machine that asks for nothing else. The console is the first serial port; a
 /// panic ends the machine.
@@ -180,7 +181,9 @@ impl Machine<'_> {
         self.disk_plan()?.write(&self.disk())?;
         firmware::write_vars(self.lab, &self.folder.join("vars.fd"), self.secure_boot, vars)?;
         fs::File::create(self.folder.join("state.img"))?.set_len(STATE_DISK_BYTES)?;
-        tpm::manufacture(&self.folder.join("tpm"), banks, &self.lab.tpm_ca())
+        let banks: Vec<&str> = banks.split(',').collect();
+        let options = SwtpmOptions::default().banks(&banks).with_ek_certificate();
+        swtpm::manufacture(&self.folder.join("tpm"), &options).context("cannot make a TPM")
     }
 
     fn disk_plan(&self) -> Result<DiskPlan> {
@@ -291,9 +294,32 @@ impl Running {
     }
 
     /// Waits until the job is done and the machine is off.
-    pub fn wait(mut self, limit: Duration) -> Result<Report> {
-        let ended = self.qemu.wait(limit.saturating_sub(self.elapsed()))?;
+    pub fn wait(self, limit: Duration) -> Result<Report> {
+        self.wait_watching(limit, &mut |_| true)
+    }
+
+    /// Like [`Running::wait`]; `watch` sees the report grow and ends the machine by saying `false`.
+    pub fn wait_watching(
+        mut self,
+        limit: Duration,
+        watch: &mut dyn FnMut(&Report) -> bool,
+    ) -> Result<Report> {
+        let ended = loop {
+            // A half-written file is no fault while the machine runs.
+            if let Ok(report) = self.report()
+                && !watch(&report)
+            {
+                bail!("machine {} was interrupted", self.name);
+            }
+            if let Some(status) = self.qemu.wait(Duration::from_millis(200))? {
+                break Some(status);
+            }
+            if self.elapsed() >= limit {
+                break None;
+            }
+        };
         let report = self.report()?;
+        watch(&report);
         if ended.is_some() && report.done {
             if let Some(tpm) = self.tpm.take() {
                 tpm.finish()?;

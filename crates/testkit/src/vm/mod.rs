@@ -20,7 +20,7 @@ mod job;
 mod lab;
 mod machine;
 mod packages;
-mod process;
+pub(crate) mod process;
 mod report;
 mod tpm;
 mod uki;

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail};
 const TAIL_LINES: usize = 15;
 
 /// The command as a person would type it.
-pub(super) fn describe(command: &Command) -> String {
+pub(crate) fn describe(command: &Command) -> String {
     std::iter::once(command.get_program())
         .chain(command.get_args())
         .map(OsStr::to_string_lossy)
@@ -21,7 +21,7 @@ pub(super) fn describe(command: &Command) -> String {
 }
 
 /// Runs a command to its end and gives its standard output.
-pub(super) fn output(command: &mut Command) -> Result<Vec<u8>> {
+pub(crate) fn output(command: &mut Command) -> Result<Vec<u8>> {
     let output = command
         .stdin(Stdio::null())
         .output()
@@ -39,7 +39,7 @@ pub(super) fn output(command: &mut Command) -> Result<Vec<u8>> {
 }
 
 /// The last lines of a text, without control characters.
-pub(super) fn tail(text: &str) -> String {
+pub(crate) fn tail(text: &str) -> String {
     let clean: Vec<String> = text
         .lines()
         .map(|line| line.chars().filter(|c| !c.is_control()).collect::<String>())
@@ -50,41 +50,51 @@ pub(super) fn tail(text: &str) -> String {
 }
 
 /// The last lines of a log file; a missing file is an empty log.
-pub(super) fn tail_of(path: &Path) -> String {
+pub(crate) fn tail_of(path: &Path) -> String {
     tail(&String::from_utf8_lossy(&fs::read(path).unwrap_or_default()))
+}
+
+/// A new file.
+pub(crate) fn create(path: &Path) -> Result<fs::File> {
+    fs::File::create(path).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// A child process that ends with its owner.
 #[derive(Debug)]
-pub(super) struct Guard {
+pub(crate) struct Guard {
     child: Child,
 }
 
 impl Guard {
     /// Starts the command with its output in `log`.
-    pub(super) fn start(command: &mut Command, log: &Path) -> Result<Self> {
-        let file = fs::File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
+    pub(crate) fn start(command: &mut Command, log: &Path) -> Result<Self> {
+        let file = create(log)?;
+        Self::start_split(command, file.try_clone()?, file)
+    }
+
+    /// Starts the command with standard output and standard error apart.
+    pub(crate) fn start_split(command: &mut Command, stdout: fs::File, stderr: fs::File) -> Result<Self> {
         let child = command
             .stdin(Stdio::null())
-            .stdout(file.try_clone()?)
-            .stderr(file)
+            .stdout(stdout)
+            .stderr(stderr)
             .spawn()
             .with_context(|| format!("cannot start `{}`", describe(command)))?;
         Ok(Self { child })
     }
 
     /// Process id.
-    pub(super) fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
     /// The exit status if the process has ended.
-    pub(super) fn ended(&mut self) -> Result<Option<ExitStatus>> {
+    pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
     }
 
     /// Waits at most `limit`; `None` when the process still runs.
-    pub(super) fn wait(&mut self, limit: Duration) -> Result<Option<ExitStatus>> {
+    pub(crate) fn wait(&mut self, limit: Duration) -> Result<Option<ExitStatus>> {
         let start = Instant::now();
         loop {
             if let Some(status) = self.ended()? {
