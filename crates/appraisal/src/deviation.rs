@@ -8,6 +8,7 @@ use veriboot_wire::{ChangeClass, Finding, Severity};
 use crate::cmdline::CmdlineDiff;
 use crate::code;
 use crate::diff::{Change, Item};
+use crate::lists::counts_hashes;
 use crate::profile::{Enforcement, Profile};
 use crate::text::{MAX_VALUE_CHARS, pcr_list, quoted, shortened};
 
@@ -449,7 +450,7 @@ fn described(item: &Item<'_>) -> String {
 
 /// Added and removed members of a list.
 fn list_difference(old: &[String], new: &[String]) -> String {
-    let list = |items: Vec<&String>| {
+    let list = |items: &[String]| {
         let total = items.len();
         let mut text = items.iter().take(MAX_NAMES).map(|i| quoted(i)).collect::<Vec<_>>().join(", ");
         if total > MAX_NAMES {
@@ -457,19 +458,28 @@ fn list_difference(old: &[String], new: &[String]) -> String {
         }
         text
     };
-    let added: Vec<&String> = new.iter().filter(|i| !old.contains(i)).collect();
-    let removed: Vec<&String> = old.iter().filter(|i| !new.contains(i)).collect();
+    let counted = |items: &[String]| {
+        items.iter().find(|i| counts_hashes(i)).cloned().unwrap_or_else(|| "no hashes".to_owned())
+    };
+    let named = |of: &[String], not_in: &[String]| -> Vec<String> {
+        of.iter().filter(|i| !counts_hashes(i) && !not_in.contains(i)).cloned().collect()
+    };
+    let (added, removed) = (named(new, old), named(old, new));
     let roll_over =
         added.iter().any(|i| i.contains("2023") && (i.contains("Microsoft") || i.contains("Windows UEFI")));
     let mut parts = Vec::new();
     if !added.is_empty() {
-        parts.push(format!("added {}", list(added)));
+        parts.push(format!("added {}", list(&added)));
     }
     if !removed.is_empty() {
-        parts.push(format!("removed {}", list(removed)));
+        parts.push(format!("removed {}", list(&removed)));
+    }
+    let (hashes_before, hashes_now) = (counted(old), counted(new));
+    if hashes_before != hashes_now {
+        parts.push(format!("{hashes_now} instead of {hashes_before}"));
     }
     if parts.is_empty() {
-        parts.push("the same members in another form".to_owned());
+        parts.push("members with the same names have other content".to_owned());
     }
     if roll_over {
         parts.push("this is the roll-over to Microsoft's 2023 certificates".to_owned());
