@@ -31,7 +31,7 @@ impl ServerUrl {
             return Err(format!("{text:?} names no host"));
         }
         let url = Self { https, port: uri.port_u16().unwrap_or(if https { 443 } else { 80 }), host };
-        if !url.https && !(insecure_http && url.is_loopback()) {
+        if !(url.https || insecure_http && url.is_loopback()) {
             return Err(format!(
                 "{text:?}: http:// is allowed for loopback addresses with --insecure-http only"
             ));
