@@ -11,6 +11,7 @@ mod context;
 mod error;
 mod login;
 mod output;
+mod serve;
 mod token;
 mod vm;
 
@@ -36,6 +37,8 @@ struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    /// Run the attestation service
+    Serve(serve::ServeArgs),
     /// VMs and their status
     Vm(Online<vm::VmCommand>),
     /// What VMs booted, and what changed
@@ -114,5 +117,6 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
             args.open().and_then(|(c, client, out)| audit::run(c, &client, out)).map(ExitCode::from)
         }
         Command::Login(args) => login::run(args).map(done),
+        Command::Serve(args) => serve::run(args),
     }
 }
