@@ -7,8 +7,12 @@ use serde::{Serialize, Serializer};
 
 use crate::text::Hex;
 use crate::{
-    BootStory, Decoded, Digest, DigestMismatch, Event, EventLog, Warning, check_digests, replay, story,
+    BootStory, Decoded, Digest, DigestMismatch, Event, EventLog, KeyStory, Warning, check_digests,
+    ima_boot_aggregate, replay, story,
 };
+
+const PCR10_PREDICTED: &str = "PCR 10 is not in this log; its value is a prediction: the boot_aggregate that Linux IMA \
+    extends first. It stays 0 without IMA and moves on with an IMA policy";
 
 /// Everything that a log gives, ready for a serde serializer.
 #[derive(Serialize)]
@@ -30,6 +34,9 @@ pub struct Document<'a> {
 #[derive(Serialize)]
 struct SecureBoot {
     enabled: Option<bool>,
+    mode: Option<&'static str>,
+    keys: KeyStory,
+    sbat_level: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -48,11 +55,16 @@ impl<'a> Document<'a> {
         let mut banks = BTreeMap::new();
         let mut inactive_banks = Vec::new();
         for bank in &log.banks {
-            let replay = replay(log, *bank);
-            warnings.extend(replay.warnings);
+            let mut replay = replay(log, *bank);
+            warnings.append(&mut replay.warnings);
             if replay.active {
-                let registers =
+                let predicted = ima_boot_aggregate(log, &replay);
+                let mut registers: BTreeMap<String, Digest> =
                     replay.pcrs.into_iter().map(|(pcr, value)| (pcr.to_string(), value)).collect();
+                if let Some(value) = predicted {
+                    registers.insert("10".to_owned(), value);
+                    warnings.push(Warning::at("pcr10-predicted", None, format!("{bank} {PCR10_PREDICTED}")));
+                }
                 banks.insert(bank.name(), registers);
             } else {
                 inactive_banks.push(bank.name());
@@ -64,7 +76,12 @@ impl<'a> Document<'a> {
             banks,
             inactive_banks,
             events: log.events.iter().map(|event| EventDocument(*event)).collect(),
-            secure_boot: SecureBoot { enabled: story.secure_boot },
+            secure_boot: SecureBoot {
+                enabled: story.secure_boot,
+                mode: story.secure_boot_mode,
+                keys: story.keys.clone(),
+                sbat_level: story.sbat_level.clone(),
+            },
             warnings,
             digest_mismatches: check_digests(log),
             cut: log.cut.map(|cut| CutDocument {

@@ -11,8 +11,12 @@ mod der;
 mod digest;
 mod document;
 mod event_type;
+mod ima;
+mod images;
+mod label;
 pub mod limits;
 mod measurement;
+pub mod quirks;
 mod reader;
 mod replay;
 mod story;
@@ -21,15 +25,19 @@ mod text;
 mod warning;
 
 pub use component::ComponentKind;
-pub use consistency::{DigestMismatch, check_digests};
+pub use consistency::{DigestMismatch, check_digests, check_digests_of};
 pub use decode::Decoded;
 pub use der::{Certificate, Name, ShortName, Time};
 pub use digest::{Digest, HashAlg};
 pub use document::Document;
 pub use event_type::EventType;
+pub use ima::ima_boot_aggregate;
 pub use measurement::{Measurement, measurements};
 pub use replay::{PCR_COUNT, Replay, replay};
-pub use story::{BootStory, story};
+pub use story::{
+    BootStory, CertificateStory, FileStory, FirmwareStory, ImageStory, KeyStory, WindowsModuleStory,
+    WindowsStory, story,
+};
 pub use structure::{
     Digests, Event, EventLog, Format, PCR_NOT_EXTENDED, StructureError, StructureReason, parse,
 };

@@ -59,6 +59,28 @@ pub(crate) fn bounded(value: &impl fmt::Display, max: usize) -> String {
     out.text
 }
 
+/// Words joined by `; `, cut at so many characters.
+pub(crate) struct Words(Bounded);
+
+impl Words {
+    pub(crate) fn new(max: usize) -> Self {
+        Self(Bounded { text: String::new(), left: max })
+    }
+
+    pub(crate) fn push(&mut self, word: &impl fmt::Display) {
+        let separator = if self.0.text.is_empty() { "" } else { "; " };
+        // A full buffer keeps what it has; `finish` marks it.
+        let _ = write!(self.0, "{separator}{word}");
+    }
+
+    pub(crate) fn finish(mut self) -> String {
+        if self.0.left == 0 {
+            self.0.text.push('…');
+        }
+        self.0.text
+    }
+}
+
 /// Bytes that should be UTF-8. Shown escaped; bytes that are not UTF-8 as `\x9b`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Text<'a>(pub &'a [u8]);
@@ -206,6 +228,8 @@ impl Guid {
             guids::SMBIOS3_TABLE => "SMBIOS 3",
             guids::SAL_SYSTEM_TABLE => "SAL system table",
             guids::TDX_HOB => "TD hand-off blocks",
+            guids::QEMU_KERNEL_LOADER => "QEMU kernel loader",
+            guids::STUB_PAYLOAD => "systemd-stub payload",
             _ => return None,
         })
     }
@@ -256,7 +280,7 @@ pub mod guids {
     /// SAL system table.
     pub const SAL_SYSTEM_TABLE: Guid = Guid::new(0xeb9d_2d32, 0x2d88, 0x11d3, 0x9a16, 0x0090_273f_c14d);
     /// Hand-off block list of TDVF.
-    pub const TDX_HOB: Guid = Guid::new(0xf706_dd8f, 0x11be, 0x4829, 0x8e1b, 0x9c58_ec42_3c8b);
+    pub const TDX_HOB: Guid = Guid::new(0x93bb_96af, 0xb9f2, 0x4eb8, 0x9462, 0xe0ba_7456_4236);
     /// EFI_CERT_X509_GUID.
     pub const CERT_X509: Guid = Guid::new(0xa5c0_59a1, 0x94e4, 0x4aa7, 0x87b5, 0xab15_5c2b_f072);
     /// EFI_CERT_SHA1_GUID.
@@ -281,6 +305,8 @@ pub mod guids {
     pub const DBX_SVN_OWNER: Guid = Guid::new(0x9d13_2b61, 0x59d5, 0x4388, 0xab1c, 0x185c_fcb2_eb92);
     /// Media of QEMU's -kernel and -initrd.
     pub const QEMU_KERNEL_LOADER: Guid = Guid::new(0x1428_f772, 0xb64a, 0x441e, 0xb8c3, 0x9ebd_d7f8_93c7);
+    /// Media of the kernel inside a unified kernel image.
+    pub const STUB_PAYLOAD: Guid = Guid::new(0x55c5_d1f8, 0x04cd, 0x46b5, 0x8a20, 0xe56c_bb30_52d0);
     /// Media of the initrd of the Linux EFI stub.
     pub const LINUX_EFI_INITRD: Guid = Guid::new(0x5568_e427, 0x68fc, 0x4f3d, 0xac74, 0xca55_5231_cc68);
 }

@@ -136,3 +136,26 @@ pub fn gce_technology(data: &[u8]) -> Option<&'static str> {
         _ => None,
     }
 }
+
+/// Configuration of td-shim: a name of 16 bytes, a length, the content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct HandedOver<'a> {
+    /// Name: `td_hob`, `td_payload_info`.
+    pub name: Text<'a>,
+    /// Content, where it is text.
+    pub text: Option<Text<'a>>,
+}
+
+impl<'a> HandedOver<'a> {
+    /// `None` when the event has another layout.
+    pub fn parse(data: &'a [u8]) -> Option<Self> {
+        let mut r = Reader::new(data);
+        let name = Text::c_string(r.take(16)?);
+        let len = usize::try_from(r.u32()?).ok()?;
+        if !name.is_plain() || len != r.rest().len() {
+            return None;
+        }
+        let text = Text::trimmed(r.rest());
+        Some(Self { name, text: text.is_plain().then_some(text) })
+    }
+}

@@ -68,10 +68,19 @@ const SECTIONS: &[&str] = &[
 ];
 
 impl<'a> Ipl<'a> {
+    /// Bytes of the prefix that marks a command or command line and is not measured.
+    pub(crate) fn prefix_len(data: &[u8]) -> Option<usize> {
+        [COMMAND, KERNEL, MODULE]
+            .into_iter()
+            .flatten()
+            .find(|prefix| data.starts_with(prefix))
+            .map(|p| p.len())
+    }
+
     /// Never fails.
     pub fn parse(data: &'a [u8]) -> Self {
         let after =
-            |prefixes: &[&[u8]]| prefixes.iter().find_map(|p| data.strip_prefix(*p)).map(Text::trimmed);
+            |prefixes: &[&[u8]]| prefixes.iter().find_map(|p| data.strip_prefix(*p)).map(Text::c_string);
         if let Some(text) = after(COMMAND) {
             return Self::Command { text };
         }
@@ -81,7 +90,8 @@ impl<'a> Ipl<'a> {
         if let Some(text) = after(MODULE) {
             return Self::ModuleCommandLine { text };
         }
-        let (text, wide) = (Text::trimmed(data), Utf16::trimmed(data));
+        // Some builds of GRUB leave a stray byte after the NUL (quirk 11); the digest does not cover it.
+        let (text, wide) = (Text::c_string(data), Utf16::trimmed(data));
         if data.get(1) == Some(&0) && wide.is_plain() {
             if SECTIONS.iter().any(|section| wide.is(section)) {
                 return Self::Section { name: Loose(data) };

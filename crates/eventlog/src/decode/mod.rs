@@ -16,13 +16,13 @@ pub mod variable;
 
 use serde::Serialize;
 
-use self::firmware::{Blob, HandoffTables, Loose};
+use self::firmware::{Blob, HandedOver, HandoffTables, Loose};
 use self::gpt::PartitionTable;
 use self::image::Image;
 use self::ipl::Ipl;
 use self::no_action::NoAction;
 use self::tagged::Tagged;
-use self::variable::Variable;
+use self::variable::{Authority, Variable};
 use crate::text::{Hex, Text};
 use crate::{Event, EventType};
 
@@ -53,21 +53,23 @@ pub enum Decoded<'a> {
         /// Text or hex.
         description: Loose<'a>,
     },
+    /// Configuration that td-shim or QEMU hands over.
+    HandedOver(HandedOver<'a>),
     /// Configuration tables.
     HandoffTables(HandoffTables<'a>),
     /// A variable that steers Secure Boot.
     SecureBootVariable(Variable<'a>),
     /// A variable that steers booting.
     BootVariable(Variable<'a>),
-    /// What admitted an image.
-    Authority(Variable<'a>),
+    /// What admitted an image, or a variable that shim measures beside its authorities.
+    Authority(Authority<'a>),
     /// An application in PCR 4 or a driver in PCR 2.
     Image(Image<'a>),
     /// Partition table.
     PartitionTable(PartitionTable<'a>),
     /// Boundary.
     Separator {
-        /// Whether it marks an error: anything but 0x00000000 and 0xFFFFFFFF.
+        /// Whether it marks an error: anything but 0x00000000, 0xFFFFFFFF and the `WBCL` of Windows.
         error: bool,
         /// Data.
         value: Hex<'a>,
@@ -133,7 +135,9 @@ impl<'a> Event<'a> {
             EventType::EV_EFI_VARIABLE_BOOT | EventType::EV_EFI_VARIABLE_BOOT2 => {
                 Variable::parse(data).map_or(unknown, Decoded::BootVariable)
             }
-            EventType::EV_EFI_VARIABLE_AUTHORITY => Variable::parse(data).map_or(unknown, Decoded::Authority),
+            EventType::EV_EFI_VARIABLE_AUTHORITY => {
+                Variable::parse(data).map_or(unknown, |v| Decoded::Authority(Authority(v)))
+            }
             EventType::EV_EFI_BOOT_SERVICES_APPLICATION
             | EventType::EV_EFI_BOOT_SERVICES_DRIVER
             | EventType::EV_EFI_RUNTIME_SERVICES_DRIVER => Image::parse(data).map_or(unknown, Decoded::Image),
@@ -141,7 +145,7 @@ impl<'a> Event<'a> {
                 PartitionTable::parse(data).map_or(unknown, Decoded::PartitionTable)
             }
             EventType::EV_SEPARATOR => Decoded::Separator {
-                error: !matches!(data, [0, 0, 0, 0] | [0xFF, 0xFF, 0xFF, 0xFF]),
+                error: !matches!(data, [0, 0, 0, 0] | [0xFF, 0xFF, 0xFF, 0xFF] | b"WBCL"),
                 value: Hex(data),
             },
             EventType::EV_EFI_ACTION | EventType::EV_ACTION => Decoded::Action { text: Text::trimmed(data) },
@@ -152,8 +156,11 @@ impl<'a> Event<'a> {
                 Some(technology) => Decoded::ConfidentialTechnology { technology },
                 None => Decoded::Platform { description: Loose(data) },
             },
+            EventType::EV_PLATFORM_CONFIG_FLAGS => match HandedOver::parse(data) {
+                Some(config) => Decoded::HandedOver(config),
+                None => Decoded::Platform { description: Loose(data) },
+            },
             EventType::EV_CPU_MICROCODE
-            | EventType::EV_PLATFORM_CONFIG_FLAGS
             | EventType::EV_TABLE_OF_DEVICES
             | EventType::EV_NONHOST_CODE
             | EventType::EV_NONHOST_CONFIG

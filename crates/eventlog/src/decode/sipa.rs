@@ -381,6 +381,10 @@ const NAMES: &[(u32, &str, Kind)] = &[
     (0x4001_0003, "LOADEDMODULE_AGGREGATION", Kind::Container),
     (0x4001_0005, "KSR_AGGREGATION", Kind::Container),
     (0x4001_0006, "KSR_SIGNED_MEASUREMENT_AGGREGATION", Kind::Container),
+    (0x8008_0001, "QUOTE", Kind::Bytes),
+    (0x8008_0002, "QUOTESIGNATURE", Kind::Bytes),
+    (0x8008_0003, "AIKID", Kind::Text),
+    (0x8008_0004, "AIKPUBDIGEST", Kind::Bytes),
     (0xC001_0004, "TRUSTPOINT_AGGREGATION", Kind::Container),
 ];
 

@@ -83,7 +83,14 @@ impl<'a> Tagged<'a> {
             let (id, len) = (r.u32()?, usize::try_from(r.u32()?).ok()?);
             Some((id, r.rest().get(..len)?))
         })();
-        let Some((id, bytes)) = head else { return Self::Malformed { text: Loose(data) } };
+        let Some((id, bytes)) = head else {
+            // Early kernels with confidential-computing support wrote the description without a tag.
+            return match Text::trimmed(data).0 {
+                b"LOADED_IMAGE::LoadOptions" => Self::KernelLoadOptions { text: Loose(data) },
+                b"Linux initrd" => Self::KernelInitrd { text: Loose(data) },
+                _ => Self::Malformed { text: Loose(data) },
+            };
+        };
         let text = Loose(bytes);
         match id {
             0x8F3B_22EC => Self::KernelInitrd { text },

@@ -156,3 +156,18 @@ impl Serialize for Variable<'_> {
         out.end()
     }
 }
+
+/// A variable of EV_EFI_VARIABLE_AUTHORITY.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Authority<'a>(pub Variable<'a>);
+
+impl Serialize for Authority<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Some(certificate) = self.0.authority() else { return self.0.serialize(serializer) };
+        let mut out = serializer.serialize_struct("Authority", 3)?;
+        out.serialize_field("vendor", &self.0.vendor)?;
+        out.serialize_field("name", &self.0.name)?;
+        out.serialize_field("certificate", &certificate)?;
+        out.end()
+    }
+}
