@@ -1,0 +1,157 @@
+//! Databases and sample rows for tests.
+
+use std::sync::Arc;
+
+use tempfile::TempDir;
+use veriboot_store::attestations::Evidence;
+use veriboot_store::vms::VmRow;
+use veriboot_store::{Backend, Options, Store, new_id};
+use veriboot_testkit::postgres::Postgres;
+use veriboot_wire::{
+    Attestation, Facts, Finding, MachineInfo, SecurityType, Severity, Time, Verdict, VmStatus,
+};
+
+/// A fresh database.
+pub struct Db {
+    pub backend: Backend,
+    pub url: String,
+    pub store: Store,
+    pub folder: Option<TempDir>,
+    pub postgres: Option<Arc<Postgres>>,
+}
+
+impl Db {
+    pub fn sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}/veriboot.db", folder.path().display());
+        let store = Store::open(&url).unwrap();
+        Self { backend: Backend::Sqlite, url, store, folder: Some(folder), postgres: None }
+    }
+
+    /// `None` when PostgreSQL is left out on purpose; a machine without it fails.
+    pub fn postgres() -> Option<Self> {
+        let server = Postgres::shared().unwrap()?;
+        let url = server.database().unwrap();
+        let store = Store::open(&url).unwrap();
+        Some(Self { backend: Backend::Postgres, url, store, folder: None, postgres: Some(server) })
+    }
+
+    /// Another replica on the same database.
+    pub fn replica(&self) -> Store {
+        Store::open_with(&self.url, &Options { readers: 2, writers: 2, ..Options::default() }).unwrap()
+    }
+
+    /// Changes rows behind the store's back.
+    pub fn meddle(&self, sql: &str) {
+        match &self.postgres {
+            Some(server) => {
+                server.psql(self.url.rsplit('/').next().unwrap(), sql).unwrap();
+            }
+            None => {
+                let path = self.url.strip_prefix("sqlite:").unwrap();
+                rusqlite::Connection::open(path).unwrap().execute_batch(sql).unwrap();
+            }
+        }
+    }
+}
+
+/// Declares one test per database from one body.
+macro_rules! on_both {
+    ($(#[$meta:meta])* async fn $name:ident($db:ident) $body:block) => {
+        $(#[$meta])*
+        mod $name {
+            #[allow(unused_imports)]
+            use super::*;
+
+            async fn body($db: crate::harness::Db) $body
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn sqlite() {
+                body(crate::harness::Db::sqlite()).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn postgres() {
+                if let Some(db) = crate::harness::Db::postgres() {
+                    body(db).await;
+                }
+            }
+        }
+    };
+}
+pub(crate) use on_both;
+
+/// Milliseconds after some fixed time.
+pub fn at(ms: i64) -> Time {
+    Time::from_unix_ms(1_790_000_000_000 + ms)
+}
+
+pub fn vm(group: &str, name: &str) -> VmRow {
+    VmRow {
+        id: new_id(at(0)),
+        name: name.into(),
+        group: group.into(),
+        scale_set: None,
+        status: VmStatus::Pending,
+        status_detail: None,
+        facts: Facts::UNKNOWN,
+        security_type: SecurityType::TrustedLaunch,
+        machine: MachineInfo { hostname: name.into(), ..MachineInfo::default() },
+        ek_sha256: format!("ek of {group}/{name}"),
+        ek_public: vec![1, 2, 3],
+        ek_certificate: None,
+        ak_public: vec![4, 5, 6],
+        ak_name: vec![0, 11, 7],
+        agent_token_sha256: vec![8; 32],
+        challenge_used_us: 0,
+        interval_s: 300,
+        silence_limit_s: 900,
+        enrolled_at: at(0),
+        last_attested_at: None,
+        last_seen_at: None,
+        current_boot_id: None,
+        reset_count: None,
+        restart_count: None,
+        clock_ms: None,
+        firmware_version: None,
+        log_sha256: None,
+        last_attestation_id: None,
+        fault: None,
+        baseline: None,
+        monitoring: true,
+    }
+}
+
+pub fn attestation(vm_id: &str, time: Time) -> Attestation {
+    Attestation {
+        id: new_id(time),
+        vm_id: vm_id.into(),
+        boot_id: None,
+        at: time,
+        verdict: Verdict::Healthy,
+        facts: Facts::UNKNOWN,
+        findings: vec![Finding::new("note", Severity::Info, "nothing")],
+        baseline: None,
+        log_sha256: None,
+    }
+}
+
+pub fn evidence() -> Evidence {
+    Evidence {
+        ak_public: vec![4, 5, 6],
+        quote: vec![0xff, 0x54, 0x43, 0x47],
+        signature: vec![0; 70],
+        nonce: vec![9; 32],
+        bank: Some("sha256".into()),
+        pcrs: [("sha256".to_owned(), [(0, "00".repeat(32))].into())].into(),
+        log_absent_because: None,
+    }
+}
+
+/// Adds a VM and gives its id.
+pub async fn add_vm(store: &Store, group: &str, name: &str) -> String {
+    let row = vm(group, name);
+    let id = row.id.clone();
+    store.write(move |tx| veriboot_store::vms::insert(tx, &row)).await.unwrap();
+    id
+}
