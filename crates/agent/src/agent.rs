@@ -189,6 +189,15 @@ impl Agent {
             agent_token: enrolled.agent_token,
             ek: endorsement.key,
         };
+        if self
+            .state
+            .enrolment()?
+            .is_none_or(|before| before.vm_id != enrolment.vm_id || before.server != enrolment.server)
+        {
+            // Another record may not have the log yet.
+            let outcome = self.state.outcome()?;
+            self.state.set_outcome(&LastOutcome { log_sha256: None, ..outcome })?;
+        }
         self.state.set_enrolment(&enrolment)?;
         tracing::info!(vm = %printable(&enrolment.vm_id, 64), name = %printable(&enrolment.name, 64), "enrolled");
         self.follow(&enrolment.vm_id, enrolled.directions);
