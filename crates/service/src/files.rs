@@ -24,6 +24,23 @@ pub(crate) fn prepare_dir(dir: &Path) -> Result<(), StartError> {
         .map_err(fault(dir))
 }
 
+/// Takes the data folder for this process; the lock goes with the file, however the process ends.
+pub(crate) fn lock_dir(dir: &Path) -> Result<std::fs::File, StartError> {
+    let path = dir.join("lock");
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(fault(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(StartError::DataDirInUse { path: dir.to_owned() }),
+        Err(std::fs::TryLockError::Error(source)) => Err(StartError::DataDir { path, source }),
+    }
+}
+
 /// Whether there is something at this path; every doubt is an error.
 pub(crate) fn exists(path: &Path) -> Result<bool, StartError> {
     path.try_exists().map_err(fault(path))

@@ -44,6 +44,7 @@ pub struct Server {
     http: JoinHandle<std::io::Result<()>>,
     background: Vec<JoinHandle<()>>,
     stop: watch::Sender<bool>,
+    lock: std::fs::File,
 }
 
 /// Runs the service until `shutdown` is ready, then lets requests in flight end and closes the database.
@@ -72,6 +73,7 @@ impl Server {
         config.check()?;
         tls::install_provider();
         files::prepare_dir(&config.data_dir)?;
+        let lock = files::lock_dir(&config.data_dir)?;
         let identity = tls::load(&config, clock.now())?;
         let agent = install::load_agent(config.agent_binary.as_deref())?;
         // The port before the database: a second start by mistake touches nothing.
@@ -125,7 +127,7 @@ impl Server {
             tokio::spawn(silence::run(state.clone(), stopped.clone())),
             tokio::spawn(renew(state.clone(), tls_config, stopped)),
         ];
-        Ok(Self { address, state, announcement, handle, http, background, stop })
+        Ok(Self { address, state, announcement, handle, http, background, stop, lock })
     }
 
     /// Where the service listens; the port is the one that was found when 0 was asked for.
@@ -161,6 +163,7 @@ impl Server {
             }
         }
         self.state.store.close().await;
+        drop(self.lock);
         tracing::info!("stopped");
     }
 }

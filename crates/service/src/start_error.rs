@@ -21,6 +21,12 @@ pub enum StartError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// Another service uses the data folder.
+    #[error("the data folder {path} is in use by another service", path = .path.display())]
+    DataDirInUse {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A file of the data folder can be read by others.
     #[error("{path} can be read by other users", path = .path.display())]
     ExposedKey {
@@ -82,6 +88,7 @@ impl StartError {
         match self {
             Self::Config(e) => e.code(),
             Self::DataDir { .. } => "data-dir-unusable",
+            Self::DataDirInUse { .. } => "data-dir-in-use",
             Self::ExposedKey { .. } => "key-exposed",
             Self::Database(e) => e.code(),
             Self::Store(e) => e.code(),
@@ -100,6 +107,9 @@ impl StartError {
             Self::Config(e) => return Some(e.hint()),
             Self::DataDir { .. } => {
                 "make the folder and give it to the user that runs the service, or choose another with data_dir"
+            }
+            Self::DataDirInUse { .. } => {
+                "stop the other service, or give this one another data_dir; replicas share a PostgreSQL database"
             }
             Self::ExposedKey { .. } => "chmod 0600 the file, and think about who may have read it",
             Self::Database(e) => return e.hint().map(str::to_owned),
@@ -125,6 +135,7 @@ pub(crate) const DOCS: &[(&str, &str)] = &[
     ("config-unreadable", "The configuration file cannot be read."),
     ("config-invalid", "The configuration has an unknown setting or a value that cannot be."),
     ("data-dir-unusable", "The data folder cannot be made, read or written."),
+    ("data-dir-in-use", "Another service uses the data folder."),
     ("key-exposed", "A private key in the data folder can be read by other users."),
     ("certificate-unusable", "Certificate or key cannot be used for TLS."),
     ("port-in-use", "Another process listens on the address."),

@@ -321,3 +321,29 @@ impl Client {
         Ok(Reply { status, headers, body })
     }
 }
+
+/// Sends bytes over TLS as they are and reads until the server closes, at most a few seconds.
+pub fn raw(server: &TestServer, request: &[u8]) -> String {
+    let mut stream = connect(server);
+    let _ = std::io::Write::write_all(&mut stream, request);
+    let mut reply = Vec::new();
+    let mut buffer = [0; 4096];
+    while let Ok(n @ 1..) = std::io::Read::read(&mut stream, &mut buffer) {
+        reply.extend_from_slice(&buffer[..n]);
+    }
+    String::from_utf8_lossy(&reply).into_owned()
+}
+
+/// A TLS connection to write to by hand; reads time out after three seconds.
+pub fn connect(server: &TestServer) -> rustls::StreamOwned<rustls::ClientConnection, std::net::TcpStream> {
+    use rustls_pki_types::pem::PemObject as _;
+    veriboot_service::tls::install_provider();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(rustls_pki_types::CertificateDer::from_pem_file(server.ca_file()).unwrap()).unwrap();
+    let config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let connection =
+        rustls::ClientConnection::new(Arc::new(config), "127.0.0.1".try_into().unwrap()).unwrap();
+    let stream = std::net::TcpStream::connect(server.address()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+    rustls::StreamOwned::new(connection, stream)
+}
