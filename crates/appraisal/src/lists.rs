@@ -15,13 +15,20 @@ pub(crate) fn items(kind: ComponentKind, event: &Event<'_>) -> Vec<String> {
     use ComponentKind as K;
     let is_list = matches!(
         kind,
-        K::PlatformKey | K::KeyExchangeKey | K::SignatureDb | K::RevocationDb | K::SecureBootVariable | K::MokState
+        K::PlatformKey
+            | K::KeyExchangeKey
+            | K::SignatureDb
+            | K::RevocationDb
+            | K::SecureBootVariable
+            | K::MokState
     );
     if !is_list {
         return Vec::new();
     }
-    let (Decoded::SecureBootVariable(variable) | Decoded::Authority(variable)) = event.decode() else {
-        return Vec::new();
+    let variable = match event.decode() {
+        Decoded::SecureBootVariable(variable) => variable,
+        Decoded::Authority(authority) => authority.0,
+        _ => return Vec::new(),
     };
     let Content::Signatures(database) = variable.content() else { return Vec::new() };
     let mut items = Vec::new();

@@ -9,21 +9,16 @@ use veriboot_eventlog::{EventType, HashAlg};
 use veriboot_tpm::{PcrSelection, Quote};
 
 pub const SHA256: HashAlg = HashAlg::Sha256;
-const GLOBAL: [u8; 16] = [
-    0x61, 0xDF, 0xE4, 0x8B, 0xCA, 0x93, 0xD2, 0x11, 0xAA, 0x0D, 0x00, 0xE0, 0x98, 0x03, 0x2B, 0x8C,
-];
-const SECURITY: [u8; 16] = [
-    0xCB, 0xB2, 0x19, 0xD7, 0x3A, 0x3D, 0x96, 0x45, 0xA3, 0xBC, 0xDA, 0xD0, 0x0E, 0x67, 0x65, 0x6F,
-];
-const SHIM: [u8; 16] = [
-    0x50, 0xAB, 0x5D, 0x60, 0x46, 0xE0, 0x00, 0x43, 0xAB, 0xB6, 0x3D, 0xD8, 0x10, 0xDD, 0x8B, 0x23,
-];
-const CERT_X509: [u8; 16] = [
-    0xA1, 0x59, 0xC0, 0xA5, 0xE4, 0x94, 0xA7, 0x4A, 0x87, 0xB5, 0xAB, 0x15, 0x5C, 0x2B, 0xF0, 0x72,
-];
-const CERT_SHA256: [u8; 16] = [
-    0x26, 0x16, 0xC4, 0xC1, 0x4C, 0x50, 0x92, 0x40, 0xAC, 0xA9, 0x41, 0xF9, 0x36, 0x93, 0x43, 0x28,
-];
+const GLOBAL: [u8; 16] =
+    [0x61, 0xDF, 0xE4, 0x8B, 0xCA, 0x93, 0xD2, 0x11, 0xAA, 0x0D, 0x00, 0xE0, 0x98, 0x03, 0x2B, 0x8C];
+const SECURITY: [u8; 16] =
+    [0xCB, 0xB2, 0x19, 0xD7, 0x3A, 0x3D, 0x96, 0x45, 0xA3, 0xBC, 0xDA, 0xD0, 0x0E, 0x67, 0x65, 0x6F];
+const SHIM: [u8; 16] =
+    [0x50, 0xAB, 0x5D, 0x60, 0x46, 0xE0, 0x00, 0x43, 0xAB, 0xB6, 0x3D, 0xD8, 0x10, 0xDD, 0x8B, 0x23];
+const CERT_X509: [u8; 16] =
+    [0xA1, 0x59, 0xC0, 0xA5, 0xE4, 0x94, 0xA7, 0x4A, 0x87, 0xB5, 0xAB, 0x15, 0x5C, 0x2B, 0xF0, 0x72];
+const CERT_SHA256: [u8; 16] =
+    [0x26, 0x16, 0xC4, 0xC1, 0x4C, 0x50, 0x92, 0x40, 0xAC, 0xA9, 0x41, 0xF9, 0x36, 0x93, 0x43, 0x28];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ev {
@@ -90,7 +85,13 @@ impl Machine {
         if let Some(on) = self.secure_boot {
             log.variable(7, EventType::EV_EFI_VARIABLE_DRIVER_CONFIG, GLOBAL, "SecureBoot", &[u8::from(on)]);
         }
-        log.variable(7, EventType::EV_EFI_VARIABLE_DRIVER_CONFIG, GLOBAL, "PK", &signatures(&["Owner PK"], 0));
+        log.variable(
+            7,
+            EventType::EV_EFI_VARIABLE_DRIVER_CONFIG,
+            GLOBAL,
+            "PK",
+            &signatures(&["Owner PK"], 0),
+        );
         log.variable(
             7,
             EventType::EV_EFI_VARIABLE_DRIVER_CONFIG,
@@ -115,10 +116,20 @@ impl Machine {
             log.application("\\EFI\\TOOLS\\EVIL.EFI", b"evil");
         }
         log.application("\\EFI\\BOOT\\BOOTX64.EFI", self.shim.as_bytes());
-        log.variable(7, EventType::EV_EFI_VARIABLE_AUTHORITY, SHIM, "SbatLevel", b"sbat,1,2023012900\nshim,2\n");
+        log.variable(
+            7,
+            EventType::EV_EFI_VARIABLE_AUTHORITY,
+            SHIM,
+            "SbatLevel",
+            b"sbat,1,2023012900\nshim,2\n",
+        );
         log.application("\\EFI\\debian\\grubx64.efi", self.grub.as_bytes());
         let grub_cfg = format!("linux {} {}", self.kernel_path, self.command_line);
-        log.ipl(9, "(hd0,gpt1)/EFI/debian/grub.cfg", format!("{grub_cfg}{:?}", self.more_commands).as_bytes());
+        log.ipl(
+            9,
+            "(hd0,gpt1)/EFI/debian/grub.cfg",
+            format!("{grub_cfg}{:?}", self.more_commands).as_bytes(),
+        );
         for command in &self.more_commands {
             log.ipl(8, &format!("grub_cmd: {command}"), command.as_bytes());
         }
@@ -167,7 +178,8 @@ impl Log {
     }
 
     pub fn application(&mut self, path: &str, image: &[u8]) {
-        let path: Vec<u8> = path.replace('/', "\\").encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect();
+        let path: Vec<u8> =
+            path.replace('/', "\\").encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect();
         let mut device_path = vec![4, 4];
         device_path.extend((path.len() as u16 + 4).to_le_bytes());
         device_path.extend(path);
@@ -296,7 +308,8 @@ impl Tpm {
 
     pub fn values(&self) -> PcrValues {
         let bank = |id: &u16| HashAlg::from_tpm_id(*id).unwrap().name().to_owned();
-        let values = |bank: &BTreeMap<u32, Vec<u8>>| bank.iter().map(|(pcr, v)| (*pcr, hex::encode(v))).collect();
+        let values =
+            |bank: &BTreeMap<u32, Vec<u8>>| bank.iter().map(|(pcr, v)| (*pcr, hex::encode(v))).collect();
         self.pcrs.iter().map(|(id, pcrs)| (bank(id), values(pcrs))).collect()
     }
 

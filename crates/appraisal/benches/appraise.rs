@@ -1,0 +1,198 @@
+//! What an appraisal costs beside the cryptography that nobody can leave out (SPEC section 12).
+//!
+//! `cargo bench -p veriboot-appraisal` prints the usual times and then the two ratios, each measured against raw
+//! operations that run in turn with it: one RSA-2048 verification, and for a log never seen SHA-256 over the log.
+
+#[path = "../tests/common/mod.rs"]
+mod common;
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
+use aws_lc_rs::rsa::{KeyPair, KeySize, PublicKeyComponents};
+use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, UnparsedPublicKey};
+use aws_lc_rs::{digest, rand};
+use common::{Log, Machine, SHA256, Tpm};
+use criterion::Criterion;
+use veriboot_appraisal::{
+    Baseline, Conclude, Judgement, LogReport, Outcome, PcrValues, Profile, conclude, examine, judge,
+};
+use veriboot_tpm::{AttestationKey, Expectation, PcrSelection, verify_quote};
+use veriboot_wire::Verdict;
+
+/// Everything that an appraisal starts from.
+struct Bench {
+    ak: AttestationKey,
+    public_key: Vec<u8>,
+    attest: Vec<u8>,
+    /// TPMT_SIGNATURE; the raw signature is its tail.
+    signature: Vec<u8>,
+    nonce: Vec<u8>,
+    selection: Vec<PcrSelection>,
+    values: PcrValues,
+    log: Vec<u8>,
+    events: usize,
+    baseline: Baseline,
+    profile: Profile,
+}
+
+impl Bench {
+    fn new(log: &Log) -> Self {
+        let tpm = Tpm::booted(log);
+        let nonce = vec![7; 32];
+        let selection = vec![PcrSelection::new(SHA256.tpm_id(), 0..16).unwrap()];
+        let quote = tpm.quote_of(selection.clone());
+
+        let key = KeyPair::generate(KeySize::Rsa2048).unwrap();
+        let public = PublicKeyComponents::<Vec<u8>>::from(&key.public_key().clone());
+        let mut attest = vec![0xFF, 0x54, 0x43, 0x47, 0x80, 0x18, 0, 0];
+        attest.extend((nonce.len() as u16).to_be_bytes());
+        attest.extend(&nonce);
+        attest.extend(quote.clock_ms.to_be_bytes());
+        attest.extend(quote.reset_count.to_be_bytes());
+        attest.extend(quote.restart_count.to_be_bytes());
+        attest.push(1);
+        attest.extend(quote.firmware_version.to_be_bytes());
+        attest.extend([0, 0, 0, 1, 0, 0x0B, 3, 0xFF, 0xFF, 0]);
+        attest.extend((quote.pcr_digest.len() as u16).to_be_bytes());
+        attest.extend(&quote.pcr_digest);
+        let mut raw = vec![0; 256];
+        key.sign(&RSA_PKCS1_SHA256, &rand::SystemRandom::new(), &attest, &mut raw).unwrap();
+        let signature = [&[0, 0x14, 0, 0x0B, 1, 0], raw.as_slice()].concat();
+
+        // fixedTPM, fixedParent, sensitiveDataOrigin, userWithAuth, restricted, sign.
+        let attributes = (1_u32 << 1) | (1 << 4) | (1 << 5) | (1 << 6) | (1 << 16) | (1 << 18);
+        let mut area = vec![0, 1, 0, 0x0B];
+        area.extend(attributes.to_be_bytes());
+        area.extend([0, 0, 0, 0x10, 0, 0x14, 0, 0x0B, 8, 0, 0, 0, 0, 0, 1, 0]);
+        area.extend(&public.n);
+        let tpm2b = [&(area.len() as u16).to_be_bytes()[..], &area].concat();
+
+        let bytes = log.bytes();
+        let report = examine(&bytes);
+        Self {
+            ak: AttestationKey::from_tpm2b(&tpm2b).unwrap(),
+            public_key: AsDer::<PublicKeyX509Der>::as_der(key.public_key()).unwrap().as_ref().to_vec(),
+            attest,
+            signature,
+            nonce,
+            selection,
+            values: tpm.values(),
+            events: log.events.len() + 1,
+            baseline: Baseline::learn(&report, SHA256).unwrap(),
+            profile: Profile::default(),
+            log: bytes,
+        }
+    }
+
+    fn raw_verify(&self) {
+        let key = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, &self.public_key);
+        key.verify(black_box(&self.attest), &self.signature[6..]).unwrap();
+    }
+
+    fn raw_verify_and_hash(&self) {
+        self.raw_verify();
+        black_box(digest::digest(&digest::SHA256, black_box(&self.log)));
+    }
+
+    fn known(&self, report: &LogReport, judgement: &Judgement) -> Outcome {
+        let expect = Expectation { nonce: Some(&self.nonce), selection: Some(&self.selection) };
+        let quote = verify_quote(&self.ak, black_box(&self.attest), &self.signature, &expect);
+        conclude(Conclude {
+            quote: quote.as_ref(),
+            pcr_values: Some(&self.values),
+            report: Some(report),
+            log_absent_because: None,
+            judgement: Some(judgement),
+            profile: &self.profile,
+            previous: None,
+        })
+    }
+
+    fn new_log(&self) -> Outcome {
+        let report = examine(black_box(&self.log));
+        let judgement = judge(&report, SHA256, Some(&self.baseline), &self.profile);
+        self.known(&report, &judgement)
+    }
+}
+
+/// About 18 KB and 95 events in one bank: a full dbx and a GRUB menu.
+fn typical() -> Bench {
+    let commands: Vec<&'static str> = (0..56)
+        .map(|n| &*format!("menuentry Debian-{n} --class debian --class gnu-linux --class os").leak())
+        .collect();
+    let machine =
+        Machine { banks: vec![SHA256], dbx_hashes: 144, more_commands: commands, ..Machine::default() };
+    Bench::new(&machine.log())
+}
+
+/// Median nanoseconds of `a` and of `b`, which run in turn so that both see the same machine.
+fn in_turn(mut a: impl FnMut(), mut b: impl FnMut()) -> (f64, f64) {
+    const ROUNDS: usize = 201;
+    const PER_ROUND: u32 = 20;
+    let time = |f: &mut dyn FnMut()| {
+        let start = Instant::now();
+        for _ in 0..PER_ROUND {
+            f();
+        }
+        start.elapsed().as_nanos() as f64 / f64::from(PER_ROUND)
+    };
+    let (mut of_a, mut of_b) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        of_a.push(time(&mut a));
+        of_b.push(time(&mut b));
+    }
+    let median = |mut times: Vec<f64>| {
+        times.sort_by(f64::total_cmp);
+        times[ROUNDS / 2]
+    };
+    (median(of_a), median(of_b))
+}
+
+fn main() {
+    let bench = typical();
+    let report = examine(&bench.log);
+    let judgement = judge(&report, SHA256, Some(&bench.baseline), &bench.profile);
+    assert_eq!(bench.new_log().verdict, Verdict::Healthy, "{:?}", bench.new_log().findings);
+    assert_eq!(bench.known(&report, &judgement).verdict, Verdict::Healthy);
+
+    let mut criterion = Criterion::default().configure_from_args();
+    criterion.bench_function("raw: RSA-2048 verify", |b| b.iter(|| bench.raw_verify()));
+    criterion.bench_function("raw: RSA-2048 verify + SHA-256 of the log", |b| {
+        b.iter(|| bench.raw_verify_and_hash())
+    });
+    criterion.bench_function("log: examine", |b| b.iter(|| examine(black_box(&bench.log))));
+    criterion.bench_function("log: judge by baseline", |b| {
+        b.iter(|| judge(black_box(&report), SHA256, Some(&bench.baseline), &bench.profile));
+    });
+    criterion.bench_function("appraisal of a known log", |b| b.iter(|| bench.known(&report, &judgement)));
+    criterion.bench_function("appraisal of a new log", |b| b.iter(|| bench.new_log()));
+    criterion.final_summary();
+
+    let (new, raw) = in_turn(
+        || {
+            black_box(bench.new_log());
+        },
+        || bench.raw_verify_and_hash(),
+    );
+    let (known, verify) = in_turn(
+        || {
+            black_box(bench.known(&report, &judgement));
+        },
+        || bench.raw_verify(),
+    );
+    println!("log of {} bytes, {} events, 1 bank", bench.log.len(), bench.events);
+    println!(
+        "new log:   {:.1} µs, raw (verify + SHA-256) {:.1} µs, ratio {:.2} (bar 2)",
+        new / 1e3,
+        raw / 1e3,
+        new / raw
+    );
+    println!(
+        "known log: {:.1} µs, raw (verify) {:.1} µs, ratio {:.2} (bar 1.3)",
+        known / 1e3,
+        verify / 1e3,
+        known / verify
+    );
+}

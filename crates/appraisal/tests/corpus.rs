@@ -1,0 +1,136 @@
+//! Real logs: those captured from our own machines, and those that VERIBOOT_CORPUS names.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+use veriboot_appraisal::{Baseline, Profile, compare, components, examine, judge};
+
+fn own(variant: &str) -> Vec<u8> {
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../testkit/corpus").join(variant).join("eventlog.bin");
+    std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+fn logs() -> Vec<(PathBuf, Vec<u8>)> {
+    let mut logs = Vec::new();
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testkit/corpus");
+    for entry in std::fs::read_dir(own).into_iter().flatten().flatten() {
+        let path = entry.path().join("eventlog.bin");
+        if let Ok(bytes) = std::fs::read(&path) {
+            logs.push((path, bytes));
+        }
+    }
+    match std::env::var_os("VERIBOOT_CORPUS") {
+        None => eprintln!("VERIBOOT_CORPUS is not set: only our own captures are tested"),
+        Some(folder) => {
+            for entry in std::fs::read_dir(Path::new(&folder).join("logs")).unwrap().flatten() {
+                logs.push((entry.path(), std::fs::read(entry.path()).unwrap()));
+            }
+        }
+    }
+    logs
+}
+
+/// SPEC section 12: a baseline learned from a log accepts that log, in every bank, also after a round trip as JSON.
+#[test]
+fn a_learned_baseline_accepts_its_log() {
+    let mut learned = 0;
+    for (path, bytes) in logs() {
+        let report = examine(&bytes);
+        for bank in &report.banks {
+            let bank = bank.replay.bank;
+            let baseline = Baseline::learn(&report, bank).unwrap();
+            let baseline = Baseline::from_json(baseline.to_json().unwrap().as_bytes()).unwrap();
+            let judgement = judge(&report, bank, Some(&baseline), &Profile::measured_only());
+            assert_eq!(judgement.findings, [], "{} {}", path.display(), bank.name());
+            learned += 1;
+        }
+        assert!(components(&report).len() <= 64);
+        assert_eq!(compare(&report, &report).iter().filter(|f| f.code != "log-bank-missing").count(), 0);
+    }
+    assert!(learned >= 9, "{learned} baselines were learned");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// The same for logs that no machine writes: real ones with bytes changed, cut and repeated.
+    #[test]
+    fn a_learned_baseline_accepts_its_log_whatever_it_says(
+        which in 0_usize..64,
+        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..64),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let own: Vec<Vec<u8>> = ["secure-boot", "cmdline", "uki", "three-banks", "secure-boot-off"].map(own).into();
+        let mut bytes = own[which % own.len()].clone();
+        for (at, value) in edits {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+        }
+        if which > 32 {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        let report = examine(&bytes);
+        for bank in &report.banks {
+            let bank = bank.replay.bank;
+            let Ok(baseline) = Baseline::learn(&report, bank) else { continue };
+            let baseline = Baseline::from_json(baseline.to_json().unwrap().as_bytes()).unwrap();
+            let judgement = judge(&report, bank, Some(&baseline), &Profile::measured_only());
+            prop_assert_eq!(&judgement.findings, &vec![]);
+        }
+    }
+
+    /// Any two boots can be compared; nothing panics and nothing grows without bound.
+    #[test]
+    fn any_two_logs_compare(a in prop::collection::vec(any::<u8>(), 0..512), which in 0_usize..2) {
+        let bytes = own(["secure-boot", "uki"][which]);
+        let mut mixed = bytes.clone();
+        let at = mixed.len() / 2;
+        mixed.splice(at..at, a);
+        let findings = compare(&examine(&bytes), &examine(&mixed));
+        prop_assert!(findings.len() <= 50);
+    }
+}
+
+/// Genuine logs of machines with Secure Boot must not be failed by checks of the log alone.
+#[test]
+fn genuine_logs_have_no_failing_finding_of_their_own() {
+    for (path, bytes) in logs() {
+        let name = path.display().to_string();
+        let report = examine(&bytes);
+        let failing: Vec<_> = report.findings.iter().filter(|f| f.fails()).map(|f| &f.message).collect();
+        let expected = EXCEPTIONS.iter().find(|(part, _)| name.contains(part));
+        match expected {
+            Some((_, why)) => assert!(!failing.is_empty(), "{name} is listed as {why}"),
+            None => assert!(failing.is_empty(), "{name}: {failing:?}"),
+        }
+    }
+}
+
+/// Logs that are altered, partial or not logs at all.
+const EXCEPTIONS: &[(&str, &str)] = &[];
+
+/// What the captures of our own machines differ in, in the words of the findings.
+#[test]
+fn the_captures_differ_as_they_were_made() {
+    let base = examine(&own("secure-boot"));
+    let mut text = String::new();
+    for variant in
+        ["secure-boot", "cmdline", "initrd", "other-kernel", "mok", "secure-boot-off", "uki", "direct-kernel"]
+    {
+        text.push_str(&format!("== {variant}\n"));
+        for f in compare(&base, &examine(&own(variant))) {
+            let change = f.change.map_or("-", veriboot_wire::ChangeClass::as_str);
+            text.push_str(&format!(
+                "{} {} {change} PCR {}: {}\n",
+                f.severity,
+                f.code,
+                f.pcr.unwrap_or(99),
+                f.message
+            ));
+        }
+    }
+    insta::assert_snapshot!(text);
+}
