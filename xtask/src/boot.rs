@@ -31,7 +31,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         .build(&cache.join("try"))?;
     for _ in 0..arguments.times {
         steps.say("try", "boots");
-        let report = machine.boot(&Job::new().capture())?.wait(Duration::from_secs(180))?;
+        let report = machine.run(&Job::new().capture(), Duration::from_secs(240), &mut |_| true)?;
         let capture = Capture::of(&report)?;
         steps.say("try", &format!("event log of {} bytes", capture.event_log.len()));
         for (bank, values) in &capture.pcrs {

@@ -8,12 +8,21 @@ use anyhow::{Context as _, Result, bail};
 /// Target of the static agent. Naming it keeps the flags away from build scripts.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
+/// Builds everything.
+pub fn all() -> Result<()> {
+    let root = crate::root()?;
+    let say = |what: &str| println!("building {what}");
+    service(&root, &say)?;
+    agent(&root, &say)?;
+    Ok(())
+}
+
 /// Builds the static agent and gives its path.
 pub fn agent(root: &Path, say: &dyn Fn(&str)) -> Result<PathBuf> {
     say("static agent");
     cargo(
         root,
-        &["build", "--profile", "agent", "--target", TARGET, "-p", "veriboot-agent", "--bins"],
+        &["build", "--profile", "agent", "--target", TARGET, "-p", "veriboot-agent", "-p", "veriboot-interposer", "--bins"],
         Some("-C target-feature=+crt-static"),
     )?;
     Ok(target(root).join(TARGET).join("agent/veriboot-agent"))

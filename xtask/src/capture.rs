@@ -10,8 +10,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use serde_json::json;
 use veriboot_testkit::vm::{
-    BootChain, Capture, GuestFile, Job, Kernel, Lab, LabOptions, MachineBuilder, SigningKey, UkiParts,
-    VarsEdit, build_uki, sha256_of, tool_version,
+    BootChain, CMDLINE, Capture, GuestFile, Job, Kernel, Lab, LabOptions, MachineBuilder, SigningKey,
+    UkiParts, VarsEdit, build_uki, sha256_of, tool_version,
 };
 
 use crate::build;
@@ -204,7 +204,7 @@ impl Session {
             job = job
                 .step("evidence", &format!("veriboot-agent evidence --state-dir /tmp/agent --nonce {nonce}"));
         }
-        let report = machine.boot(&job)?.wait(LIMIT)?;
+        let report = machine.run(&job, LIMIT, &mut |_| true)?;
         if self.agent.is_some() && report.exit_of("evidence") != Some(0) {
             bail!("the agent gave no evidence\n{}", report.describe());
         }
@@ -241,7 +241,7 @@ impl Session {
                     stub: package.path("usr/lib/systemd/boot/efi/linuxx64.efi.stub")?,
                     kernel,
                     initrd,
-                    cmdline: "console=ttyS0 quiet panic=-1".to_owned(),
+                    cmdline: CMDLINE.to_owned(),
                     os_release: "ID=veriboot-lab\nNAME=\"Veriboot lab\"\nVERSION_ID=1\n".to_owned(),
                     uname: inputs.kernel.release.clone(),
                 };

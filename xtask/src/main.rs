@@ -23,6 +23,8 @@ struct Arguments {
 enum Command {
     /// Boots one machine and shows its PCR values: whether the lab works here
     Boot(boot::Arguments),
+    /// Builds the service and the static agent as demo and machine tests run them
+    Build,
     /// Six real machines boot, attest and are judged
     Demo(demo::Arguments),
     /// Boots variants and saves event logs, quotes and PCR values as golden files
@@ -32,6 +34,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Boot(arguments) => boot::run(&arguments),
+        Command::Build => build::all(),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Capture(arguments) => capture::run(&arguments),
     };

@@ -80,9 +80,8 @@ impl Stage<'_> {
                 _ => format!("boots, Secure Boot {secure_boot}"),
             };
             self.steps.say(role.name, &how);
-            let running = machine.boot(&self.job(*act, &setup))?;
             let mut told = 0;
-            let report = running.wait_watching(LIMIT, &mut |report| {
+            let report = machine.run(&self.job(*act, &setup), LIMIT, &mut |report| {
                 told = self.tell(role.name, report, told);
                 !self.interrupted.load(Ordering::Relaxed)
             })?;

@@ -66,10 +66,10 @@ edit_log() {
     flip "$1" $((text - 5))
 }
 
-# wait_port PORT: until somebody listens on this port of the loopback.
+# wait_port PORT: until somebody listens on this TCP port (state 0A in /proc/net/tcp).
 wait_port() {
     tries=0
-    until nc -z 127.0.0.1 "$1" 2>/dev/null; do
+    until grep -q "$(printf ':%04X 00000000:0000 0A' "$1")" /proc/net/tcp; do
         tries=$((tries + 1))
         [ "$tries" -lt 100 ] || return 1
         usleep 100000

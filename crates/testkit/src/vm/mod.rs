@@ -32,7 +32,7 @@ pub use firmware::VarsEdit;
 pub use initramfs::{GuestFile, INIT};
 pub use job::{AgentSetup, Job};
 pub use lab::{Kernel, Lab, LabOptions, sha256_of, tool_version};
-pub use machine::{BootChain, Machine, MachineBuilder, Running};
+pub use machine::{BootChain, CMDLINE, Machine, MachineBuilder, Running};
 pub use packages::{Package, Repository};
 pub use report::{Report, Step};
 pub use uki::{SigningKey, UkiParts, build_uki};

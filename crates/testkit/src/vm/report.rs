@@ -1,6 +1,8 @@
 //! Reads what a guest reported on its second serial port (the format is at the top of `init.sh`).
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use base64::Engine as _;
@@ -70,6 +72,11 @@ impl Report {
             }
         }
         Ok(report)
+    }
+
+    /// Reads a report file; one that is not there yet is empty.
+    pub(super) fn read_file(path: &Path) -> Result<Self> {
+        Self::read(&String::from_utf8_lossy(&fs::read(path).unwrap_or_default()))
     }
 
     /// Exit code of the last step of this name.

@@ -1,0 +1,94 @@
+//! Two real machines end to end: firmware, shim, GRUB, kernel, agent, service. One stays as it is, one gets another
+//! kernel command line before its second boot.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+use veriboot_testkit::service::Service;
+use veriboot_testkit::vm::{
+    AgentSetup, BootChain, GuestFile, Job, Lab, LabOptions, Machine, MachineBuilder, Report,
+};
+
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// The binaries of `cargo xtask build`; `None`, said plainly, where they are not there.
+fn binaries(root: &Path) -> Option<(PathBuf, PathBuf)> {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let service = target.join("release/veriboot");
+    let agent = target.join("x86_64-unknown-linux-gnu/agent/veriboot-agent");
+    for binary in [&service, &agent] {
+        if !binary.exists() {
+            println!("skipped: {} is missing, `cargo xtask build` makes it", binary.display());
+            return None;
+        }
+    }
+    Some((service, agent))
+}
+
+fn boot(machine: &Machine<'_>, setup: &AgentSetup) -> Report {
+    machine.run(&Job::new().attest("attest", setup, &[]), LIMIT, &mut |_| true).unwrap()
+}
+
+#[test]
+fn healthy_and_tampered() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
+    let Some((service_binary, agent)) = binaries(&root) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let lab = Lab::prepare(&root.join(".cache/lab"), LabOptions::default(), &mut |_| {}).unwrap();
+    let service = Service::start(&service_binary, &folder.path().join("service"), &[]).unwrap();
+    let token = service.join_token(&["--scale-set", "web", "--uses", "2"]).unwrap();
+    let files = [GuestFile { path: "bin/veriboot-agent".to_owned(), source: agent }];
+    let initrd = lab.initramfs(&lab.kernel, &files, "").unwrap();
+    let machine = |name: &str| {
+        let chain = BootChain::ShimGrub { kernel: lab.kernel.image.clone(), initrd: initrd.clone() };
+        MachineBuilder::new(&lab, name, chain).build(&folder.path().join(name)).unwrap()
+    };
+    let setup = |name: &str| AgentSetup {
+        port: service.port(),
+        ca_fingerprint: service.ca_sha256().to_owned(),
+        join_token: token.clone(),
+        name: name.to_owned(),
+    };
+    let healthy = machine("web-0");
+    let mut tampered = machine("web-1");
+
+    // First boots: the scale set learns its baseline from whichever is first.
+    std::thread::scope(|scope| {
+        let both = [(&healthy, "web-0"), (&tampered, "web-1")]
+            .map(|(machine, name)| scope.spawn(move || boot(machine, &setup(name))));
+        for report in both.map(|boot| boot.join().unwrap()) {
+            assert_eq!(report.exit_of("attest"), Some(0), "{}", report.describe());
+        }
+    });
+    // Second boots: one as before, one with another command line. Both are known by their state disks and TPMs.
+    tampered.rewrite_cmdline("init=/bin/sh").unwrap();
+    std::thread::scope(|scope| {
+        let both = [(&healthy, "web-0", 0), (&tampered, "web-1", 1)]
+            .map(|(machine, name, exit)| (exit, scope.spawn(move || boot(machine, &setup(name)))));
+        for (exit, boot) in both {
+            let report = boot.join().unwrap();
+            assert_eq!(report.exit_of("attest"), Some(exit), "{}", report.describe());
+        }
+    });
+
+    let vm = |name: &str| service.json(&["vm", "show", name]).unwrap();
+    assert_eq!(vm("web-0")["status"], "healthy");
+    let judged = vm("web-1");
+    assert_eq!(judged["status"], "unhealthy");
+    assert_eq!(judged["facts"]["secure_boot"], "valid", "Secure Boot is still on");
+    assert_eq!(judged["facts"]["quote"], "valid");
+    assert_eq!(judged["facts"]["log"], "valid");
+    assert_eq!(judged["facts"]["baseline"], "invalid");
+    let alerts = service.json(&["alert", "list"]).unwrap();
+    let alerts: Vec<&Value> = alerts.as_array().unwrap().iter().filter(|a| a["state"] == "active").collect();
+    assert_eq!(alerts.len(), 1, "{alerts:?}");
+    assert_eq!(alerts[0]["vm_name"], "web-1");
+    assert_eq!(alerts[0]["reason"], "baseline-deviation");
+    assert_eq!(alerts[0]["component"], "kernel command line");
+    assert!(alerts[0]["message"].as_str().unwrap().contains("init=/bin/sh"), "{}", alerts[0]["message"]);
+    let boots = service.json(&["boot", "list", "web-1"]).unwrap();
+    assert_eq!(boots.as_array().unwrap().len(), 2, "one boot per resetCount: {boots}");
+    service.stop().unwrap();
+}

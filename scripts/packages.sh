@@ -1,0 +1,73 @@
+#!/bin/sh
+# Installs the Debian packages that are missing for the groups named, and says which and why.
+# usage: scripts/packages.sh build|demo|test|capture...
+set -eu
+
+missing=
+
+# need PROGRAM PACKAGE WHY
+need() {
+    PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null 2>&1 || want "$2" "$3"
+}
+
+# want PACKAGE WHY
+want() {
+    case " $missing " in *" $1 "*) return ;; esac
+    missing="$missing $1"
+    echo "  $1: $2"
+}
+
+for group in "$@"; do
+    case $group in
+    build)
+        need cc build-essential "compiles the C parts of dependencies (SQLite, AWS-LC)"
+        ;;
+    demo)
+        need qemu-system-x86_64 qemu-system-x86 "runs the virtual machines"
+        need swtpm swtpm "is the TPM of each machine"
+        need swtpm_setup swtpm-tools "makes TPMs with endorsement keys"
+        need mformat mtools "fills boot disks without root"
+        need dpkg-deb dpkg "unpacks the signed boot chain"
+        need gzip gzip "packs the initramfs"
+        need xz xz-utils "unpacks kernel modules"
+        ;;
+    test)
+        need tpm2_eventlog tpm2-tools "is the second opinion on event logs and quotes"
+        need openssl openssl "makes certificates for tests"
+        need python3 python3 "runs checks that are independent of our code"
+        if ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then
+            want postgresql "is the second database of every store test"
+        fi
+        ;;
+    capture)
+        need openssl openssl "makes signing keys"
+        need sbsign sbsigntool "signs boot loader and unified kernel image"
+        need objcopy binutils "builds the unified kernel image"
+        need python3 python3 "runs virt-firmware, which edits firmware variables"
+        python3 -m pip --version >/dev/null 2>&1 || want python3-pip "installs virt-firmware into the cache"
+        ;;
+    *)
+        echo "unknown group $group: build, demo, test or capture" >&2
+        exit 2
+        ;;
+    esac
+done
+
+[ -n "$missing" ] || exit 0
+command -v apt-get >/dev/null 2>&1 || {
+    echo "these packages are missing, and there is no apt-get to install them" >&2
+    exit 1
+}
+sudo=
+if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null 2>&1 || {
+        echo "installing them needs root: apt-get install$missing" >&2
+        exit 1
+    }
+    sudo=sudo
+fi
+echo "installing:$missing"
+export DEBIAN_FRONTEND=noninteractive
+$sudo apt-get update -q
+# shellcheck disable=SC2086
+$sudo apt-get install -q -y --no-install-recommends $missing
