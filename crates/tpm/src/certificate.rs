@@ -106,9 +106,14 @@ impl Certificate {
         &self.tbs
     }
 
-    /// Subject as RFC 4514 text, printable and at most 256 characters.
+    /// Subject as RFC 4514 text, printable and at most 256 characters. Endorsement certificates often have none:
+    /// these are named by their serial number.
     pub fn subject(&self) -> String {
-        printable(&self.parsed.tbs_certificate().subject().to_string())
+        let tbs = self.parsed.tbs_certificate();
+        match printable(&tbs.subject().to_string()) {
+            name if name.is_empty() => printable(&format!("serial number {}", tbs.serial_number())),
+            name => name,
+        }
     }
 
     /// Issuer, in the same form.
