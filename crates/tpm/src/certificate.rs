@@ -111,7 +111,9 @@ impl Certificate {
     pub fn subject(&self) -> String {
         let tbs = self.parsed.tbs_certificate();
         match printable(&tbs.subject().to_string()) {
-            name if name.is_empty() => printable(&format!("serial number {}", tbs.serial_number())),
+            name if name.is_empty() => {
+                printable(&format!("serial number {}", hex::encode(tbs.serial_number().as_bytes())))
+            }
             name => name,
         }
     }

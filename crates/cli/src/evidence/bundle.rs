@@ -35,8 +35,9 @@ impl Material {
     /// Decodes a bundle.
     pub fn read(content: &[u8]) -> Result<Self, CliError> {
         let bundle: EvidenceBundle = serde_json::from_slice(content).map_err(|error| {
-            CliError::usage("bundle-unreadable", format!("the bundle is not evidence in JSON: {error}"))
-                .hint("A bundle is one JSON object with at least ak_public or ak_certificate, quote and signature.")
+            CliError::usage("bundle-unreadable", format!("the bundle is not evidence in JSON: {error}")).hint(
+                "A bundle is one JSON object with at least ak_public or ak_certificate, quote and signature.",
+            )
         })?;
         for (name, part) in [("quote", &bundle.quote), ("signature", &bundle.signature)] {
             if part.is_empty() {
@@ -73,9 +74,9 @@ fn key_bytes(text: &str) -> Result<Vec<u8>, CliError> {
         return Ok(text.as_bytes().to_vec());
     }
     let compact: String = text.chars().filter(|c| !c.is_ascii_whitespace()).collect();
-    STANDARD
-        .decode(compact)
-        .map_err(|error| CliError::usage("ak-form-unknown", format!("ak_public is neither PEM nor base64: {error}")))
+    STANDARD.decode(compact).map_err(|error| {
+        CliError::usage("ak-form-unknown", format!("ak_public is neither PEM nor base64: {error}"))
+    })
 }
 
 /// A challenge in hex.

@@ -138,7 +138,8 @@ fn follow(
 
 fn not_certified(message: &str) -> Finding {
     let mut finding = Finding::new("ak-not-certified", Severity::Medium, message);
-    finding.hint = Some("Compare the key with the one that was enrolled, or give roots with --trust.".to_owned());
+    finding.hint =
+        Some("Compare the key with the one that was enrolled, or give roots with --trust.".to_owned());
     finding
 }
 

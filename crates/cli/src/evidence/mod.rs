@@ -89,6 +89,10 @@ fn verify(args: &VerifyArgs, out: Output) -> Result<u8, CliError> {
         at_unix_s: u64::try_from(out.now.unix_ms() / 1000).unwrap_or_default(),
     };
     let report = verify::verify(&material, &demands);
-    if out.json { out.print_json(&report)? } else { show::show(&report, out)? }
+    if out.json {
+        out.print_json(&report)?
+    } else {
+        show::show(&report, out)?
+    }
     Ok(if report.trusted { 0 } else { EXIT_NEGATIVE })
 }

@@ -31,7 +31,8 @@ pub(super) fn show(report: &Report, out: Output) -> Result<(), CliError> {
         fields.push(("Nonce", if quote.nonce.is_empty() { "none".to_owned() } else { quote.nonce.clone() }));
         let clock = quote.clock_ms / 1000;
         let safe = if quote.safe { "" } else { " (clock not safe)" };
-        let counts = format!("reset {}, restart {}, clock {clock} s{safe}", quote.reset_count, quote.restart_count);
+        let counts =
+            format!("reset {}, restart {}, clock {clock} s{safe}", quote.reset_count, quote.restart_count);
         fields.push(("TPM", format!("{counts}, firmware {}", quote.firmware_version)));
     }
     if let Some(log) = &report.log {

@@ -72,7 +72,8 @@ fn assert_refused(bundle: &Value, ask: &Ask, code: &str) -> Report {
 
 /// Event log of a boot variant of our own captures.
 fn captured(variant: &str) -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testkit/corpus").join(variant).join("eventlog.bin");
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../testkit/corpus").join(variant).join("eventlog.bin");
     std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
@@ -180,10 +181,18 @@ fn a_bundle_of_a_real_tpm_and_everything_bent_in_it() {
 
     // Key (rows 5, 10): another one, unfit ones.
     let other = tpm.primary("other", "rsa2048:rsassa-sha256:null", tools::AK_ATTRIBUTES);
-    assert_refused(&with(&bundle, "ak_public", STANDARD.encode(other).into()), &fresh(), "quote-signature-invalid");
+    assert_refused(
+        &with(&bundle, "ak_public", STANDARD.encode(other).into()),
+        &fresh(),
+        "quote-signature-invalid",
+    );
     let attributes = tools::AK_ATTRIBUTES.replace("|restricted", "");
     let loose = tpm.primary("loose", "rsa2048:rsassa-sha256:null", &attributes);
-    assert_refused(&with(&bundle, "ak_public", STANDARD.encode(loose).into()), &fresh(), "ak-attributes-unfit");
+    assert_refused(
+        &with(&bundle, "ak_public", STANDARD.encode(loose).into()),
+        &fresh(),
+        "ak-attributes-unfit",
+    );
     let sha1 = tpm.primary("sha1", "rsa2048:rsassa-sha1:null", tools::AK_ATTRIBUTES);
     assert_refused(&with(&bundle, "ak_public", STANDARD.encode(sha1).into()), &fresh(), "ak-scheme-refused");
 
@@ -218,16 +227,48 @@ fn certify(tpm: &tools::Tpm, root: &str) -> Option<(Vec<u8>, Vec<u8>)> {
     let (key, pem) = (format!("{root}.key"), format!("{root}.pem"));
     let subject = format!("/CN={root}");
     openssl(&[
-        "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", &key, "-out", &pem,
-        "-days", "9000", "-subj", &subject,
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-keyout",
+        &key,
+        "-out",
+        &pem,
+        "-days",
+        "9000",
+        "-subj",
+        &subject,
     ])?;
-    std::fs::write(tpm.path("ak.ext"), "extendedKeyUsage=2.23.133.8.3\nkeyUsage=critical,digitalSignature\n").unwrap();
+    std::fs::write(tpm.path("ak.ext"), "extendedKeyUsage=2.23.133.8.3\nkeyUsage=critical,digitalSignature\n")
+        .unwrap();
     tpm.tpm2(&["readpublic", "-c", "ak.ctx", "-f", "pem", "-o", "ak.pem"]);
     // A request cannot be signed by a restricted key: another key asks, and the public key is put in its place.
     openssl(&["req", "-new", "-key", &key, "-subj", "/CN=ak", "-out", "ak.csr"])?;
     openssl(&[
-        "x509", "-req", "-in", "ak.csr", "-force_pubkey", "ak.pem", "-CA", &pem, "-CAkey", &key, "-set_serial", "1",
-        "-days", "9000", "-extfile", "ak.ext", "-outform", "der", "-out", "ak.der",
+        "x509",
+        "-req",
+        "-in",
+        "ak.csr",
+        "-force_pubkey",
+        "ak.pem",
+        "-CA",
+        &pem,
+        "-CAkey",
+        &key,
+        "-set_serial",
+        "1",
+        "-days",
+        "9000",
+        "-extfile",
+        "ak.ext",
+        "-outform",
+        "der",
+        "-out",
+        "ak.der",
     ])?;
     Some((tpm.read("ak.der"), tpm.read(&pem)))
 }
@@ -325,7 +366,9 @@ fn bundles_of_the_corpus() {
             let content = real::read(corpus.join("quotes/gce").join(name));
             veriboot_tpm::Certificate::many_from_pem_or_der(&content).unwrap()
         })
-        .map(|c| format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", STANDARD.encode(c.der())))
+        .map(|c| {
+            format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", STANDARD.encode(c.der()))
+        })
         .collect();
     let mut count = 0;
     for row in real::json(corpus.join("quotes.json")).as_array().unwrap() {

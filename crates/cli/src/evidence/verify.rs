@@ -1,9 +1,7 @@
 //! The verdict on a bundle: the same checks and the same conclusion as in the service, over bytes that are all there.
 
 use serde::Serialize;
-use veriboot_appraisal::{
-    Baseline, Conclude, LogReport, PcrValues, Profile, conclude, examine, judge,
-};
+use veriboot_appraisal::{Baseline, Conclude, LogReport, PcrValues, Profile, conclude, examine, judge};
 use veriboot_eventlog::HashAlg;
 use veriboot_tpm::{Expectation, Quote, QuoteError, alg, verify_quote};
 use veriboot_wire::{AlertReason, FactState, Facts, Finding, Severity, Verdict};
@@ -170,7 +168,11 @@ fn refused(finding: Finding) -> Report {
 }
 
 /// Verifies the quote against the key, the challenge of the operator and the one that the bundle claims.
-fn quote(material: &Material, demands: &Demands<'_>, findings: &mut Vec<Finding>) -> Result<Quote, QuoteError> {
+fn quote(
+    material: &Material,
+    demands: &Demands<'_>,
+    findings: &mut Vec<Finding>,
+) -> Result<Quote, QuoteError> {
     let Ok(key) = &material.key else { return Err(QuoteError::SignatureInvalid) };
     let bundle = &material.bundle;
     let expect = Expectation { nonce: demands.nonce, selection: None };
@@ -216,15 +218,18 @@ fn values(quote: &Quote, shown: &PcrValues, quote_only: bool, findings: &mut Vec
     let selected = || quote.selections.iter().flat_map(|s| s.pcrs.iter().map(|pcr| (s.alg, pcr)));
     let all_there = selected().all(|(bank, pcr)| decoded(bank, pcr).is_some());
     if quote.pcr_digest_matches(decoded) {
-        let is_selected =
-            |bank: &str, pcr: u32| selected().any(|(b, p)| alg::bank_name(b) == Some(bank) && u32::from(p) == pcr);
+        let is_selected = |bank: &str, pcr: u32| {
+            selected().any(|(b, p)| alg::bank_name(b) == Some(bank) && u32::from(p) == pcr)
+        };
         let extra = shown.iter().flat_map(|(bank, values)| values.keys().map(move |pcr| (bank, *pcr)));
         let extra = extra.filter(|(bank, pcr)| !is_selected(bank, *pcr)).count();
         if extra > 0 {
             findings.push(Finding::new(
                 "pcr-values-unsigned",
                 Severity::Low,
-                format!("The bundle shows {extra} PCR values that the quote does not cover; they prove nothing"),
+                format!(
+                    "The bundle shows {extra} PCR values that the quote does not cover; they prove nothing"
+                ),
             ));
         }
         return;
@@ -234,7 +239,8 @@ fn values(quote: &Quote, shown: &PcrValues, quote_only: bool, findings: &mut Vec
         Finding::new("pcr-values-mismatch", Severity::Critical, message)
     } else {
         let severity = if quote_only { Severity::High } else { Severity::Medium };
-        let message = "The bundle does not show all PCRs that the quote covers, so none of its values is proven";
+        let message =
+            "The bundle does not show all PCRs that the quote covers, so none of its values is proven";
         Finding::new("pcr-values-incomplete", severity, message)
     };
     if finding.fails() {
