@@ -42,7 +42,7 @@ impl Interposer {
             if let Err(error) = self.connection(stream?)
                 && error.kind() != io::ErrorKind::UnexpectedEof
             {
-                eprintln!("tpm-interposer: {error}");
+                eprintln!("veriboot-tpm-interposer: {error}");
             }
         }
         Ok(())
