@@ -7,8 +7,8 @@
 //! * A record is never taken over: a name belongs to the EK that has it.
 //! * A join token is used in the transaction that makes the VM, so that races for its last use lose cleanly.
 
-use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::constant_time;
+use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::json;
 use veriboot_store::{Constraint, StoreError, Tx, audit, enrolments, join_tokens, new_id, vms};
 use veriboot_tpm::{AkError, AttestationKey, EkError, EndorsementKey, make_credential};
@@ -110,7 +110,11 @@ fn check(request: &EnrollRequest) -> Result<Checked, ApiError> {
     let ek = EndorsementKey::from_tpm2b(&request.ek_public)
         .map_err(|e: EkError| ApiError::new(&kinds::EK_UNSUPPORTED, e.to_string()))?;
     let ak = AttestationKey::from_tpm2b(&request.ak_public).map_err(|e| {
-        let kind = if matches!(e, AkError::Attribute { .. }) { &kinds::AK_ATTRIBUTES } else { &kinds::AK_UNSUPPORTED };
+        let kind = if matches!(e, AkError::Attribute { .. }) {
+            &kinds::AK_ATTRIBUTES
+        } else {
+            &kinds::AK_UNSUPPORTED
+        };
         ApiError::new(kind, e.to_string())
     })?;
     if let Some(certificate) = &request.ek_certificate {
@@ -195,12 +199,15 @@ struct Activated {
 ///
 /// # Errors
 /// The refusals of the enrolment section of docs/errors.md. The VM's record, if there is one, is as it was.
-pub async fn activate(state: &AppState, enrolment_id: &str, request: ActivateRequest) -> Result<Enrolled, ApiError> {
+pub async fn activate(
+    state: &AppState,
+    enrolment_id: &str,
+    request: ActivateRequest,
+) -> Result<Enrolled, ApiError> {
     let now = state.clock.now();
     let made_at = made_at(enrolment_id)
         .ok_or_else(|| ApiError::new(&kinds::ENROLMENT_UNKNOWN, "there is no such enrolment"))?;
-    let agent_token =
-        auth::new_secret(AGENT_TOKEN_PREFIX).map_err(|e| ApiError::internal(e.to_string()))?;
+    let agent_token = auth::new_secret(AGENT_TOKEN_PREFIX).map_err(|e| ApiError::internal(e.to_string()))?;
     let newcomer = Newcomer {
         enrolment_id: enrolment_id.to_owned(),
         secret_sha256: digest(&SHA256, &request.secret).as_ref().to_vec(),
@@ -220,7 +227,10 @@ pub async fn activate(state: &AppState, enrolment_id: &str, request: ActivateReq
             other => other.into(),
         })?
         .map_err(|refusal| match refusal {
-            Refusal(kind, _) if kind == &kinds::ENROLMENT_UNKNOWN && made_at.plus_s(i64::from(ENROLMENT_LIFETIME_S)) <= now => {
+            Refusal(kind, _)
+                if kind == &kinds::ENROLMENT_UNKNOWN
+                    && made_at.plus_s(i64::from(ENROLMENT_LIFETIME_S)) <= now =>
+            {
                 ApiError::new(&kinds::ENROLMENT_EXPIRED, "the enrolment has expired")
             }
             refusal => refusal.into_api(),

@@ -245,7 +245,8 @@ pub fn claims(issuer: &Issuer, appraised: &Appraised<'_>) -> Option<EarClaims> {
         return None;
     }
     let iat = appraised.at.unix_ms().div_euclid(1000);
-    let codes: std::collections::BTreeSet<&str> = appraised.findings.iter().map(|f| f.code.as_str()).collect();
+    let codes: std::collections::BTreeSet<&str> =
+        appraised.findings.iter().map(|f| f.code.as_str()).collect();
     let baseline = appraised.baseline.map(str::to_owned);
     Some(EarClaims {
         iss: issuer.url.clone(),
@@ -332,7 +333,17 @@ pub fn discovery(public_url: &str) -> Discovery {
         subject_types_supported: words(&["public"]),
         id_token_signing_alg_values_supported: words(&["ES256"]),
         claims_supported: words(&[
-            "iss", "sub", "aud", "iat", "nbf", "exp", "jti", "eat_profile", "ear.verifier-id", "submods", "veriboot",
+            "iss",
+            "sub",
+            "aud",
+            "iat",
+            "nbf",
+            "exp",
+            "jti",
+            "eat_profile",
+            "ear.verifier-id",
+            "submods",
+            "veriboot",
         ]),
     }
 }

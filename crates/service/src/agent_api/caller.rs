@@ -33,7 +33,8 @@ impl FromRequestParts<AppState> for Agent {
         let sha256 = digest(&SHA256, token.as_bytes());
         let Path(vm_id) = Path::<String>::from_request_parts(parts, state).await?;
         let vm = state.store.read(move |tx| vms::by_id(tx, &vm_id)).await?.ok_or_else(refuse)?;
-        constant_time::verify_slices_are_equal(sha256.as_ref(), &vm.agent_token_sha256).map_err(|_| refuse())?;
+        constant_time::verify_slices_are_equal(sha256.as_ref(), &vm.agent_token_sha256)
+            .map_err(|_| refuse())?;
         Ok(Self(vm))
     }
 }

@@ -5,14 +5,14 @@
 
 mod caller;
 
-use axum::extract::{DefaultBodyLimit, State};
 use axum::Json as Answer;
+use axum::extract::{DefaultBodyLimit, State};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use veriboot_store::vms;
 use veriboot_wire::{
-    ActivateRequest, Directions, EnrollChallenge, EnrollRequest, Enrolled, EvidenceRequest, FaultReport, Problem,
-    Receipt,
+    ActivateRequest, Directions, EnrollChallenge, EnrollRequest, Enrolled, EvidenceRequest, FaultReport,
+    Problem, Receipt,
 };
 
 use crate::attest::{self, text};
@@ -33,9 +33,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(challenge))
         .routes(routes!(fault))
         .merge(
-            OpenApiRouter::new()
-                .routes(routes!(evidence))
-                .layer(DefaultBodyLimit::max(EVIDENCE_LIMIT_BYTES)),
+            OpenApiRouter::new().routes(routes!(evidence)).layer(DefaultBodyLimit::max(EVIDENCE_LIMIT_BYTES)),
         )
 }
 
@@ -125,7 +123,9 @@ async fn fault(
     let (id, monitored) = (vm.id.clone(), vm.monitoring);
     state
         .store
-        .write(move |tx| if monitored { vms::set_fault(tx, &id, &line, &machine, now) } else { vms::touch(tx, &id, now) })
+        .write(move |tx| {
+            if monitored { vms::set_fault(tx, &id, &line, &machine, now) } else { vms::touch(tx, &id, now) }
+        })
         .await?;
     attest::directions(&state, &vm.id, vm.challenge_used_us, state.config.interval_s, now).map(Answer)
 }

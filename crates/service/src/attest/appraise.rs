@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use veriboot_appraisal::{Conclude, LogReport, Outcome, PreviousBoot, conclude, judge};
 use veriboot_eventlog::HashAlg;
+use veriboot_store::StoreError;
 use veriboot_store::baselines::{self, BaselineRow};
 use veriboot_store::vms::VmRow;
-use veriboot_store::StoreError;
 use veriboot_tpm::Quote;
 use veriboot_wire::{EvidenceRequest, FactState, Facts, Finding, Receipt, Severity, Time, Verdict, VmStatus};
 
@@ -132,10 +132,15 @@ impl Plan {
         now: Time,
     ) -> Self {
         let previous = previous_boot(&vm);
-        let named = baseline.as_ref().ok().and_then(Option::as_ref).map(|row| (row.summary.id.clone(), row.reference()));
+        let named = baseline
+            .as_ref()
+            .ok()
+            .and_then(Option::as_ref)
+            .map(|row| (row.summary.id.clone(), row.reference()));
         let judged = match (report, baseline) {
             (Ok(report), Ok(baseline)) => {
-                let input = Input { vm: &vm, evidence, report: report.as_deref(), baseline: baseline.as_ref() };
+                let input =
+                    Input { vm: &vm, evidence, report: report.as_deref(), baseline: baseline.as_ref() };
                 state.attest.appraise(input, previous.as_ref(), true).unwrap_or_else(|e| broken(&vm, &e))
             }
             (Err(error), _) => broken(&vm, error),
@@ -214,7 +219,11 @@ impl AttestState {
                         outcome = again;
                         learned = Some(new);
                     } else {
-                        tracing::error!(vm = input.vm.id, log = report.sha256, "a learned baseline refuses its own log");
+                        tracing::error!(
+                            vm = input.vm.id,
+                            log = report.sha256,
+                            "a learned baseline refuses its own log"
+                        );
                     }
                 }
                 Err(error) => tracing::error!(vm = input.vm.id, %error, "no baseline was learned"),
@@ -281,9 +290,12 @@ fn receipt(state: &AppState, plan: &Plan, done: record::Done) -> Result<Receipt,
     };
     // The attestation is stored; a token that cannot be signed is no reason to lose the answer.
     let token = match done.status {
-        VmStatus::Healthy => {
-            state.attest.token(&appraised).inspect_err(|error| tracing::error!(%error, "no token")).ok().flatten()
-        }
+        VmStatus::Healthy => state
+            .attest
+            .token(&appraised)
+            .inspect_err(|error| tracing::error!(%error, "no token"))
+            .ok()
+            .flatten(),
         _ => None,
     };
     Ok(Receipt {

@@ -25,7 +25,11 @@ impl<K: Hash + Eq, V: Clone> Cache<K, V> {
     pub fn new(weight: usize) -> Self {
         Self {
             generation_weight: weight / 2,
-            generations: Mutex::new(Generations { young: HashMap::new(), old: HashMap::new(), young_weight: 0 }),
+            generations: Mutex::new(Generations {
+                young: HashMap::new(),
+                old: HashMap::new(),
+                young_weight: 0,
+            }),
         }
     }
 
@@ -51,6 +55,12 @@ impl<K: Hash + Eq, V: Clone> Cache<K, V> {
         let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
         generations.old.remove(&key);
         self.insert(&mut generations, key, value, weight);
+    }
+
+    /// Forgets everything.
+    pub fn clear(&self) {
+        let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        *generations = Generations { young: HashMap::new(), old: HashMap::new(), young_weight: 0 };
     }
 
     fn insert(&self, generations: &mut Generations<K, V>, key: K, value: V, weight: usize) {

@@ -51,7 +51,10 @@ impl Evidence {
             ("signature", request.signature.len(), MAX_SIGNATURE_BYTES),
         ] {
             if bytes > max {
-                return Err(ApiError::new(&kinds::INVALID_VALUE, format!("{what} has more than {max} bytes")));
+                return Err(ApiError::new(
+                    &kinds::INVALID_VALUE,
+                    format!("{what} has more than {max} bytes"),
+                ));
             }
         }
         let log = match request.log {
@@ -103,7 +106,9 @@ fn pcr_values(sent: PcrValues) -> PcrValues {
             let values = values
                 .into_iter()
                 .filter(|(pcr, value)| {
-                    *pcr <= MAX_PCR && value.len() <= MAX_PCR_DIGITS && value.bytes().all(|b| b.is_ascii_hexdigit())
+                    *pcr <= MAX_PCR
+                        && value.len() <= MAX_PCR_DIGITS
+                        && value.bytes().all(|b| b.is_ascii_hexdigit())
                 })
                 .collect();
             (bank, values)

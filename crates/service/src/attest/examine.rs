@@ -90,13 +90,21 @@ impl AttestState {
     }
 
     /// Verifies the quote against the enrolled key, the challenge, and one of the selections that were asked for.
-    pub(super) fn verify(&self, ak_public: &[u8], evidence: &Evidence) -> Result<Result<Quote, QuoteError>, Broken> {
+    pub(super) fn verify(
+        &self,
+        ak_public: &[u8],
+        evidence: &Evidence,
+    ) -> Result<Result<Quote, QuoteError>, Broken> {
         let key = self.key(ak_public)?;
         guarded(|| {
             // Which bank the agent took is its choice among those that were asked for. What is signed must then be
             // exactly that one; a selection that was not asked for is compared with the preferred one and fails.
             let claimed = peek_selection(&evidence.quote).unwrap_or_default();
-            let asked = self.selections.iter().find(|asked| claimed.as_slice() == [**asked]).or(self.selections.first());
+            let asked = self
+                .selections
+                .iter()
+                .find(|asked| claimed.as_slice() == [**asked])
+                .or(self.selections.first());
             let asked: Vec<_> = asked.copied().into_iter().collect();
             let expect = Expectation { nonce: Some(&evidence.nonce), selection: Some(&asked) };
             verify_quote(&key, &evidence.quote, &evidence.signature, &expect)
@@ -129,7 +137,8 @@ impl AttestState {
         if let Some(baseline) = self.baselines.get(&row.summary.id) {
             return Ok(baseline);
         }
-        let baseline = Baseline::from_json(row.document.as_bytes()).map_err(|e| Broken::Baseline(e.to_string()))?;
+        let baseline =
+            Baseline::from_json(row.document.as_bytes()).map_err(|e| Broken::Baseline(e.to_string()))?;
         let baseline = Arc::new(baseline);
         self.baselines.put(row.summary.id.clone(), Arc::clone(&baseline), row.document.len());
         Ok(baseline)

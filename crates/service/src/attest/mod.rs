@@ -83,10 +83,11 @@ impl AttestState {
         getrandom::fill(&mut fresh).map_err(|e| StartError::Internal(format!("no randomness: {e}")))?;
         // Replicas that start at once agree on one key.
         let key = store.write(move |tx| settings::value_or_insert(tx, CHALLENGE_KEY, &fresh)).await?;
-        let key: [u8; CHALLENGE_KEY_BYTES] = key
-            .try_into()
-            .map_err(|_| StartError::Internal("the challenge key in the database has the wrong size".into()))?;
-        let lifetime_s = config.tokens.lifetime_s.unwrap_or_else(|| result_token::default_lifetime_s(config.interval_s));
+        let key: [u8; CHALLENGE_KEY_BYTES] = key.try_into().map_err(|_| {
+            StartError::Internal("the challenge key in the database has the wrong size".into())
+        })?;
+        let lifetime_s =
+            config.tokens.lifetime_s.unwrap_or_else(|| result_token::default_lifetime_s(config.interval_s));
         Ok(Self {
             challenges: Challenges::new(&key),
             signer: Signer::open(store, clock).await?,
@@ -102,6 +103,14 @@ impl AttestState {
             baselines: Cache::new(BASELINE_CACHE_BYTES),
             keys: Cache::new(KEY_CACHE_ENTRIES),
         })
+    }
+
+    /// Forgets everything that can be read again from the database.
+    pub fn forget(&self) {
+        self.logs.clear();
+        self.judgements.clear();
+        self.baselines.clear();
+        self.keys.clear();
     }
 
     /// The profile that judges.

@@ -79,7 +79,9 @@ enum StoredLog {
 /// Keeps the log of a believed quote. Logs beside quotes that are not believed are not kept: anybody who got hold
 /// of an agent token could fill the disk with them.
 fn stored_log(tx: &mut dyn Tx, plan: &Plan) -> Result<StoredLog, StoreError> {
-    let (Some(log), Some(_)) = (&plan.evidence.log, plan.quote_believed()) else { return Ok(StoredLog::None) };
+    let (Some(log), Some(_)) = (&plan.evidence.log, plan.quote_believed()) else {
+        return Ok(StoredLog::None);
+    };
     match &log.content {
         Some(content) => {
             logs::put_if_absent(tx, &log.sha256, content, plan.now)?;

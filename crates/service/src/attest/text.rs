@@ -43,7 +43,10 @@ mod tests {
 
     #[test]
     fn nothing_that_moves_the_cursor_or_turns_the_text() {
-        assert_eq!(plain("a\u{1b}[2Jb\r\nc\u{202e}d\0", 99), "a\u{fffd}[2Jb\u{fffd}\u{fffd}c\u{fffd}d\u{fffd}");
+        assert_eq!(
+            plain("a\u{1b}[2Jb\r\nc\u{202e}d\0", 99),
+            "a\u{fffd}[2Jb\u{fffd}\u{fffd}c\u{fffd}d\u{fffd}"
+        );
         assert_eq!(plain("grüße 世界", 5), "grüße");
         assert_eq!(plain(&"x".repeat(10_000_000), 253).len(), 253);
     }

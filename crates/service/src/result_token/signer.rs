@@ -40,7 +40,8 @@ impl Signer {
         let now = clock.now();
         let fresh = new_row(now).map_err(|e| StartError::Internal(e.to_string()))?;
         let row = store.write(move |tx| active_or_insert(tx, &fresh, now)).await?;
-        let key = SigningKey::from_pkcs8(&row.private_pkcs8).map_err(|e| StartError::Internal(e.to_string()))?;
+        let key =
+            SigningKey::from_pkcs8(&row.private_pkcs8).map_err(|e| StartError::Internal(e.to_string()))?;
         let active = Arc::new(RwLock::new(Active { key: Arc::new(key), looked_up_at: now }));
         Ok(Self { store: store.clone(), clock: clock.clone(), active })
     }

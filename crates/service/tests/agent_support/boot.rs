@@ -64,8 +64,18 @@ impl Boot {
         events.push(hashed(7, EV_SEPARATOR, vec![0; 4]));
         events.push(hashed(4, EV_EFI_ACTION, b"Calling EFI Application from Boot Option".to_vec()));
         events.extend((0..7).map(|pcr| hashed(pcr, EV_SEPARATOR, vec![0; 4])));
-        events.push(image(4, EV_EFI_BOOT_SERVICES_APPLICATION, load("\\EFI\\debian\\shimx64.efi"), &self.shim));
-        events.push(image(4, EV_EFI_BOOT_SERVICES_APPLICATION, load("\\EFI\\debian\\grubx64.efi"), "grub 2.06"));
+        events.push(image(
+            4,
+            EV_EFI_BOOT_SERVICES_APPLICATION,
+            load("\\EFI\\debian\\shimx64.efi"),
+            &self.shim,
+        ));
+        events.push(image(
+            4,
+            EV_EFI_BOOT_SERVICES_APPLICATION,
+            load("\\EFI\\debian\\grubx64.efi"),
+            "grub 2.06",
+        ));
         events.push(grub(9, "(hd0,gpt1)/boot/grub/grub.cfg", "menuentry"));
         events.push(image(4, EV_EFI_BOOT_SERVICES_APPLICATION, load("\\boot\\vmlinuz"), &self.kernel));
         events.push(command(&format!("grub_cmd: linux /boot/{} {}", self.kernel, self.cmdline)));
