@@ -143,7 +143,7 @@ impl Agent {
                             challenged_again = true;
                             self.challenge = None;
                         }
-                        (401, _) | (404, "vm-unknown" | "unknown-vm" | "vm-not-found") if !enrolled_again => {
+                        (401, _) | (404, "not-found") if !enrolled_again => {
                             tracing::warn!(code = %problem.code, "the service does not know this agent; enrolling again");
                             enrolled_again = true;
                             self.state.forget_enrolment()?;

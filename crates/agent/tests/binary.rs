@@ -21,9 +21,13 @@ struct Machine {
 
 impl Machine {
     fn new() -> Self {
+        Self::with(Stub::http())
+    }
+
+    fn with(stub: Stub) -> Self {
         let dir = tempfile::tempdir().unwrap();
         log_file(dir.path(), b"a log");
-        Self { swtpm: Swtpm::start().unwrap(), stub: Stub::http(), dir }
+        Self { swtpm: Swtpm::start().unwrap(), stub, dir }
     }
 
     fn agent(&self, arguments: &[&str]) -> Command {
@@ -39,7 +43,9 @@ impl Machine {
 fn agent(dir: &Path, arguments: &[&str]) -> Command {
     let config = dir.join("agent.toml");
     std::fs::write(&config, "insecure-http = true\n").unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_veriboot-agent"));
+    // Another build of the agent, the static one for example, goes through the same tests.
+    let built = std::env::var_os("VERIBOOT_AGENT_BINARY");
+    let mut command = Command::new(built.unwrap_or_else(|| env!("CARGO_BIN_EXE_veriboot-agent").into()));
     command
         .args(arguments)
         .env("VERIBOOT_AGENT_CONFIG", config)
@@ -180,10 +186,14 @@ fn until(what: &str, mut done: impl FnMut() -> bool) {
 
 #[test]
 fn runs_until_sigterm_and_leaves_cleanly() {
-    let machine = Machine::new();
+    let machine = Machine::with(Stub::https(&TlsOptions::default()));
+    log_file(machine.dir.path(), &[0x5a; 60_000]);
+    let ca = machine.dir.path().join("ca.pem");
+    std::fs::write(&ca, &machine.stub.tls().ca_pem).unwrap();
     let log = machine.dir.path().join("stderr");
     let child = machine
         .agent(&["run", "--log-format", "json"])
+        .env("VERIBOOT_AGENT_CA", ca)
         .stderr(std::fs::File::create(&log).unwrap())
         .stdout(Stdio::null())
         .spawn()
@@ -191,6 +201,15 @@ fn runs_until_sigterm_and_leaves_cleanly() {
     let mut running = Running(child);
     until("no evidence", || machine.stub.paths().iter().any(|path| path.ends_with("/evidence")));
     until("no verdict", || std::fs::read_to_string(&log).unwrap().contains("\"healthy\""));
+    let status = std::fs::read_to_string(format!("/proc/{}/status", running.0.id())).unwrap();
+    let kib = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim_start_matches(':').trim().trim_end_matches(" kB").parse::<u32>().unwrap()
+    };
+    println!("resident {} KiB, peak {} KiB", kib("VmRSS"), kib("VmHWM"));
+    if std::env::var_os("VERIBOOT_AGENT_BINARY").is_some() {
+        assert!(kib("VmRSS") <= 8 * 1024);
+    }
     // A second agent on the same folder is refused.
     let output = machine.agent(&["--once"]).output().unwrap();
     assert!(text(&output).contains("code: state-in-use"), "{}", text(&output));
