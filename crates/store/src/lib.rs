@@ -24,7 +24,7 @@
 //! | [`boots`] | `record` (upsert by VM, counters and log) `by_id` `list` |
 //! | [`attestations`] | `insert` (with evidence) `by_id` `evidence` `latest` `list` |
 //! | [`alerts`] | `raise` (one open per VM and reason) `by_id` `open_for` `latest_for` `list` `open_count` `open_counts_by_reason` `change_state` `auto_resolve` |
-//! | [`baselines`] | `insert_next` `current_of` (a scope) `current_for_vm` (VM, else scale set, else group) `by_id` `by_name` `list` |
+//! | [`baselines`] | `insert_next` `current_of` (a scope) `current_for_vm` (VM, else scale set, else group) `current_id_for_vm` `by_id` `by_name` `list` |
 //! | [`signing_keys`] | `insert` `active` `published` `set_published_until` |
 //! | [`settings`] | `value` `set` `value_or_insert` (replicas agree) `delete` |
 //! | [`audit`] | `append` `list` `verify_chain` |

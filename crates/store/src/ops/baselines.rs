@@ -26,6 +26,15 @@ impl BaselineRow {
     }
 }
 
+/// Which version judges, without its content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CurrentBaseline {
+    /// UUIDv7 of the version.
+    pub id: String,
+    /// How attestations name it: `name@version`.
+    pub reference: String,
+}
+
 /// A version to add.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewBaseline<'a> {
@@ -141,16 +150,43 @@ pub fn current_for_vm(
     group: &str,
     scale_set: Option<&str>,
 ) -> Result<Option<BaselineRow>, StoreError> {
-    let mut scopes = vec![(ScopeKind::Vm, vm_id)];
-    scopes.extend(scale_set.map(|name| (ScopeKind::ScaleSet, name)));
-    scopes.push((ScopeKind::Group, ""));
-    for (kind, id) in scopes {
-        let scope = Scope { kind, group: group.to_owned(), id: id.to_owned() };
+    for scope in scopes_of(vm_id, group, scale_set) {
         if let Some(row) = current_of(tx, &scope)? {
             return Ok(Some(row));
         }
     }
     Ok(None)
+}
+
+/// Which baseline judges a VM, without reading its document: it may be large, and whoever has judged by this id
+/// before has it.
+pub fn current_id_for_vm(
+    tx: &mut dyn Tx,
+    vm_id: &str,
+    group: &str,
+    scale_set: Option<&str>,
+) -> Result<Option<CurrentBaseline>, StoreError> {
+    let sql = "SELECT id, name, version FROM baselines \
+               WHERE scope_kind = $1 AND scope_group = $2 AND scope_id = $3 AND is_current = 1";
+    for scope in scopes_of(vm_id, group, scale_set) {
+        if let Some(row) = query_one(tx, sql, params![scope.kind.as_str(), &scope.group, &scope.id])? {
+            let mut c = row.columns();
+            let (id, name, version) = (c.text()?, c.text()?, c.u32()?);
+            return Ok(Some(CurrentBaseline { id, reference: format!("{name}@{version}") }));
+        }
+    }
+    Ok(None)
+}
+
+/// Scopes whose baseline may judge a VM, the one that wins first.
+fn scopes_of<'a>(
+    vm_id: &'a str,
+    group: &'a str,
+    scale_set: Option<&'a str>,
+) -> impl Iterator<Item = Scope> + use<'a> {
+    [(ScopeKind::Vm, Some(vm_id)), (ScopeKind::ScaleSet, scale_set), (ScopeKind::Group, Some(""))]
+        .into_iter()
+        .filter_map(|(kind, id)| Some(Scope { kind, group: group.to_owned(), id: id?.to_owned() }))
 }
 
 /// The version with this id.
