@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use veriboot_appraisal::{Conclude, LogReport, Outcome, PreviousBoot, conclude, judge};
+use veriboot_appraisal::{Baseline, Conclude, LogReport, Outcome, PreviousBoot, conclude, judge};
 use veriboot_eventlog::HashAlg;
 use veriboot_store::StoreError;
-use veriboot_store::baselines::{self, BaselineRow};
+use veriboot_store::baselines::{self, CurrentBaseline};
 use veriboot_store::vms::VmRow;
 use veriboot_tpm::Quote;
 use veriboot_wire::{EvidenceRequest, FactState, Facts, Finding, Receipt, Severity, Time, Verdict, VmStatus};
@@ -44,7 +44,7 @@ pub async fn appraise(state: &AppState, vm: VmRow, request: EvidenceRequest) -> 
     let report = log_report(state, evidence.log.as_ref()).await?;
     let mut vm = vm;
     for _ in 0..MAX_ROUNDS {
-        let baseline = current_baseline(state, &vm).await?;
+        let baseline = judging(state, &vm).await?;
         let plan = Plan::prepare(state, vm, challenge, &evidence, &report, baseline, now);
         let plan = Arc::new(plan);
         let in_tx = Arc::clone(&plan);
@@ -77,19 +77,33 @@ pub(super) fn refused(error: ChallengeError) -> ApiError {
     ApiError::new(kind, error.to_string())
 }
 
-/// The baseline that judges a VM now. One that cannot be read back is a broken appraisal, not a missing baseline.
-pub(super) async fn current_baseline(
-    state: &AppState,
-    vm: &VmRow,
-) -> Result<Result<Option<BaselineRow>, Broken>, ApiError> {
+/// The baseline that judges a VM now.
+#[derive(Clone, Debug)]
+pub(super) struct Judging {
+    pub current: CurrentBaseline,
+    /// One that cannot be read back is a broken appraisal, not a missing baseline.
+    pub content: Result<Arc<Baseline>, Broken>,
+}
+
+/// Finds the baseline that judges a VM now; its content is read once.
+pub(super) async fn judging(state: &AppState, vm: &VmRow) -> Result<Option<Judging>, ApiError> {
     let (id, group, scale_set) = (vm.id.clone(), vm.group.clone(), vm.scale_set.clone());
-    let row =
-        state.store.read(move |tx| baselines::current_for_vm(tx, &id, &group, scale_set.as_deref())).await;
-    match row {
-        Ok(row) => Ok(Ok(row)),
-        Err(StoreError::Corrupt { cause }) => Ok(Err(Broken::Baseline(cause))),
-        Err(error) => Err(error.into()),
+    let current = state
+        .store
+        .read(move |tx| baselines::current_id_for_vm(tx, &id, &group, scale_set.as_deref()))
+        .await?;
+    let Some(current) = current else { return Ok(None) };
+    if let Some(content) = state.attest.baselines.get(&current.id) {
+        return Ok(Some(Judging { current, content: Ok(content) }));
     }
+    let id = current.id.clone();
+    let content = match state.store.read(move |tx| baselines::by_id(tx, &id)).await {
+        Ok(Some(row)) => state.attest.baseline(&row),
+        Ok(None) => Err(Broken::Baseline("it is gone".to_owned())),
+        Err(StoreError::Corrupt { cause }) => Err(Broken::Baseline(cause)),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Some(Judging { current, content }))
 }
 
 /// What an appraisal came to.
@@ -110,8 +124,8 @@ pub(super) struct Judged {
 pub(super) struct Plan {
     /// The record that all of this was decided on.
     pub vm: VmRow,
-    /// Id and `name@version` of the baseline that judged.
-    pub baseline: Option<(String, String)>,
+    /// The baseline that judged.
+    pub baseline: Option<CurrentBaseline>,
     pub challenge: CheckedChallenge,
     pub evidence: Arc<Evidence>,
     pub report: Option<Arc<LogReport>>,
@@ -128,27 +142,21 @@ impl Plan {
         challenge: CheckedChallenge,
         evidence: &Arc<Evidence>,
         report: &Result<Option<Arc<LogReport>>, Broken>,
-        baseline: Result<Option<BaselineRow>, Broken>,
+        baseline: Option<Judging>,
         now: Time,
     ) -> Self {
         let previous = previous_boot(&vm);
-        let named = baseline
-            .as_ref()
-            .ok()
-            .and_then(Option::as_ref)
-            .map(|row| (row.summary.id.clone(), row.reference()));
-        let judged = match (report, baseline) {
-            (Ok(report), Ok(baseline)) => {
+        let judged = match report {
+            Ok(report) => {
                 let input =
                     Input { vm: &vm, evidence, report: report.as_deref(), baseline: baseline.as_ref() };
                 state.attest.appraise(input, previous.as_ref(), true).unwrap_or_else(|e| broken(&vm, &e))
             }
-            (Err(error), _) => broken(&vm, error),
-            (_, Err(error)) => broken(&vm, &error),
+            Err(error) => broken(&vm, error),
         };
         Self {
             vm,
-            baseline: named,
+            baseline: baseline.map(|judging| judging.current),
             challenge,
             evidence: Arc::clone(evidence),
             report: report.as_ref().ok().and_then(Clone::clone),
@@ -171,7 +179,7 @@ pub(super) struct Input<'a> {
     pub vm: &'a VmRow,
     pub evidence: &'a Evidence,
     pub report: Option<&'a LogReport>,
-    pub baseline: Option<&'a BaselineRow>,
+    pub baseline: Option<&'a Judging>,
 }
 
 impl AttestState {
@@ -184,12 +192,14 @@ impl AttestState {
     ) -> Result<Judged, Broken> {
         let quote = self.verify(&input.vm.ak_public, input.evidence)?;
         let bank = quote.as_ref().ok().and_then(bank_of);
-        let baseline = input.baseline.map(|row| Ok::<_, Broken>((row, self.baseline(row)?))).transpose()?;
-        let judgement = match (input.report, bank) {
-            (Some(report), Some(bank)) => {
-                let baseline = baseline.as_ref().map(|(row, b)| (row.summary.id.as_str(), b.as_ref()));
-                Some(self.judge(report, bank, baseline)?)
+        let baseline = match input.baseline {
+            Some(judging) => {
+                Some((judging.current.id.as_str(), judging.content.as_deref().map_err(Clone::clone)?))
             }
+            None => None,
+        };
+        let judgement = match (input.report, bank) {
+            (Some(report), Some(bank)) => Some(self.judge(report, bank, baseline)?),
             _ => None,
         };
         let concluded = |judgement| {

@@ -17,7 +17,7 @@ const LONG_LOG_BYTES: usize = 64 * 1024;
 
 /// Why evidence that is well-formed could not be appraised. Whose fault it is does not matter for the verdict:
 /// what could not be appraised is not healthy.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum Broken {
     /// The enrolled key cannot be read back.
     #[error("the enrolled attestation key cannot be used: {0}")]
@@ -134,9 +134,6 @@ impl AttestState {
 
     /// A stored baseline, parsed. Versions are immutable, so its id names its content.
     pub(super) fn baseline(&self, row: &baselines::BaselineRow) -> Result<Arc<Baseline>, Broken> {
-        if let Some(baseline) = self.baselines.get(&row.summary.id) {
-            return Ok(baseline);
-        }
         let baseline =
             Baseline::from_json(row.document.as_bytes()).map_err(|e| Broken::Baseline(e.to_string()))?;
         let baseline = Arc::new(baseline);

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use veriboot_appraisal::components;
+use veriboot_store::baselines::CurrentBaseline;
 use veriboot_store::{StoreError, attestations, baselines, boots, new_id, vms};
 use veriboot_wire::{Attestation, FactState, Time, Verdict, VmStatus};
 
-use super::appraise::{Input, Judged, current_baseline, previous_boot};
+use super::appraise::{Input, Judged, judging, previous_boot};
 use super::evidence::{Evidence, Log};
 use super::examine::log_report;
 use crate::{ApiError, AppState, alerts};
@@ -95,10 +96,7 @@ async fn once(state: &AppState, vm_id: &str) -> Result<Option<Attestation>, Reap
         .await
         .map_err(api_error)?
         .map_err(|e| ReappraiseError::Broken(e.to_string()))?;
-    let baseline = current_baseline(state, &vm)
-        .await
-        .map_err(api_error)?
-        .map_err(|e| ReappraiseError::Broken(e.to_string()))?;
+    let baseline = judging(state, &vm).await.map_err(api_error)?;
     // The record's counters are those of this very quote by now; the log it is held against is still the one
     // that replayed.
     let previous = previous_boot(&vm);
@@ -112,7 +110,7 @@ async fn once(state: &AppState, vm_id: &str) -> Result<Option<Attestation>, Reap
         .map_err(|e| ReappraiseError::Broken(e.to_string()))?;
     let again = Arc::new(Again {
         components: report.as_deref().map_or_else(BTreeMap::new, components),
-        baseline: baseline.map(|row| (row.summary.id.clone(), row.reference())),
+        baseline: baseline.map(|judging| judging.current),
         vm,
         last,
         evidence,
@@ -132,23 +130,22 @@ struct Again {
     evidence: attestations::Evidence,
     judged: Judged,
     components: BTreeMap<String, String>,
-    baseline: Option<(String, String)>,
+    baseline: Option<CurrentBaseline>,
     now: Time,
 }
 
 impl Again {
     fn record(&self, tx: &mut dyn veriboot_store::Tx) -> Result<Option<Attestation>, StoreError> {
         let Some(vm) = vms::by_id(tx, &self.vm.id)? else { return Ok(None) };
-        let baseline_id = baselines::current_for_vm(tx, &vm.id, &vm.group, vm.scale_set.as_deref())?
-            .map(|row| row.summary.id);
+        let baseline = baselines::current_id_for_vm(tx, &vm.id, &vm.group, vm.scale_set.as_deref())?;
         if vm.last_attestation_id != self.vm.last_attestation_id
             || vm.ak_public != self.vm.ak_public
-            || baseline_id.as_ref() != self.baseline.as_ref().map(|(id, _)| id)
+            || baseline != self.baseline
         {
             return Ok(None);
         }
         let outcome = &self.judged.outcome;
-        let reference = self.baseline.as_ref().map(|(_, reference)| reference.as_str());
+        let reference = self.baseline.as_ref().map(|current| current.reference.as_str());
         let quote = self.judged.quote.as_ref().filter(|_| outcome.facts.quote == FactState::Valid);
         if let (Some(quote), Some(_)) = (quote, &self.last.boot_id) {
             boots::record(

@@ -45,17 +45,11 @@ pub(super) fn record(tx: &mut dyn Tx, plan: &Plan) -> Result<Recorded, StoreErro
     if let Err(error) = plan.challenge.unused(vm.challenge_used_us) {
         return Ok(Recorded::Refused(error));
     }
-    let baseline = baselines::current_for_vm(tx, &vm.id, &vm.group, vm.scale_set.as_deref());
-    // A baseline that cannot be read was a finding of the plan already; it does not stop the record.
-    let baseline_id = match baseline {
-        Ok(row) => row.map(|row| row.summary.id),
-        Err(StoreError::Corrupt { .. }) => None,
-        Err(error) => return Err(error),
-    };
+    let baseline = baselines::current_id_for_vm(tx, &vm.id, &vm.group, vm.scale_set.as_deref())?;
     let same_record = vm.challenge_used_us == plan.vm.challenge_used_us
         && vm.ak_public == plan.vm.ak_public
         && vm.monitoring == plan.vm.monitoring
-        && baseline_id.as_ref() == plan.baseline.as_ref().map(|(id, _)| id);
+        && baseline == plan.baseline;
     if !same_record {
         return Ok(Recorded::Changed(Box::new(vm)));
     }
@@ -116,7 +110,7 @@ fn write(tx: &mut dyn Tx, plan: &Plan, log_sha256: Option<String>) -> Result<Don
     };
     let boot_id = boot.map(|boot| boot.id);
     let baseline = learned(tx, plan, boot_id.as_deref())?
-        .or_else(|| plan.baseline.as_ref().map(|(_, reference)| reference.clone()));
+        .or_else(|| plan.baseline.as_ref().map(|current| current.reference.clone()));
     attestations::insert(
         tx,
         &Attestation {
