@@ -1,6 +1,6 @@
 //! What the verification of a quote costs, beside the one signature check that nobody can avoid, measured in the
 //! same run. Prints the ratios.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "../tests/support/forge.rs"]
 mod forge;

@@ -1,6 +1,6 @@
 //! Rows 5 and 9 to 13 of the attack list, on structures that an attacker could make: every one is validly
 //! signed where that is possible, so that only the check under test stands in its way.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "support/forge.rs"]
 mod forge;

@@ -1,6 +1,6 @@
 //! Quotes of real machines, from the folder that `VERIBOOT_CORPUS` names: what `quotes.json` says about each is
 //! reproduced, including those that must not verify.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "support/forge.rs"]
 mod forge;

@@ -1,5 +1,5 @@
 //! No byte of a quote, of its signature or of a public area can change unnoticed, and nothing panics.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "support/forge.rs"]
 mod forge;

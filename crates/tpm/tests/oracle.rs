@@ -1,6 +1,6 @@
 //! Another implementation of the structures as oracle: what both read, both read alike, and what the other one
 //! writes is read here. The other one also knows structures that are refused here on purpose.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "support/forge.rs"]
 mod forge;

@@ -1,6 +1,6 @@
 //! Keys, quotes and credentials of a real TPM implementation (swtpm), driven by tpm2-tools. Golden values come
 //! from there and not from this crate.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "support/tools.rs"]
 mod tools;

@@ -18,8 +18,10 @@ use super::verify::{Demands, Report, verify};
 use super::{EvidenceCommand, VerifyArgs, run};
 use crate::output::Output;
 
+#[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 #[path = "../../../tpm/tests/support/real.rs"]
 mod real;
+#[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 #[path = "../../../tpm/tests/support/tools.rs"]
 mod tools;
 

@@ -230,7 +230,8 @@ pub fn evidence_of(corpus: &Path, row: &Value) -> Option<Evidence> {
         "generic tpm" => generic(&corpus.join("quotes/generic-tpm-evidence.json")),
         "cloud vTPM" => cloud_vtpm(&corpus.join("quotes/cloud-vtpm").join(name)),
         "go-tpm-tools Attestation" => {
-            let bank = u16::from_str_radix(&row["bank"].as_str().unwrap()[2..], 16).unwrap();
+            let bank =
+                u16::from_str_radix(row["bank"].as_str().unwrap().trim_start_matches("0x"), 16).unwrap();
             google(&corpus.join("quotes/gce").join(name), bank)
         }
         "raw quote+HCL" => {
