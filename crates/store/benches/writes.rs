@@ -1,6 +1,8 @@
 //! Durable upserts through the store (group commit) against the same statement in a bare rusqlite loop that commits
 //! each one, and against one that commits groups itself; same machine, same run, same disk. Prints the ratios.
 
+#![allow(clippy::expect_used, clippy::indexing_slicing, missing_docs)]
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -13,8 +15,7 @@ const KEYS: usize = 10_000;
 const CALLERS: usize = 512;
 const GROUP: usize = 256;
 const MEASURE: Duration = Duration::from_secs(3);
-const UPSERT: &str =
-    "INSERT INTO settings (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+const UPSERT: &str = "INSERT INTO settings (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
 
 fn main_folder() -> tempfile::TempDir {
     // Beside the build, since the folder for temporary files is often in memory, where a commit costs nothing.

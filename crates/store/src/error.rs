@@ -108,7 +108,12 @@ impl StoreError {
     pub fn is_transient(&self) -> bool {
         matches!(
             self,
-            Self::Busy | Self::Closed | Self::Locked | Self::Unavailable { .. } | Self::CommitUnknown { .. } | Self::Contended
+            Self::Busy
+                | Self::Closed
+                | Self::Locked
+                | Self::Unavailable { .. }
+                | Self::CommitUnknown { .. }
+                | Self::Contended
         )
     }
 
@@ -233,15 +238,21 @@ impl OpenError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Url { .. } => Some("use sqlite:PATH or postgres://USER:PASSWORD@HOST:PORT/DATABASE"),
-            Self::Tls { .. } => {
-                Some("use sslmode=disable on loopback, a Unix socket or a private network, or an encrypting proxy")
-            }
+            Self::Tls { .. } => Some(
+                "use sslmode=disable on loopback, a Unix socket or a private network, or an encrypting proxy",
+            ),
             Self::File { .. } => Some("check that the service's user may write there"),
             Self::Newer { .. } | Self::Thread(_) => None,
             Self::Database { error } => match error {
-                StoreError::Locked => Some("another veriboot serve uses this file: stop it, or use PostgreSQL for several replicas"),
-                StoreError::Unavailable { .. } => Some("check host, port, password and that the database runs"),
-                StoreError::ReadOnly { .. } => Some("check the permissions and the mount options of the database's folder"),
+                StoreError::Locked => Some(
+                    "another veriboot serve uses this file: stop it, or use PostgreSQL for several replicas",
+                ),
+                StoreError::Unavailable { .. } => {
+                    Some("check host, port, password and that the database runs")
+                }
+                StoreError::ReadOnly { .. } => {
+                    Some("check the permissions and the mount options of the database's folder")
+                }
                 _ => None,
             },
         }

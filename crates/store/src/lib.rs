@@ -48,8 +48,8 @@ mod tx;
 pub use error::{Constraint, OpenError, StoreError};
 pub use id::new_id;
 pub use ops::{
-    alerts, api_tokens, attestations, audit, baselines, boots, enrolments, join_tokens, logs, settings, signing_keys,
-    vms,
+    alerts, api_tokens, attestations, audit, baselines, boots, enrolments, join_tokens, logs, settings,
+    signing_keys, vms,
 };
 pub use store::{Options, Store};
 pub use tx::{Backend, Columns, Param, Row, Tx, Value};

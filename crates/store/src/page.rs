@@ -25,7 +25,10 @@ pub(crate) fn encode_cursor(list: &str, key: &[&str]) -> String {
 }
 
 /// The key parts of a cursor of this list, or `None` for the first page.
-pub(crate) fn decode_cursor<const N: usize>(list: &str, cursor: Option<&str>) -> Result<Option<[String; N]>, StoreError> {
+pub(crate) fn decode_cursor<const N: usize>(
+    list: &str,
+    cursor: Option<&str>,
+) -> Result<Option<[String; N]>, StoreError> {
     let Some(cursor) = cursor else { return Ok(None) };
     if cursor.len() > MAX_CURSOR_CHARS {
         return Err(StoreError::BadCursor);
@@ -41,7 +44,10 @@ pub(crate) fn decode_cursor<const N: usize>(list: &str, cursor: Option<&str>) ->
 }
 
 /// The key of a list that is ordered by time and id.
-pub(crate) fn decode_time_cursor(list: &str, cursor: Option<&str>) -> Result<Option<(i64, String)>, StoreError> {
+pub(crate) fn decode_time_cursor(
+    list: &str,
+    cursor: Option<&str>,
+) -> Result<Option<(i64, String)>, StoreError> {
     let Some([time, id]) = decode_cursor::<2>(list, cursor)? else { return Ok(None) };
     Ok(Some((time.parse().map_err(|_| StoreError::BadCursor)?, id)))
 }

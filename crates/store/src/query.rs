@@ -24,7 +24,11 @@ impl<'a> Select<'a> {
     }
 
     /// Adds `condition` when there is a value.
-    pub(crate) fn and_if(&mut self, condition: &'static str, value: Option<impl Into<Param<'a>>>) -> &mut Self {
+    pub(crate) fn and_if(
+        &mut self,
+        condition: &'static str,
+        value: Option<impl Into<Param<'a>>>,
+    ) -> &mut Self {
         match value {
             Some(value) => self.and(condition, &[value.into()]),
             None => self,
@@ -48,7 +52,12 @@ impl<'a> Select<'a> {
     }
 
     /// Runs it for one row more than a page of `limit` rows, in this order.
-    pub(crate) fn page(&mut self, tx: &mut dyn Tx, order_by: &'static str, limit: i64) -> Result<Vec<Row>, StoreError> {
+    pub(crate) fn page(
+        &mut self,
+        tx: &mut dyn Tx,
+        order_by: &'static str,
+        limit: i64,
+    ) -> Result<Vec<Row>, StoreError> {
         self.text(order_by, &[]).text(" LIMIT ?", &[Param::Int(limit + 1)]);
         tx.query(&self.sql, &self.params)
     }

@@ -247,7 +247,10 @@ fn translate(ddl: &str, backend: Backend) -> String {
 /// Brings the schema up to date. The caller holds a lock that keeps other replicas out and commits afterwards.
 pub(crate) fn migrate(tx: &mut dyn Tx) -> Result<(), OpenError> {
     let backend = tx.backend();
-    tx.execute(&translate("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)", backend), &[])?;
+    tx.execute(
+        &translate("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)", backend),
+        &[],
+    )?;
     let rows = tx.query("SELECT version FROM schema_version", &[])?;
     let found = match rows.into_iter().next() {
         Some(row) => row.columns().int()?,

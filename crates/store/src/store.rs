@@ -134,6 +134,11 @@ impl Store {
         self.read(|tx| tx.query("SELECT version FROM schema_version", &[]).map(|_| ())).await
     }
 
+    /// Jobs that wait for a reader and for a writer, for metrics.
+    pub fn queue_depths(&self) -> (usize, usize) {
+        (self.inner.reads.depth(), self.inner.writes.depth())
+    }
+
     /// Takes no more work ([`StoreError::Closed`]), finishes what waits, and ends the threads.
     pub async fn close(&self) {
         self.inner.reads.close();

@@ -74,24 +74,56 @@ impl Postgres {
         if let Some(account) = account {
             chown(folder.path(), Some(account.uid), Some(account.gid))?;
         }
-        let password_file = folder.path().join("password");
+        let mut this =
+            Self { folder, binaries, account, port: 0, server: None, databases: AtomicU32::new(0) };
+        this.make_data()?;
+        this.start_server()?;
+        Ok(this)
+    }
+
+    /// Makes the data folder: a copy of a template that the first run makes with initdb, which takes a second that
+    /// most test processes thus save. The template is this user's alone; a copy that lost a race is thrown away.
+    fn make_data(&self) -> anyhow::Result<()> {
+        let uid = std::fs::metadata(self.folder.path())?.uid();
+        let us = std::fs::metadata("/proc/self")?.uid();
+        let version = self
+            .binaries
+            .parent()
+            .and_then(Path::file_name)
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let template = std::env::temp_dir().join(format!("veriboot-postgres-{version}-template-{us}-{uid}"));
+        if !template.exists() {
+            self.initdb()?;
+            let fresh = tempfile::Builder::new().prefix("veriboot-pg-").tempdir()?;
+            copy(&self.data(), &fresh.path().join("data"))?;
+            // Fails when another process was faster, whose template is as good.
+            let _ = std::fs::rename(fresh.path(), &template);
+            return Ok(());
+        }
+        let found = std::fs::symlink_metadata(&template)?;
+        ensure!(found.is_dir() && found.uid() == us, "{} is not ours", template.display());
+        copy(&template.join("data"), &self.data())?;
+        if let Some(Account { uid, gid }) = self.account {
+            run(Command::new("chown").arg("-R").arg(format!("{uid}:{gid}")).arg(self.data()))?;
+        }
+        Ok(())
+    }
+
+    fn initdb(&self) -> anyhow::Result<()> {
+        let password_file = self.folder.path().join("password");
         std::fs::write(&password_file, PASSWORD)?;
-        let mut this = Self { folder, binaries, account, port: 0, server: None, databases: AtomicU32::new(0) };
-        if let Some(account) = account {
+        if let Some(account) = self.account {
             chown(&password_file, Some(account.uid), Some(account.gid))?;
         }
-        let output = this
+        run(self
             .command("initdb")
-            .args(["--no-sync", "--encoding=UTF8", "--locale=C.UTF-8", "--username", USER])
+            .args(["--no-sync", "--wal-segsize=1", "--encoding=UTF8", "--locale=C.UTF-8", "--username", USER])
             .args(["--auth-local=trust", "--auth-host=scram-sha-256", "--pwfile"])
             .arg(&password_file)
             .arg("--pgdata")
-            .arg(this.data())
-            .output()
-            .context("initdb")?;
-        ensure!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
-        this.start_server()?;
-        Ok(this)
+            .arg(self.data()))
     }
 
     /// Starts the server, again after [`Postgres::stop`].
@@ -125,12 +157,16 @@ impl Postgres {
             // Tests kill processes, not the power: what the kernel has is safe. Services keep fsync on.
             .args(["-c", "fsync=off", "-c", "max_connections=200", "-c", "shared_buffers=64MB"])
             .args(["-c", "log_min_messages=fatal", "-c", "max_wal_size=256MB"])
+            // Fewer processes to start; nothing here lives long enough to need them.
+            .args(["-c", "autovacuum=off", "-c", "max_logical_replication_workers=0"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
         let (started, child) = channel();
         let (stop, stopped) = channel();
-        let keeper = std::thread::Builder::new().name("postgres-keeper".into()).spawn(move || keep(command, &started, &stopped))?;
+        let keeper = std::thread::Builder::new()
+            .name("postgres-keeper".into())
+            .spawn(move || keep(command, &started, &stopped))?;
         child.recv().context("the keeper ended")??;
         let server = Server { stop, keeper };
         let deadline = Instant::now() + START_TIMEOUT;
@@ -210,6 +246,17 @@ impl Drop for Postgres {
     }
 }
 
+fn run(command: &mut Command) -> anyhow::Result<()> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().with_context(|| program.clone())?;
+    ensure!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+    run(Command::new("cp").args(["-r", "--preserve=mode", "--reflink=auto"]).arg(from).arg(to))
+}
+
 fn end(server: Server) {
     let _ = server.stop.send(());
     let _ = server.keeper.join();
@@ -267,7 +314,8 @@ fn skipped() -> bool {
 /// The newest installed version's programs.
 fn binaries() -> anyhow::Result<PathBuf> {
     let version = |path: &Path| path.file_name().and_then(|n| n.to_str()?.parse::<u32>().ok());
-    let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|e| e.path());
+    let installed =
+        std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|e| e.path());
     installed
         .filter(|path| path.join("bin/initdb").exists())
         .max_by_key(|path| version(path))
@@ -288,5 +336,7 @@ fn account() -> anyhow::Result<Option<Account>> {
         (fields.next() == Some("postgres")).then_some(())?;
         Some(Account { uid: fields.nth(1)?.parse().ok()?, gid: fields.next()?.parse().ok()? })
     });
-    account.map(Some).context("the tests run as root, and there is no account `postgres` to run the server as")
+    account
+        .map(Some)
+        .context("the tests run as root, and there is no account `postgres` to run the server as")
 }

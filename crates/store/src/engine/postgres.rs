@@ -71,7 +71,8 @@ pub(super) fn start(
 
 fn configure(url: &str, options: &Options) -> Result<Config, OpenError> {
     // The driver's message names parameters, never values.
-    let mut config: Config = url.parse().map_err(|e: postgres::Error| OpenError::Url { cause: with_source(&e) })?;
+    let mut config: Config =
+        url.parse().map_err(|e: postgres::Error| OpenError::Url { cause: with_source(&e) })?;
     if config.get_ssl_mode() == SslMode::Require {
         return Err(OpenError::Tls { mode: "require" });
     }
@@ -94,7 +95,8 @@ fn set_up(config: &Config) -> Result<(), OpenError> {
     let mut session = Session::open(config)?;
     // READ COMMITTED: what is read after the lock is what the replica that held it before has written.
     let mut transaction = session.client.transaction().map_err(|e| store_error(&e))?;
-    let mut tx = PostgresTx { transaction: &mut transaction, statements: &mut session.statements, failed: None };
+    let mut tx =
+        PostgresTx { transaction: &mut transaction, statements: &mut session.statements, failed: None };
     tx.query("SELECT CAST(pg_advisory_xact_lock($1) AS TEXT)", &[MIGRATION_LOCK.into()])?;
     migrate(&mut tx)?;
     Ok(transaction.commit().map_err(|e| store_error(&e))?)
@@ -207,10 +209,11 @@ fn jitter(n: u32) -> Duration {
 fn run(session: &mut Session, job: &mut Job, write: bool, first: bool) -> Ended {
     let Session { client, statements } = session;
     let isolation = if write { IsolationLevel::Serializable } else { IsolationLevel::RepeatableRead };
-    let mut transaction = match client.build_transaction().isolation_level(isolation).read_only(!write).start() {
-        Ok(transaction) => transaction,
-        Err(e) => return Ended::Lost(StoreError::Unavailable { cause: with_source(&e) }),
-    };
+    let mut transaction =
+        match client.build_transaction().isolation_level(isolation).read_only(!write).start() {
+            Ok(transaction) => transaction,
+            Err(e) => return Ended::Lost(StoreError::Unavailable { cause: with_source(&e) }),
+        };
     let mut tx = PostgresTx { transaction: &mut transaction, statements, failed: None };
     let wish = job.run(&mut tx);
     match (wish, tx.failed.take()) {
@@ -236,7 +239,9 @@ fn run(session: &mut Session, job: &mut Job, write: bool, first: bool) -> Ended 
             Ok(()) => Ended::Done,
             Err(e) => match store_error(&e) {
                 StoreError::Contended => Ended::Repeat(StoreError::Contended),
-                StoreError::Unavailable { cause } if write => Ended::Failed(StoreError::CommitUnknown { cause }),
+                StoreError::Unavailable { cause } if write => {
+                    Ended::Failed(StoreError::CommitUnknown { cause })
+                }
                 error => Ended::Failed(error),
             },
         },
@@ -259,7 +264,11 @@ impl PostgresTx<'_, '_> {
         &mut self,
         sql: &str,
         params: &[Param<'_>],
-        finish: impl FnOnce(&mut Transaction<'_>, &Statement, &[&(dyn ToSql + Sync)]) -> Result<T, postgres::Error>,
+        finish: impl FnOnce(
+            &mut Transaction<'_>,
+            &Statement,
+            &[&(dyn ToSql + Sync)],
+        ) -> Result<T, postgres::Error>,
     ) -> Result<T, StoreError> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
@@ -295,10 +304,12 @@ impl Tx for PostgresTx<'_, '_> {
     }
 
     fn query(&mut self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, StoreError> {
-        let rows = self.run(sql, params, |transaction, statement, params| transaction.query(statement, params))?;
+        let rows =
+            self.run(sql, params, |transaction, statement, params| transaction.query(statement, params))?;
         rows.iter()
             .map(|row| {
-                let values = row.columns().iter().enumerate().map(|(n, column)| value(row, n, column.type_()));
+                let values =
+                    row.columns().iter().enumerate().map(|(n, column)| value(row, n, column.type_()));
                 values.collect::<Result<Vec<Value>, StoreError>>().map(Row)
             })
             .collect()
@@ -354,12 +365,15 @@ fn store_error(error: &postgres::Error) -> StoreError {
     let cause = with_source(error);
     let Some(db) = error.as_db_error() else {
         // No word of the server: a broken connection, unless it is our own conversion that failed.
-        let ours = error.source().is_some_and(|s| s.downcast_ref::<std::io::Error>().is_none()) && !error.is_closed();
+        let ours = error.source().is_some_and(|s| s.downcast_ref::<std::io::Error>().is_none())
+            && !error.is_closed();
         return if ours { StoreError::Failed { cause } } else { StoreError::Unavailable { cause } };
     };
     let code = db.code();
     if *code == SqlState::UNIQUE_VIOLATION {
-        return StoreError::Conflict { constraint: db.constraint().map_or(Constraint::Other, constraint_by_name) };
+        return StoreError::Conflict {
+            constraint: db.constraint().map_or(Constraint::Other, constraint_by_name),
+        };
     }
     if *code == SqlState::FOREIGN_KEY_VIOLATION {
         return StoreError::Conflict { constraint: Constraint::Reference };

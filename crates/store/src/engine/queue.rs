@@ -56,6 +56,11 @@ impl Queue {
         state.jobs.drain(..count).collect()
     }
 
+    /// Jobs that wait.
+    pub(crate) fn depth(&self) -> usize {
+        self.lock().jobs.len()
+    }
+
     /// Takes no more jobs; those that wait are still given out.
     pub(crate) fn close(&self) {
         self.lock().closed = true;

@@ -72,8 +72,10 @@ fn make_file(path: &Path) -> Result<(), OpenError> {
 
 fn connect(path: &Path, options: &Options) -> Result<Connection, OpenError> {
     let open = || -> rusqlite::Result<Connection> {
-        let connection =
-            Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        let connection = Connection::open_with_flags(
+            path,
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )?;
         connection.busy_timeout(options.lock_timeout)?;
         connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
         connection.pragma_update(None, "foreign_keys", true)?;
@@ -113,9 +115,8 @@ fn read_loop(connection: &Connection, queue: &Queue) {
             let mut tx = SqliteTx { connection, failed: None };
             let wish = job.run(&mut tx);
             let failed = tx.failed;
-            batch(connection, "COMMIT").or_else(|e| {
+            batch(connection, "COMMIT").inspect_err(|_| {
                 let _ = batch(connection, "ROLLBACK");
-                Err(e)
             })?;
             own_outcome(wish, failed)
         });
@@ -159,7 +160,8 @@ fn commit_group(connection: &Connection, jobs: Vec<Job>) -> Vec<(Job, Result<(),
         let (wish, outcome) = run_in_savepoint(connection, &mut job);
         // Some errors (disk full, I/O) make SQLite roll back the whole transaction by itself.
         if connection.is_autocommit() {
-            lost = Some(outcome.clone().err().unwrap_or_else(|| StoreError::failed("the transaction was lost")));
+            lost =
+                Some(outcome.clone().err().unwrap_or_else(|| StoreError::failed("the transaction was lost")));
         }
         ended.push((job, wish, outcome));
     }
@@ -258,7 +260,8 @@ impl Tx for SqliteTx<'_> {
 /// Binds `$n` by its number: SQLite itself takes `$n` as a name and numbers names by first occurrence.
 fn bind(statement: &mut Statement<'_>, params: &[Param<'_>]) -> rusqlite::Result<()> {
     for index in 1..=statement.parameter_count() {
-        let number = statement.parameter_name(index).and_then(|name| name.strip_prefix('$')?.parse::<usize>().ok());
+        let number =
+            statement.parameter_name(index).and_then(|name| name.strip_prefix('$')?.parse::<usize>().ok());
         let param = number.and_then(|n| params.get(n.checked_sub(1)?)).copied();
         let param = param.ok_or(rusqlite::Error::InvalidParameterCount(index, params.len()))?;
         statement.raw_bind_parameter(index, param)?;
@@ -293,9 +296,9 @@ fn store_error(error: &rusqlite::Error) -> StoreError {
     let Some(code) = error.sqlite_error() else { return StoreError::Failed { cause } };
     match code.code {
         ffi::ErrorCode::DatabaseBusy | ffi::ErrorCode::DatabaseLocked => StoreError::Locked,
-        ffi::ErrorCode::ReadOnly | ffi::ErrorCode::PermissionDenied | ffi::ErrorCode::AuthorizationForStatementDenied => {
-            StoreError::ReadOnly { cause }
-        }
+        ffi::ErrorCode::ReadOnly
+        | ffi::ErrorCode::PermissionDenied
+        | ffi::ErrorCode::AuthorizationForStatementDenied => StoreError::ReadOnly { cause },
         ffi::ErrorCode::DiskFull => StoreError::Full { cause },
         ffi::ErrorCode::DatabaseCorrupt | ffi::ErrorCode::NotADatabase => StoreError::Corrupt { cause },
         ffi::ErrorCode::CannotOpen | ffi::ErrorCode::SystemIoFailure => StoreError::Unavailable { cause },

@@ -95,7 +95,8 @@ fn is_open(state: AlertState) -> bool {
 /// describes the cause. State and timeline of an open alert stay.
 pub fn raise(tx: &mut dyn Tx, alert: &AlertRaise<'_>) -> Result<Raised, StoreError> {
     let findings = json(&alert.findings)?;
-    let opened = AlertEvent { at: alert.at, state: AlertState::Active, by: "service".to_owned(), comment: None };
+    let opened =
+        AlertEvent { at: alert.at, state: AlertState::Active, by: "service".to_owned(), comment: None };
     let timeline = json(&[opened])?;
     let id = crate::new_id(alert.at);
     let row = query_one(
@@ -141,7 +142,8 @@ pub fn open_for(tx: &mut dyn Tx, vm_id: &str, reason: AlertReason) -> Result<Opt
 
 /// The newest alert of this VM and reason, open or not.
 pub fn latest_for(tx: &mut dyn Tx, vm_id: &str, reason: AlertReason) -> Result<Option<Alert>, StoreError> {
-    let sql = format!("{SELECT} WHERE a.vm_id = $1 AND a.reason = $2 ORDER BY a.first_at DESC, a.id DESC LIMIT 1");
+    let sql =
+        format!("{SELECT} WHERE a.vm_id = $1 AND a.reason = $2 ORDER BY a.first_at DESC, a.id DESC LIMIT 1");
     query_one(tx, &sql, params![vm_id, reason.as_str()])?.map(read).transpose()
 }
 
@@ -170,7 +172,10 @@ pub fn open_count(tx: &mut dyn Tx, vm_id: &str) -> Result<u32, StoreError> {
 }
 
 /// Number of open alerts by reason, of one group or of all.
-pub fn open_counts_by_reason(tx: &mut dyn Tx, group: Option<&str>) -> Result<Vec<(AlertReason, u64)>, StoreError> {
+pub fn open_counts_by_reason(
+    tx: &mut dyn Tx,
+    group: Option<&str>,
+) -> Result<Vec<(AlertReason, u64)>, StoreError> {
     let mut select = Select::new("SELECT a.reason, COUNT(*) FROM alerts a JOIN vms v ON v.id = a.vm_id");
     select.and("a.is_open = 1", &[]).and_if("v.group_name = ?", group);
     let rows = select.page(tx, " GROUP BY a.reason ORDER BY a.reason", 100)?;
@@ -195,7 +200,12 @@ pub fn change_state(
     if !is_open(alert.state) {
         return Ok(Changed::Closed(Box::new(alert)));
     }
-    alert.timeline.push(AlertEvent { at: now, state: to, by: by.to_owned(), comment: comment.map(str::to_owned) });
+    alert.timeline.push(AlertEvent {
+        at: now,
+        state: to,
+        by: by.to_owned(),
+        comment: comment.map(str::to_owned),
+    });
     let surplus = alert.timeline.len().saturating_sub(MAX_TIMELINE);
     alert.timeline.drain(..surplus);
     alert.state = to;

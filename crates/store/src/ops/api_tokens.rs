@@ -41,7 +41,11 @@ impl std::fmt::Display for Role {
 impl std::str::FromStr for Role {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.iter().copied().find(|r| r.as_str() == text).ok_or_else(|| "not a role: viewer, operator, admin".into())
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|r| r.as_str() == text)
+            .ok_or_else(|| "not a role: viewer, operator, admin".into())
     }
 }
 
@@ -99,11 +103,17 @@ pub fn insert(tx: &mut dyn Tx, token: &ApiTokenRow, secret_sha256: &[u8]) -> Res
 
 /// The token with this id.
 pub fn by_id(tx: &mut dyn Tx, id: &str) -> Result<Option<ApiTokenRow>, StoreError> {
-    query_one(tx, &format!("SELECT {COLUMNS} FROM api_tokens WHERE id = $1"), params![id])?.map(read).transpose()
+    query_one(tx, &format!("SELECT {COLUMNS} FROM api_tokens WHERE id = $1"), params![id])?
+        .map(read)
+        .transpose()
 }
 
 /// The token with this secret, if it is neither revoked nor expired.
-pub fn by_secret_sha256(tx: &mut dyn Tx, secret_sha256: &[u8], now: Time) -> Result<Option<ApiTokenRow>, StoreError> {
+pub fn by_secret_sha256(
+    tx: &mut dyn Tx,
+    secret_sha256: &[u8],
+    now: Time,
+) -> Result<Option<ApiTokenRow>, StoreError> {
     let sql = format!(
         "SELECT {COLUMNS} FROM api_tokens WHERE secret_sha256 = $1 AND revoked = 0 \
          AND (expires_at IS NULL OR expires_at > $2)"
@@ -119,7 +129,11 @@ pub fn count_admins(tx: &mut dyn Tx, now: Time) -> Result<u64, StoreError> {
 }
 
 /// A page of tokens, newest first.
-pub fn list(tx: &mut dyn Tx, limit: Option<u32>, cursor: Option<&str>) -> Result<Page<ApiTokenRow>, StoreError> {
+pub fn list(
+    tx: &mut dyn Tx,
+    limit: Option<u32>,
+    cursor: Option<&str>,
+) -> Result<Page<ApiTokenRow>, StoreError> {
     let key = decode_time_cursor("api-tokens", cursor)?;
     let limit = page_rows(limit);
     let head = format!("SELECT {COLUMNS} FROM api_tokens");

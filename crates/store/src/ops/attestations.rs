@@ -79,12 +79,16 @@ pub fn insert(tx: &mut dyn Tx, attestation: &Attestation, evidence: &Evidence) -
 
 /// The attestation with this id.
 pub fn by_id(tx: &mut dyn Tx, id: &str) -> Result<Option<Attestation>, StoreError> {
-    query_one(tx, &format!("SELECT {COLUMNS} FROM attestations WHERE id = $1"), params![id])?.map(read).transpose()
+    query_one(tx, &format!("SELECT {COLUMNS} FROM attestations WHERE id = $1"), params![id])?
+        .map(read)
+        .transpose()
 }
 
 /// The evidence of the attestation with this id.
 pub fn evidence(tx: &mut dyn Tx, id: &str) -> Result<Option<Evidence>, StoreError> {
-    let Some(row) = query_one(tx, &format!("SELECT {EVIDENCE} FROM attestations WHERE id = $1"), params![id])? else {
+    let Some(row) =
+        query_one(tx, &format!("SELECT {EVIDENCE} FROM attestations WHERE id = $1"), params![id])?
+    else {
         return Ok(None);
     };
     let mut c = row.columns();
@@ -101,7 +105,8 @@ pub fn evidence(tx: &mut dyn Tx, id: &str) -> Result<Option<Evidence>, StoreErro
 
 /// The newest attestation of a VM.
 pub fn latest(tx: &mut dyn Tx, vm_id: &str) -> Result<Option<Attestation>, StoreError> {
-    let sql = format!("SELECT {COLUMNS} FROM attestations WHERE vm_id = $1 ORDER BY at DESC, id DESC LIMIT 1");
+    let sql =
+        format!("SELECT {COLUMNS} FROM attestations WHERE vm_id = $1 ORDER BY at DESC, id DESC LIMIT 1");
     query_one(tx, &sql, params![vm_id])?.map(read).transpose()
 }
 

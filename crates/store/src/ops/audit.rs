@@ -92,7 +92,15 @@ fn read_stored(row: Row) -> Result<Stored, StoreError> {
 fn read(row: Row) -> Result<AuditEntry, StoreError> {
     let s = read_stored(row)?;
     let detail = serde_json::from_str(&s.detail).map_err(StoreError::corrupt)?;
-    Ok(AuditEntry { sequence: s.sequence, at: s.at, actor: s.actor, action: s.action, target: s.target, detail, hash: s.hash })
+    Ok(AuditEntry {
+        sequence: s.sequence,
+        at: s.at,
+        actor: s.actor,
+        action: s.action,
+        target: s.target,
+        detail,
+        hash: s.hash,
+    })
 }
 
 /// JSON text that is the same for equal values.
@@ -152,7 +160,8 @@ pub fn append(tx: &mut dyn Tx, entry: &NewEntry<'_>) -> Result<AuditEntry, Store
     let mut detail = String::new();
     canonical(entry.detail, &mut detail);
     // NUL cannot be stored (see `Tx`), so it must not be hashed either.
-    let [actor, action, target] = [entry.actor, entry.action, entry.target].map(|t| t.replace('\0', "\u{fffd}"));
+    let [actor, action, target] =
+        [entry.actor, entry.action, entry.target].map(|t| t.replace('\0', "\u{fffd}"));
     let hash = entry_hash(&previous, sequence, entry.at, [&actor, &action, &target, &detail])
         .ok_or_else(|| StoreError::corrupt("hash of the newest audit entry"))?;
     let sql = format!("INSERT INTO audit ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7)");
@@ -161,7 +170,11 @@ pub fn append(tx: &mut dyn Tx, entry: &NewEntry<'_>) -> Result<AuditEntry, Store
 }
 
 /// A page of entries, newest first.
-pub fn list(tx: &mut dyn Tx, limit: Option<u32>, cursor: Option<&str>) -> Result<Page<AuditEntry>, StoreError> {
+pub fn list(
+    tx: &mut dyn Tx,
+    limit: Option<u32>,
+    cursor: Option<&str>,
+) -> Result<Page<AuditEntry>, StoreError> {
     let key: Option<[String; 1]> = decode_cursor("audit", cursor)?;
     let limit = page_rows(limit);
     let head = format!("SELECT {COLUMNS} FROM audit");
@@ -192,7 +205,10 @@ pub fn verify_chain(tx: &mut dyn Tx) -> Result<ChainReport, StoreError> {
             }
             let hash = entry_hash(&head, s.sequence, s.at, [&s.actor, &s.action, &s.target, &s.detail]);
             if hash.as_ref() != Some(&s.hash) {
-                return Ok(ChainReport::Broken { sequence: entries, reason: "the hash does not match the entry" });
+                return Ok(ChainReport::Broken {
+                    sequence: entries,
+                    reason: "the hash does not match the entry",
+                });
             }
             head = s.hash;
         }

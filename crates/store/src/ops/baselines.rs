@@ -78,7 +78,10 @@ fn read(row: Row) -> Result<BaselineRow, StoreError> {
     let mut c = row.columns();
     let row = BaselineRow { summary: read_columns(&mut c)?, document: c.text()?, sha256: c.text()? };
     if sha256_hex(row.document.as_bytes()) != row.sha256 {
-        return Err(StoreError::corrupt(format_args!("baseline {} does not have its SHA-256", row.reference())));
+        return Err(StoreError::corrupt(format_args!(
+            "baseline {} does not have its SHA-256",
+            row.reference()
+        )));
     }
     Ok(row)
 }

@@ -82,7 +82,12 @@ pub fn by_id(tx: &mut dyn Tx, id: &str) -> Result<Option<Boot>, StoreError> {
 }
 
 /// A page of the boots of a VM, newest first.
-pub fn list(tx: &mut dyn Tx, vm_id: &str, limit: Option<u32>, cursor: Option<&str>) -> Result<Page<Boot>, StoreError> {
+pub fn list(
+    tx: &mut dyn Tx,
+    vm_id: &str,
+    limit: Option<u32>,
+    cursor: Option<&str>,
+) -> Result<Page<Boot>, StoreError> {
     let key = decode_time_cursor("boots", cursor)?;
     let limit = page_rows(limit);
     let head = format!("SELECT {COLUMNS} FROM boots");

@@ -76,7 +76,9 @@ pub fn insert(tx: &mut dyn Tx, token: &JoinToken, secret_sha256: &[u8]) -> Resul
 
 /// The token with this id.
 pub fn by_id(tx: &mut dyn Tx, id: &str) -> Result<Option<JoinToken>, StoreError> {
-    query_one(tx, &format!("SELECT {COLUMNS} FROM join_tokens WHERE id = $1"), params![id])?.map(read).transpose()
+    query_one(tx, &format!("SELECT {COLUMNS} FROM join_tokens WHERE id = $1"), params![id])?
+        .map(read)
+        .transpose()
 }
 
 /// The token with this secret, whether or not it still admits anybody.
@@ -114,7 +116,11 @@ pub fn consume(tx: &mut dyn Tx, id: &str, now: Time) -> Result<Result<JoinToken,
 }
 
 /// A page of tokens, newest first.
-pub fn list(tx: &mut dyn Tx, limit: Option<u32>, cursor: Option<&str>) -> Result<Page<JoinToken>, StoreError> {
+pub fn list(
+    tx: &mut dyn Tx,
+    limit: Option<u32>,
+    cursor: Option<&str>,
+) -> Result<Page<JoinToken>, StoreError> {
     let key = decode_time_cursor("join-tokens", cursor)?;
     let limit = page_rows(limit);
     let head = format!("SELECT {COLUMNS} FROM join_tokens");

@@ -13,7 +13,9 @@ pub fn put_if_absent(tx: &mut dyn Tx, sha256: &str, content: &[u8], now: Time) -
 
 /// The log with this SHA-256 (hex).
 pub fn content(tx: &mut dyn Tx, sha256: &str) -> Result<Option<Vec<u8>>, StoreError> {
-    query_one(tx, "SELECT content FROM logs WHERE sha256 = $1", params![sha256])?.map(|row| row.columns().bytes()).transpose()
+    query_one(tx, "SELECT content FROM logs WHERE sha256 = $1", params![sha256])?
+        .map(|row| row.columns().bytes())
+        .transpose()
 }
 
 /// Whether the log with this SHA-256 (hex) is known.

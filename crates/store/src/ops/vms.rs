@@ -192,7 +192,9 @@ pub fn by_name_in_any_group(tx: &mut dyn Tx, name: &str, limit: u32) -> Result<V
 
 /// The VM of this TPM; `ek_sha256` in hex.
 pub fn by_ek_sha256(tx: &mut dyn Tx, ek_sha256: &str) -> Result<Option<VmRow>, StoreError> {
-    query_one(tx, &format!("SELECT {COLUMNS} FROM vms WHERE ek_sha256 = $1"), params![ek_sha256])?.map(read).transpose()
+    query_one(tx, &format!("SELECT {COLUMNS} FROM vms WHERE ek_sha256 = $1"), params![ek_sha256])?
+        .map(read)
+        .transpose()
 }
 
 const SUMMARY: &str = "SELECT v.id, v.name, v.group_name, v.scale_set, v.status, v.status_detail, v.facts, \
@@ -303,7 +305,11 @@ pub struct BootPosition<'a> {
 }
 
 /// Writes the outcome of an attestation to its VM and clears its fault. `false` when there is no such VM.
-pub fn update_after_attestation(tx: &mut dyn Tx, id: &str, after: &AfterAttestation<'_>) -> Result<bool, StoreError> {
+pub fn update_after_attestation(
+    tx: &mut dyn Tx,
+    id: &str,
+    after: &AfterAttestation<'_>,
+) -> Result<bool, StoreError> {
     let (facts, machine) = (json(after.facts)?, json(after.machine)?);
     let changed = tx.execute(
         "UPDATE vms SET status = $2, status_detail = $3, facts = $4, machine = $5, last_attested_at = $6, \
@@ -345,13 +351,24 @@ pub fn touch(tx: &mut dyn Tx, id: &str, now: Time) -> Result<bool, StoreError> {
 }
 
 /// Changes the status alone.
-pub fn set_status(tx: &mut dyn Tx, id: &str, status: VmStatus, detail: Option<&str>) -> Result<bool, StoreError> {
+pub fn set_status(
+    tx: &mut dyn Tx,
+    id: &str,
+    status: VmStatus,
+    detail: Option<&str>,
+) -> Result<bool, StoreError> {
     let sql = "UPDATE vms SET status = $2, status_detail = $3 WHERE id = $1";
     Ok(tx.execute(sql, params![id, status.as_str(), detail])? == 1)
 }
 
 /// Notes a platform fault: status `error`, and a sign of life.
-pub fn set_fault(tx: &mut dyn Tx, id: &str, fault: &str, machine: &MachineInfo, now: Time) -> Result<bool, StoreError> {
+pub fn set_fault(
+    tx: &mut dyn Tx,
+    id: &str,
+    fault: &str,
+    machine: &MachineInfo,
+    now: Time,
+) -> Result<bool, StoreError> {
     let machine = json(machine)?;
     let sql = "UPDATE vms SET status = 'error', status_detail = $2, fault = $2, machine = $3, last_seen_at = $4, \
                silent_after = $4 + silence_limit_s * 1000 WHERE id = $1";
@@ -365,7 +382,12 @@ pub fn set_monitoring(tx: &mut dyn Tx, id: &str, on: bool, status: VmStatus) -> 
 }
 
 /// Sets how often the VM attests and for how long it may be silent.
-pub fn set_cadence(tx: &mut dyn Tx, id: &str, interval_s: u32, silence_limit_s: u32) -> Result<bool, StoreError> {
+pub fn set_cadence(
+    tx: &mut dyn Tx,
+    id: &str,
+    interval_s: u32,
+    silence_limit_s: u32,
+) -> Result<bool, StoreError> {
     let sql = "UPDATE vms SET interval_s = $2, silence_limit_s = $3, \
                silent_after = COALESCE(last_seen_at, enrolled_at) + CAST($3 AS BIGINT) * 1000 WHERE id = $1";
     Ok(tx.execute(sql, params![id, interval_s, silence_limit_s])? == 1)

@@ -78,7 +78,7 @@ async fn the_life_of_an_alert(db) {
         let next = alerts::raise(tx, &raise(&vm_id, at(5)))?;
         assert!(next.id != id && next.count == 1);
         assert_eq!(alerts::auto_resolve(tx, &vm_id, &[AlertReason::AgentSilent], "healthy", at(6))?, Vec::<String>::new());
-        assert_eq!(alerts::auto_resolve(tx, &vm_id, &[reason], "healthy", at(6))?, [next.id.clone()]);
+        assert_eq!(alerts::auto_resolve(tx, &vm_id, &[reason], "healthy", at(6))?, std::slice::from_ref(&next.id));
         assert_eq!(alerts::by_id(tx, &next.id)?.unwrap().state, AlertState::Resolved);
         Ok(())
     }).await.unwrap();

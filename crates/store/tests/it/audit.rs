@@ -33,13 +33,19 @@ async fn the_bytes_that_are_hashed_are_the_documented_ones(db) {
 }
 
 async fn fill(db: &crate::harness::Db, entries: i64) {
-    db.store.write(move |tx| {
-        for n in 0..entries {
-            let detail = json!({ "n": n });
-            audit::append(tx, &NewEntry { at: at(n), actor: "a\0b", action: "x", target: "", detail: &detail })?;
-        }
-        Ok(())
-    }).await.unwrap();
+    db.store
+        .write(move |tx| {
+            for n in 0..entries {
+                let detail = json!({ "n": n });
+                audit::append(
+                    tx,
+                    &NewEntry { at: at(n), actor: "a\0b", action: "x", target: "", detail: &detail },
+                )?;
+            }
+            Ok(())
+        })
+        .await
+        .unwrap();
 }
 
 on_both! {

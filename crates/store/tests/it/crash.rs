@@ -93,7 +93,13 @@ async fn writer() {
                             let detail = json!({ "id": row.id });
                             audit::append(
                                 tx,
-                                &NewEntry { at: at(0), actor: "writer", action: "x", target: "t", detail: &detail },
+                                &NewEntry {
+                                    at: at(0),
+                                    actor: "writer",
+                                    action: "x",
+                                    target: "t",
+                                    detail: &detail,
+                                },
                             )
                         })
                         .await;

@@ -69,7 +69,10 @@ async fn sqlite_full_disk_loses_nothing_acknowledged() {
         }
         assert!(kept < 1000);
     };
-    assert_eq!((error.code(), error.to_string().as_str()), ("database-full", "the database has no room left"));
+    assert_eq!(
+        (error.code(), error.to_string().as_str()),
+        ("database-full", "the database has no room left")
+    );
     for n in 0..kept {
         assert!(db.store.read(move |tx| settings::value(tx, &format!("k{n}"))).await.unwrap().is_some());
     }
@@ -96,7 +99,9 @@ fn sqlite_on_a_read_only_folder() {
         command.args(["--exact", "faults::opener", "--ignored", "--nocapture"]);
         command.env(PATH, folder.path().join(name)).current_dir("/");
         let output = command.output().unwrap();
-        String::from_utf8_lossy(&output.stdout).lines().find_map(|l| l.split_once("opened: ").map(|(_, w)| w.to_owned()))
+        String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .find_map(|l| l.split_once("opened: ").map(|(_, w)| w.to_owned()))
     };
     let old = open("there.db");
     let new = open("new.db");
@@ -123,7 +128,8 @@ fn opener() {
 fn a_file_that_is_no_database() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.db");
-    std::fs::write(&path, "something else entirely, and long enough to be looked at as a database header").unwrap();
+    std::fs::write(&path, "something else entirely, and long enough to be looked at as a database header")
+        .unwrap();
     let error = Store::open(&format!("sqlite:{}", path.display())).unwrap_err();
     assert_eq!(error.code(), "database-corrupt");
     let error = Store::open(&format!("sqlite:{}", folder.path().display())).unwrap_err();
@@ -162,7 +168,10 @@ async fn postgres_that_refuses() {
     let wrong = db.url.replace("only%20for%20tests", "wrong-secret");
     let error = Store::open(&wrong).unwrap_err();
     assert_eq!(error.code(), "database-unavailable");
-    assert!(error.to_string().contains("password authentication failed") && !error.to_string().contains("wrong-secret"));
+    assert!(
+        error.to_string().contains("password authentication failed")
+            && !error.to_string().contains("wrong-secret")
+    );
     let nobody = Store::open("postgres://u@127.0.0.1:9/d").unwrap_err();
     assert_eq!(nobody.code(), "database-unavailable");
     assert!(nobody.to_string().contains("refused"), "{nobody}");
@@ -173,7 +182,10 @@ async fn note(store: &Store, n: usize) -> Result<(), StoreError> {
         .write(move |tx| {
             let detail = json!({ "n": n });
             let target = n.to_string();
-            audit::append(tx, &NewEntry { at: at(0), actor: "a", action: "x", target: &target, detail: &detail })?;
+            audit::append(
+                tx,
+                &NewEntry { at: at(0), actor: "a", action: "x", target: &target, detail: &detail },
+            )?;
             settings::set(tx, &format!("n{n}"), b"x")
         })
         .await
@@ -213,7 +225,12 @@ async fn postgres_connections_that_break() {
             let mut results = Vec::new();
             let mut n = 0;
             while n < 400 {
-                let batch: Vec<_> = (n..n + 4).map(|n| { let store = store.clone(); tokio::spawn(async move { note(&store, n).await }) }).collect();
+                let batch: Vec<_> = (n..n + 4)
+                    .map(|n| {
+                        let store = store.clone();
+                        tokio::spawn(async move { note(&store, n).await })
+                    })
+                    .collect();
                 for task in batch {
                     results.push(task.await.unwrap());
                 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tempfile::TempDir;
 use veriboot_store::attestations::Evidence;
 use veriboot_store::vms::VmRow;
-use veriboot_store::{Backend, Options, Store, new_id};
+use veriboot_store::{Options, Store, new_id};
 use veriboot_testkit::postgres::Postgres;
 use veriboot_wire::{
     Attestation, Facts, Finding, MachineInfo, SecurityType, Severity, Time, Verdict, VmStatus,
@@ -13,10 +13,9 @@ use veriboot_wire::{
 
 /// A fresh database.
 pub struct Db {
-    pub backend: Backend,
     pub url: String,
     pub store: Store,
-    pub folder: Option<TempDir>,
+    pub _folder: Option<TempDir>,
     pub postgres: Option<Arc<Postgres>>,
 }
 
@@ -25,7 +24,7 @@ impl Db {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}/veriboot.db", folder.path().display());
         let store = Store::open(&url).unwrap();
-        Self { backend: Backend::Sqlite, url, store, folder: Some(folder), postgres: None }
+        Self { url, store, _folder: Some(folder), postgres: None }
     }
 
     /// `None` when PostgreSQL is left out on purpose; a machine without it fails.
@@ -33,7 +32,7 @@ impl Db {
         let server = Postgres::shared().unwrap()?;
         let url = server.database().unwrap();
         let store = Store::open(&url).unwrap();
-        Some(Self { backend: Backend::Postgres, url, store, folder: None, postgres: Some(server) })
+        Some(Self { url, store, _folder: None, postgres: Some(server) })
     }
 
     /// Another replica on the same database.

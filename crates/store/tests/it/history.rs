@@ -9,7 +9,7 @@ use crate::harness::{add_vm, at, attestation, evidence, on_both};
 on_both! {
 async fn logs_are_kept_by_content(db) {
     db.store.write(|tx| {
-        let content = vec![0_u8, 255, 0, 1].repeat(10_000);
+        let content = [0_u8, 255, 0, 1].repeat(10_000);
         assert!(!logs::has(tx, "aa")?);
         assert!(logs::put_if_absent(tx, "aa", &content, at(0))?);
         assert!(!logs::put_if_absent(tx, "aa", b"other", at(1))?);

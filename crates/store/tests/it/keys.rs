@@ -1,5 +1,5 @@
-use veriboot_store::signing_keys::{self, SigningKeyRow};
 use veriboot_store::settings;
+use veriboot_store::signing_keys::{self, SigningKeyRow};
 
 use crate::harness::{at, on_both};
 

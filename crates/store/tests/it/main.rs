@@ -1,5 +1,7 @@
 //! Every operation on both databases, races, faults and crashes.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 mod alerts;
 mod audit;
 mod baselines;

@@ -3,7 +3,9 @@
 use std::future::Future;
 
 use veriboot_store::join_tokens::{self, JoinRefusal};
-use veriboot_store::{Constraint, Options, Store, StoreError, Tx, alerts, audit, baselines, enrolments, settings, vms};
+use veriboot_store::{
+    Constraint, Options, Store, StoreError, Tx, alerts, audit, baselines, enrolments, settings, vms,
+};
 use veriboot_wire::{AlertReason, BaselineQuery, ScopeKind};
 
 use crate::harness::{Db, add_vm, at, on_both, vm};
@@ -185,7 +187,9 @@ fn open_many(url: &str) {
     let openers: Vec<_> = (0..6)
         .map(|_| {
             let url = url.to_owned();
-            std::thread::spawn(move || Store::open_with(&url, &Options { readers: 1, writers: 1, ..Options::default() }))
+            std::thread::spawn(move || {
+                Store::open_with(&url, &Options { readers: 1, writers: 1, ..Options::default() })
+            })
         })
         .collect();
     for opener in openers {
