@@ -77,14 +77,14 @@ impl World {
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let clock = Clock::system();
         let mut world = Self { server: None, runtime, clock: clock.clone(), dir, postgres };
-        world.server = Some(world.serve(&clock));
+        world.server = Some(world.serve(&clock, "data"));
         world
     }
 
-    fn serve(&self, clock: &Clock) -> Server {
+    fn serve(&self, clock: &Clock, folder: &str) -> Server {
         let config = Config {
             listen: "127.0.0.1:0".parse().unwrap(),
-            data_dir: self.dir.path().join("data"),
+            data_dir: self.dir.path().join(folder),
             database: self.postgres.as_ref().map(|(_, url)| url.clone()),
             ..Config::default()
         };
@@ -96,7 +96,13 @@ impl World {
     /// Another replica on the same database (PostgreSQL only).
     pub fn replica(&self) -> Replica<'_> {
         assert!(self.postgres.is_some(), "SQLite has one service");
-        Replica { world: self, server: Some(self.serve(&self.clock)) }
+        // The same CA, as an operator would arrange it.
+        let (ours, theirs) = (self.dir.path().join("data"), self.dir.path().join("replica"));
+        std::fs::create_dir(&theirs).unwrap();
+        for file in ["ca.pem", "ca.key", "tls.key"] {
+            std::fs::copy(ours.join(file), theirs.join(file)).unwrap();
+        }
+        Replica { world: self, server: Some(self.serve(&self.clock, "replica")) }
     }
 
     fn server(&self) -> &Server {
