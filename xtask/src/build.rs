@@ -19,10 +19,21 @@ pub fn all() -> Result<()> {
 
 /// Builds the static agent and gives its path.
 pub fn agent(root: &Path, say: &dyn Fn(&str)) -> Result<PathBuf> {
-    say("static agent");
+    say("static agent and TPM interposer");
     cargo(
         root,
-        &["build", "--profile", "agent", "--target", TARGET, "-p", "veriboot-agent", "-p", "veriboot-interposer", "--bins"],
+        &[
+            "build",
+            "--profile",
+            "agent",
+            "--target",
+            TARGET,
+            "-p",
+            "veriboot-agent",
+            "-p",
+            "veriboot-interposer",
+            "--bins",
+        ],
         Some("-C target-feature=+crt-static"),
     )?;
     Ok(target(root).join(TARGET).join("agent/veriboot-agent"))
@@ -36,7 +47,7 @@ pub fn interposer(agent: &Path) -> PathBuf {
 /// Builds the service and CLI and gives the path of the binary.
 pub fn service(root: &Path, say: &dyn Fn(&str)) -> Result<PathBuf> {
     say("service and CLI");
-    cargo(root, &["build", "--release", "-p", "veriboot-cli", "--bins"], None)?;
+    cargo(root, &["build", "--release", "-p", "veriboot", "--bins"], None)?;
     Ok(target(root).join("release/veriboot"))
 }
 

@@ -219,7 +219,7 @@ impl Session {
             "banks": variant.banks.split(',').collect::<Vec<_>>(),
             "nonce": nonce,
             "sha256": digests,
-            "packages": self.packages(kernel),
+            "packages": self.packages(variant.chain, kernel),
         });
         self.write(variant.name, &capture, report.files.get("evidence.out"), &meta)?;
         Ok(format!("event log of {} bytes", capture.event_log.len()))
@@ -256,10 +256,14 @@ impl Session {
         Ok((chain, digests))
     }
 
-    fn packages(&self, kernel: &Kernel) -> BTreeMap<String, String> {
+    fn packages(&self, chain: Chain, kernel: &Kernel) -> BTreeMap<String, String> {
         let mut packages = BTreeMap::new();
-        let unpacked = [&self.lab.ovmf, &self.lab.shim, &self.lab.grub, &self.lab.busybox, &kernel.package];
-        for package in unpacked.into_iter().chain(self.lab.systemd_boot.as_ref()) {
+        let loaders = match chain {
+            Chain::ShimGrub => vec![&self.lab.shim, &self.lab.grub],
+            Chain::SystemdBoot => self.lab.systemd_boot.iter().collect(),
+            Chain::Direct => Vec::new(),
+        };
+        for package in [&self.lab.ovmf, &self.lab.busybox, &kernel.package].into_iter().chain(loaders) {
             packages.insert(package.name.clone(), package.version.clone());
         }
         for program in ["qemu-system-x86_64", "swtpm"] {
