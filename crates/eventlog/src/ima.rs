@@ -29,7 +29,8 @@ pub fn ima_boot_aggregate(log: &EventLog<'_>, replayed: &Replay) -> Option<Diges
     let values: Vec<&[u8]> = (0..upto).filter_map(|pcr| source.pcrs.get(&pcr)).map(AsRef::as_ref).collect();
     let aggregate = alg.hash(&values);
 
-    // Template `ima-ng`: d-ng, n-ng, each with its length in little-endian.
+    // Templates `ima-ng` (d-ng, n-ng) and `ima-sig` (and an empty signature), each field after its length in
+    // little-endian. The second is what Debian and Red Hat build today's kernels with.
     let mut digest = Vec::with_capacity(48);
     digest.extend_from_slice(alg.name().as_bytes());
     digest.extend_from_slice(b":\0");
@@ -37,10 +38,12 @@ pub fn ima_boot_aggregate(log: &EventLog<'_>, replayed: &Replay) -> Option<Diges
     let name = b"boot_aggregate\0";
     let lengths =
         [u32::try_from(digest.len()).ok()?.to_le_bytes(), u32::try_from(name.len()).ok()?.to_le_bytes()];
-    let template: [&[u8]; 4] = [&lengths[0], &digest, &lengths[1], name];
+    let [digest_len, name_len] = &lengths;
+    let signature: &[u8] = if release.is_recent() { &[0; 4] } else { &[] };
+    let template: [&[u8]; 5] = [digest_len, &digest, name_len, name, signature];
 
     // Kernels before 5.8 extend every bank with the SHA-1 digest, padded with zero bytes.
-    let extend = if release.template_digest_per_bank() {
+    let extend = if release.is_recent() {
         replayed.bank.hash(&template)
     } else {
         let short = HashAlg::Sha1.hash(&template);

@@ -95,7 +95,7 @@ fn role(
         return ComponentKind::Shim;
     }
     match (name.is_empty(), before) {
-        (true, Some(ComponentKind::BootLoader)) => ComponentKind::Kernel,
+        (true, Some(ComponentKind::BootLoader | ComponentKind::Kernel)) => ComponentKind::Kernel,
         (true, None) if path.is_empty() => ComponentKind::Unknown,
         _ => ComponentKind::BootLoader,
     }

@@ -361,7 +361,8 @@ fn label_platform(label: &mut Label, event: &Event<'_>, description: &Loose<'_>)
 
 fn label_secure_boot(label: &mut Label, event: &Event<'_>, variable: &Variable<'_>) {
     label.name = name(&variable.name);
-    let of = |known: &str| variable.name.is(known);
+    let genuine = variable.is_secure_boot_configuration();
+    let of = |known: &str| genuine && variable.name.is(known);
     label.kind = if of("SecureBoot") {
         ComponentKind::SecureBootState
     } else if of("PK") {
@@ -374,8 +375,7 @@ fn label_secure_boot(label: &mut Label, event: &Event<'_>, variable: &Variable<'
         ComponentKind::RevocationDb
     } else if variable.vendor == guids::SHIM_LOCK {
         ComponentKind::MokState
-    } else if event.pcr == 7 || ["SetupMode", "AuditMode", "DeployedMode", "dbt", "dbr"].iter().any(|n| of(n))
-    {
+    } else if event.pcr == 7 || genuine {
         ComponentKind::SecureBootVariable
     } else {
         ComponentKind::PlatformConfig

@@ -230,7 +230,13 @@ fn tell_events(log: &EventLog<'_>, story: &mut BootStory) {
     let mut flags = ModeFlags::default();
     let mut entries: Vec<(u16, String)> = Vec::new();
     let mut order: Vec<u16> = Vec::new();
+    // Secure Boot variables count in their register and before its separator: what comes later was not firmware's.
+    let secure_boot_register = if log.format == Format::Ccel { 1 } else { 7 };
+    let mut configuring = true;
     for event in log.session() {
+        if event.event_type == EventType::EV_SEPARATOR && event.pcr == secure_boot_register {
+            configuring = false;
+        }
         match event.decode() {
             Decoded::NoAction { info: NoAction::ReferenceManifest(manifest) } => {
                 story.firmware.vendor =
@@ -239,7 +245,9 @@ fn tell_events(log: &EventLog<'_>, story: &mut BootStory) {
                 story.firmware.platform =
                     maker.zip(model).map(|(maker, model)| short(&format_args!("{maker} {model}")));
             }
-            Decoded::CrtmVersion { version } if story.firmware.version.is_none() => {
+            Decoded::CrtmVersion { version }
+                if story.firmware.version.is_none() && version.0.iter().any(|b| *b != 0) =>
+            {
                 story.firmware.version = Some(short(&version));
             }
             Decoded::ConfidentialTechnology { technology } => {
@@ -250,11 +258,17 @@ fn tell_events(log: &EventLog<'_>, story: &mut BootStory) {
             {
                 story.confidential = Some("Intel TDX".to_owned());
             }
-            Decoded::SecureBootVariable(variable) => match variable.content() {
-                Content::Flag(flag) => flags.note(&short(&variable.name), flag.unwrap_or(false), story),
-                Content::Signatures(_) => story.keys.note(&variable),
-                _ => {}
-            },
+            Decoded::SecureBootVariable(variable)
+                if configuring
+                    && event.pcr == secure_boot_register
+                    && variable.is_secure_boot_configuration() =>
+            {
+                match variable.content() {
+                    Content::Flag(flag) => flags.note(&short(&variable.name), flag.unwrap_or(false), story),
+                    Content::Signatures(_) => story.keys.note(&variable),
+                    _ => {}
+                }
+            }
             Decoded::BootVariable(variable) => match (variable.content(), variable.boot_number()) {
                 (Content::BootOrder(numbers), _) => order = numbers,
                 (Content::BootEntry(entry), Some(number)) if entries.len() < 1_024 => {
@@ -469,14 +483,14 @@ fn kernel_version(path: &str) -> Option<&str> {
 /// What is known about the Linux kernel that took over.
 pub(crate) struct LinuxRelease {
     version: Option<(u32, u32)>,
-    recent_shim: bool,
+    recent: bool,
 }
 
 impl LinuxRelease {
     /// Linux 5.8 began to extend each bank with its own digest. A kernel without a version in its path is taken for
-    /// recent when shim has SBAT, which came eight months later.
-    pub(crate) fn template_digest_per_bank(&self) -> bool {
-        self.version.map_or(self.recent_shim, |version| version >= (5, 8))
+    /// recent when shim has SBAT or the kernel's EFI stub measures, both of which came later.
+    pub(crate) fn is_recent(&self) -> bool {
+        self.version.map_or(self.recent, |version| version >= (5, 8))
     }
 }
 
@@ -505,5 +519,8 @@ pub(crate) fn linux_release(log: &EventLog<'_>) -> Option<LinuxRelease> {
         let mut parts = kernel_version(&m.name)?.split(['.', '-']);
         Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
     });
-    Some(LinuxRelease { version, recent_shim: all.iter().any(|m| m.kind == ComponentKind::SbatLevel) })
+    Some(LinuxRelease {
+        version,
+        recent: all.iter().any(|m| m.kind == ComponentKind::SbatLevel || m.name.ends_with("of the EFI stub")),
+    })
 }

@@ -34,7 +34,7 @@ struct Bounded {
 
 impl fmt::Write for Bounded {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        if text.len() <= self.left {
+        if text.len() <= self.left && text.is_ascii() {
             self.left -= text.len();
             self.text.push_str(text);
             return Ok(());

@@ -169,7 +169,7 @@ impl Page {
             self.item("confidential", technology, Tone::Plain)?;
         }
         if story.drivers > 0 {
-            self.item("option ROMs", &format!("{} drivers loaded from devices", story.drivers), Tone::Plain)?;
+            self.item("option ROMs", &format!("{} loaded from devices", count(story.drivers, "driver")), Tone::Plain)?;
         }
         if !story.boot_order.is_empty() {
             self.item("boot order", &story.boot_order.join(", "), Tone::Plain)?;
@@ -193,6 +193,7 @@ impl Page {
             self.item("allowed (db)", &names(&keys.db, keys.db_hashes), Tone::Plain)?;
             let revision = keys
                 .dbx_sha256
+                .filter(|_| keys.dbx_hashes + keys.dbx.len() > 0)
                 .map(|d| format!(" (SHA-256 {})", clip(&d.to_string(), 16)))
                 .unwrap_or_default();
             self.item(
@@ -369,6 +370,10 @@ impl Page {
             Tone::Dim,
         )
     }
+}
+
+fn count(n: usize, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
 
 fn names(certificates: &[CertificateStory], hashes: usize) -> String {

@@ -61,6 +61,13 @@ impl<'a> Variable<'a> {
         self.vendor == guids::IMAGE_SECURITY_DATABASE && self.name.is(name)
     }
 
+    /// Whether it is one of the variables that steer Secure Boot, in the namespace that the specification gives it.
+    pub fn is_secure_boot_configuration(&self) -> bool {
+        let global = ["SecureBoot", "SetupMode", "AuditMode", "DeployedMode", "PK", "KEK"];
+        let database = ["db", "dbx", "dbt", "dbr"];
+        global.iter().any(|name| self.is_global(name)) || database.iter().any(|name| self.is_database(name))
+    }
+
     /// Number of a Boot#### variable.
     pub fn boot_number(&self) -> Option<u16> {
         let mut units = self.name.units();
