@@ -3,7 +3,7 @@
 use std::io::{IsTerminal as _, Write as _};
 
 use clap::ValueEnum;
-use comfy_table::{Cell, Color, ContentArrangement, Row, Table};
+use comfy_table::{Cell, Color, ContentArrangement, LineStyle, Row, Table, TableStyle};
 use serde::Serialize;
 use veriboot_wire::{FactState, Finding, Severity, Time, Verdict, VmStatus};
 
@@ -68,7 +68,7 @@ impl Output {
             return self.line(empty);
         }
         let mut table = Table::new();
-        table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
+        table.load_style(TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─')));
         table.set_content_arrangement(ContentArrangement::Dynamic);
         if table.width().is_none() {
             table.set_width(env_columns().unwrap_or(160));
@@ -84,7 +84,10 @@ impl Output {
                 row.into_iter().map(|cell| cell.into_cell(self.color)).collect::<Vec<_>>(),
             ));
         }
-        self.line(&table.trim_fmt())
+        for line in table.lines() {
+            self.line(line.strip_prefix(' ').unwrap_or(&line).trim_end())?;
+        }
+        Ok(())
     }
 
     /// Prints names and values below each other.
