@@ -17,6 +17,7 @@ on_sqlite!(
     secure_boot_off_is_unhealthy_and_never_learned,
     a_clock_set_back_by_a_day_stops_nobody,
     an_ek_certificate_must_be_of_the_ek,
+    an_unmonitored_vm_is_appraised_and_raises_nothing,
 );
 
 mod scenario {
@@ -26,7 +27,7 @@ mod scenario {
     use veriboot_service::attest::reappraise;
     use veriboot_service::result_token::{EarClaims, EarStatus, JwkSet};
     use veriboot_service::silence;
-    use veriboot_store::baselines;
+    use veriboot_store::{baselines, vms};
     use veriboot_testkit::swtpm::SwtpmOptions;
     use veriboot_wire::{AlertReason, AlertState, FactState, Verdict, VmStatus};
 
@@ -273,6 +274,24 @@ mod scenario {
         world.clock.step_ms(2 * 86_400_000);
         // The held challenge is too old by then; the agent asks for another one.
         assert_eq!(guest.attest().status, VmStatus::Healthy);
+    }
+
+    pub fn an_unmonitored_vm_is_appraised_and_raises_nothing(world: &World) {
+        let mut guest = world.healthy_guest("lab-0");
+        let id = guest.vm_id();
+        let vm_id = id.clone();
+        world.write(move |tx| vms::set_monitoring(tx, &vm_id, false, VmStatus::Unmonitored));
+        guest.boot(&Boot { cmdline: "init=/bin/sh".into(), ..Boot::default() });
+        let receipt = guest.attest();
+        assert_eq!((receipt.verdict, receipt.status), (Verdict::Unhealthy, VmStatus::Unmonitored));
+        guest.agent.report_fault("tpm-busy", "x").unwrap();
+        world.clock.step_ms(3_600_000);
+        assert_eq!(world.block_on(silence::sweep(world.state())).unwrap(), 0);
+        assert_eq!(world.vm(&id).status, VmStatus::Unmonitored);
+        assert!(world.alerts(&id).is_empty());
+        guest.boot(&Boot::default());
+        let receipt = guest.attest();
+        assert_eq!((receipt.status, receipt.token), (VmStatus::Unmonitored, None));
     }
 
     pub fn an_ek_certificate_must_be_of_the_ek(world: &World) {
