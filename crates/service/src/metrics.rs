@@ -53,6 +53,11 @@ struct StatusLabels {
     status: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct QueueLabels {
+    queue: &'static str,
+}
+
 /// Everything that the service counts. Clones count into the same numbers.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -69,6 +74,7 @@ pub struct Metrics {
     connections: Gauge,
     connections_refused: Counter,
     panics: Counter,
+    queue: Family<QueueLabels, Gauge>,
     certificate_expires: Gauge<i64, AtomicI64>,
 }
 
@@ -117,6 +123,8 @@ impl Default for Metrics {
         );
         let panics = Counter::<u64, AtomicU64>::default();
         registry.register("panics", "Requests that ended in a panic; each is a fault to report", panics.clone());
+        let queue = Family::default();
+        registry.register("store_queue_depth", "Operations that wait for the database", queue.clone());
         let certificate_expires = Gauge::default();
         registry.register_with_unit(
             "tls_certificate_expires",
@@ -144,6 +152,7 @@ impl Default for Metrics {
             connections,
             connections_refused,
             panics,
+            queue,
             certificate_expires,
         }
     }
@@ -243,6 +252,11 @@ pub(crate) async fn show(State(state): State<AppState>) -> Result<Response, ApiE
         let count = counts.open_alerts_by_reason.get(reason.as_str()).copied().unwrap_or(0);
         let row = metrics.alerts_open.get_or_create(&ReasonLabels { reason: reason.as_str() }).clone();
         row.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+    let (reads, writes) = state.store.queue_depths();
+    for (queue, depth) in [("read", reads), ("write", writes)] {
+        let row = metrics.queue.get_or_create(&QueueLabels { queue }).clone();
+        row.set(i64::try_from(depth).unwrap_or(i64::MAX));
     }
     let mut body = String::new();
     text::encode(&mut body, &metrics.registry).map_err(ApiError::internal)?;

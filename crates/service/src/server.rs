@@ -127,6 +127,8 @@ impl Server {
             tokio::spawn(silence::run(state.clone(), stopped.clone())),
             tokio::spawn(renew(state.clone(), tls_config, stopped)),
         ];
+        let (version, url) = (env!("CARGO_PKG_VERSION"), &state.public_url);
+        tracing::info!(version, %address, url, database = ?state.store.backend(), "started");
         Ok(Self { address, state, announcement, handle, http, background, stop, lock })
     }
 

@@ -171,6 +171,8 @@ fn identity(
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
         .map_err(|e| e.to_string())?;
+    // Agents come back every few minutes on a new connection: resuming spares both sides the signature.
+    server.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(|e| e.to_string())?;
     server.alpn_protocols = vec![b"http/1.1".to_vec()];
     let ca_pem = ca.as_ref().map(|der| pem::encode(&pem::Pem::new("CERTIFICATE", der.to_vec())));
     Ok(Identity {

@@ -1,5 +1,7 @@
 //! Starting and stopping: first start, restart, own certificate, faults of the surroundings.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test that fails here says where
+
 mod common;
 
 use std::os::unix::fs::PermissionsExt as _;
@@ -214,4 +216,31 @@ fn the_admin_token_can_go_to_a_file() {
     std::fs::remove_file(&file).unwrap();
     start(config("b"), &options).unwrap();
     assert_ne!(std::fs::read_to_string(&file).unwrap(), token);
+}
+
+#[test]
+fn a_database_that_goes_away_is_said_and_comes_back() {
+    if veriboot_testkit::postgres::Postgres::shared().unwrap().is_none() {
+        return;
+    }
+    let mut postgres = veriboot_testkit::postgres::Postgres::start().unwrap();
+    let mut server = TestServer::builder().database(&postgres.database().unwrap()).start();
+    let admin = server.admin();
+    assert_eq!(admin.get("/readyz").status, 200);
+    postgres.stop();
+    for path in ["/readyz", "/v1/vms"] {
+        let reply = admin.get(path);
+        assert_eq!((reply.status, reply.code().as_str()), (503, "database-unavailable"), "{path}: {}", reply.text());
+        assert!(reply.header("retry-after").is_some());
+        for secret in ["127.0.0.1:", "only for tests", "postgres"] {
+            assert!(!reply.text().contains(secret), "{}", reply.text());
+        }
+    }
+    assert_eq!(admin.get("/healthz").status, 200, "the process is alive");
+    postgres.start_server().unwrap();
+    assert_eq!(admin.get("/readyz").status, 200);
+    // A restart finds everything, first of all that it is not the first start.
+    server.restart();
+    assert!(server.announcement().first_start.is_none());
+    assert_eq!(server.admin().get("/v1/audit/verify").json()["intact"], true);
 }

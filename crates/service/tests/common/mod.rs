@@ -16,10 +16,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use veriboot_service::{Announcement, AppState, Clock, Config, ServeOptions, Server, StartError};
 
+type Adjust = Box<dyn FnOnce(&mut Config)>;
+
 /// Builds a [`TestServer`].
 pub struct Builder {
     database: Option<String>,
-    adjust: Vec<Box<dyn FnOnce(&mut Config)>>,
+    adjust: Vec<Adjust>,
 }
 
 impl Builder {
