@@ -77,6 +77,8 @@ codes! {
         "A separator holds an error value: firmware or a boot component says that measuring failed.";
     SECURE_BOOT_AMBIGUOUS = "secure-boot-ambiguous", High, BASELINE,
         "The log measures the SecureBoot variable more than once with different values.";
+    UNBOUND_EVENT = "secure-boot-event-unbound", High, BASELINE,
+        "PCR 7 has an event whose digest does not cover its data: it could hide another Secure Boot state.";
     MEASURED_AFTER_SEPARATOR = "measured-after-separator", High, BASELINE,
         "Secure Boot configuration was measured after the separator that closes it: the operating system could have written it.";
     SEPARATOR_MISSING = "separator-missing", High, BASELINE,
@@ -87,6 +89,8 @@ codes! {
         "Secure Boot is off and the profile or the baseline wants it on.";
     SECURE_BOOT_UNKNOWN = "secure-boot-unknown", High, BASELINE,
         "Nothing shows whether Secure Boot is on and the profile wants it on.";
+    SHIM_VALIDATION_OFF = "shim-validation-disabled", High, BASELINE,
+        "Secure Boot is on, but shim was told not to verify what it starts (MokSBState).";
     COMPONENT_CHANGED = "component-changed", High, BASELINE,
         "A component differs from the baseline.";
     COMPONENT_ADDED = "component-added", High, BASELINE,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use veriboot_eventlog::ComponentKind;
 
+use crate::deviation::{is_image, readable};
 use crate::report::LogReport;
 use crate::text::shortened;
 
@@ -39,13 +40,16 @@ pub fn components(report: &LogReport) -> BTreeMap<String, String> {
     let digests = report.banks.iter().max_by_key(|b| b.replay.bank.size()).map(|b| b.digests.as_slice());
     for (at, entry) in report.entries.iter().enumerate().filter(|(_, e)| SHOWN.contains(&e.kind)) {
         let digest = digests.and_then(|d| d.get(at)).copied().flatten();
-        let text = match (&entry.value, digest) {
-            (Some(value), _) if !value.is_empty() => value.clone(),
+        let mut text = match (&entry.value, digest) {
+            (Some(value), _) if !value.is_empty() && !is_image(entry.kind) => readable(value),
             _ if !entry.items.is_empty() => entry.items.join(", "),
             (_, Some(digest)) if entry.name.is_empty() => digest.to_string(),
             (_, Some(digest)) => format!("{} ({digest:.16}…)", entry.name),
             (_, None) => entry.name.clone(),
         };
+        if let Some(signer) = &entry.signer {
+            text = format!("{}, signed by {signer}", shortened(&text, MAX_CHARS / 2));
+        }
         // The first measurement of a kind is the one that ran first; a later one of the same kind is not lost.
         let title = entry.kind.title();
         let key = match entry.kind {

@@ -21,6 +21,9 @@ const MAX_NAMED_CHANGES: usize = 64;
 /// Names listed in one message.
 const MAX_NAMES: usize = 4;
 
+/// How the event log engine calls an image that was loaded from memory.
+const UNNAMED_IMAGE: &str = "image without a path";
+
 /// What two boots are called in messages, and what is known about them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sides<'a> {
@@ -156,11 +159,11 @@ fn follows(command: &CmdlineDiff<'_>, main: &CmdlineDiff<'_>) -> bool {
     let added = main.added.iter().copied().chain(main.changed.iter().map(|(_, new)| *new));
     let removed = main.removed.iter().copied().chain(main.changed.iter().map(|(old, _)| *old));
     let (added, removed): (BTreeSet<&str>, BTreeSet<&str>) = (added.collect(), removed.collect());
-    let known_new = |p: &&str| added.contains(*p) || is_path(p);
-    let known_old = |p: &&str| removed.contains(*p) || is_path(p);
-    command.added.iter().all(|p| known_new(&p))
-        && command.removed.iter().all(|p| known_old(&p))
-        && command.changed.iter().all(|(old, new)| known_new(&new) && known_old(&old))
+    let known_new = |p: &&str| added.contains(p) || is_path(p);
+    let known_old = |p: &&str| removed.contains(p) || is_path(p);
+    command.added.iter().all(known_new)
+        && command.removed.iter().all(known_old)
+        && command.changed.iter().all(|(old, new)| known_new(new) && known_old(old))
         && (!command.reordered || main.reordered)
 }
 
@@ -173,7 +176,9 @@ fn is_configuration_file(name: &str) -> bool {
 fn follow_from_kernel(topics: &mut Vec<Topic<'_>>) {
     let Some((old, new)) = command_lines(topics) else { return };
     let mut diff = CmdlineDiff::between(old, new);
-    if diff.drop_image_paths() && diff.is_empty() {
+    diff.drop_image_paths();
+    // With the same parameters it was the path before them that changed the digest.
+    if diff.is_empty() {
         attach(topics, ComponentKind::Kernel, |t| t.kind == ComponentKind::KernelCommandLine);
     }
 }
@@ -200,13 +205,18 @@ fn attach<'a>(topics: &mut Vec<Topic<'a>>, cause: ComponentKind, follows: impl F
 impl<'a> Topic<'a> {
     /// The change that says most: a change with text before anything else, an addition before a removal.
     fn primary(&self) -> Option<&Change<'a>> {
+        let says =
+            |item: &Item<'_>| item.value.is_some_and(|v| v != item.name) || item.name.contains(['/', '\\']);
         self.changes.iter().min_by_key(|change| match change {
             Change::Changed(old, new) if old.value.is_some() && new.value.is_some() => 0,
-            Change::Changed(..) => 1,
-            Change::Added(_) => 2,
-            Change::Removed(_) => 3,
-            Change::Moved(..) => 4,
-            Change::Described(..) => 5,
+            Change::Changed(_, new) if says(new) && new.kind != ComponentKind::BootLoaderConfig => 1,
+            Change::Added(new) if says(new) && new.value.is_some() => 2,
+            Change::Removed(old) if says(old) && old.value.is_some() => 3,
+            Change::Changed(..) => 4,
+            Change::Added(_) => 5,
+            Change::Removed(_) => 6,
+            Change::Moved(..) => 7,
+            Change::Described(..) => 8,
         })
     }
 
@@ -243,19 +253,19 @@ impl<'a> Topic<'a> {
             finding.reason = None;
         }
         finding.pcr = Some(item.pcr);
-        finding.event = primary.new().and_then(|new| new.event);
+        finding.event = primary.later().and_then(|new| new.event);
         finding.component = Some(self.component());
-        finding.expected = match (off, primary.old()) {
+        finding.expected = match (off, primary.earlier()) {
             (true, _) => Some("on".to_owned()),
             (false, Some(old)) => Some(content(old)),
             (false, None) => Some("not measured".to_owned()),
         };
-        finding.seen = match (off, primary.new()) {
+        finding.seen = match (off, primary.later()) {
             (true, _) => Some("off".to_owned()),
             (false, Some(new)) => Some(content(new)),
             (false, None) => Some("not measured".to_owned()),
         };
-        finding.signer = primary.new().and_then(|new| new.signer).map(|s| shortened(s, MAX_VALUE_CHARS));
+        finding.signer = primary.later().and_then(|new| new.signer).map(|s| shortened(s, MAX_VALUE_CHARS));
         finding.change = Some(class(self.kind, primary, off));
         finding.hint = self.hint(off);
         Some(finding)
@@ -321,6 +331,10 @@ impl<'a> Topic<'a> {
     }
 
     fn difference(&self, old: &Item<'_>, new: &Item<'_>, sides: &Sides<'_>) -> String {
+        if self.kind == ComponentKind::KernelCommandLine && old.value == new.value && old.value.is_some() {
+            return "the parameters are the same, what stands before them (command, image path) is not"
+                .to_owned();
+        }
         if !(old.items.is_empty() && new.items.is_empty()) {
             return list_difference(old.items, new.items);
         }
@@ -330,7 +344,9 @@ impl<'a> Topic<'a> {
                 let full = diff.describe();
                 if diff.drop_image_paths() && !diff.is_empty() { diff.describe() } else { full }
             }
-            (Some(was), Some(is)) if was != is => format!("now {} instead of {}", quoted(is), quoted(was)),
+            (Some(was), Some(is)) if was != is => {
+                format!("now {} instead of {}", quoted(&readable(is)), quoted(&readable(was)))
+            }
             _ if old.name != new.name => format!("{} instead of {}", quoted(new.name), quoted(old.name)),
             _ if new.name.is_empty() => format!("not the digest of {}", sides.reference),
             _ => format!("{} does not have the digest of {}", quoted(new.name), sides.reference),
@@ -343,7 +359,11 @@ impl<'a> Topic<'a> {
         let mut names: Vec<String> = Vec::new();
         for change in self.changes.iter().take(MAX_NAMED_CHANGES) {
             let called = self.called(change.item());
-            if called != lead && !names.contains(&called) && !self.says_the_same(primary, change) {
+            if called != lead
+                && change.item().name != UNNAMED_IMAGE
+                && !names.contains(&called)
+                && !self.says_the_same(primary, change)
+            {
                 names.push(called);
             }
         }
@@ -435,15 +455,28 @@ pub(crate) const SWITCH_ON: &str = "Switch Secure Boot on in the VM's firmware s
 /// The content of a measurement: its text, or its digest.
 fn content(item: &Item<'_>) -> String {
     match item.value {
-        Some(value) => shortened(value, MAX_VALUE_CHARS),
-        None => item.digest.to_string(),
+        Some(value) if !is_image(item.kind) => shortened(&readable(value), MAX_VALUE_CHARS),
+        _ => item.digest.to_string(),
     }
+}
+
+/// Kinds of which a log knows a file and its digest, and no text that the digest covers.
+pub(crate) fn is_image(kind: ComponentKind) -> bool {
+    use ComponentKind as K;
+    matches!(kind, K::Shim | K::BootLoader | K::Kernel | K::Initrd | K::OptionRom | K::Firmware)
+}
+
+/// Escaped line ends of a text of several lines, such as an SBAT level, as separators.
+pub(crate) fn readable(value: &str) -> String {
+    value.trim_end_matches("\\u{a}").replace("\\u{a}", "; ")
 }
 
 fn described(item: &Item<'_>) -> String {
     let name = match item.value {
-        Some(value) => format!("{} = {}", shortened(item.name, 60), shortened(value, 60)),
-        None => shortened(item.name, 120),
+        Some(value) if value != item.name => {
+            format!("{} = {}", shortened(item.name, 60), shortened(value, 60))
+        }
+        _ => shortened(item.name, 120),
     };
     format!("{} {}", item.kind.title(), quoted(&name))
 }

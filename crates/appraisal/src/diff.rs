@@ -38,7 +38,7 @@ pub(crate) enum Change<'a> {
 }
 
 impl<'a> Change<'a> {
-    pub fn old(&self) -> Option<&Item<'a>> {
+    pub fn earlier(&self) -> Option<&Item<'a>> {
         match self {
             Self::Changed(old, _) | Self::Described(old, _) | Self::Moved(old, _) | Self::Removed(old) => {
                 Some(old)
@@ -47,7 +47,7 @@ impl<'a> Change<'a> {
         }
     }
 
-    pub fn new(&self) -> Option<&Item<'a>> {
+    pub fn later(&self) -> Option<&Item<'a>> {
         match self {
             Self::Changed(_, new) | Self::Described(_, new) | Self::Moved(_, new) | Self::Added(new) => {
                 Some(new)

@@ -67,6 +67,10 @@ fn deviations(report: &LogReport, bank: HashAlg, baseline: &Baseline, profile: &
 fn demand_secure_boot(report: &LogReport, findings: &mut Vec<Finding>) {
     let said = findings.iter().any(|f| f.code == code::SECURE_BOOT_DISABLED.code);
     let mut finding = match report.secure_boot {
+        Some(true) if report.shim_validation_off => {
+            findings.push(shim_validation_off(report));
+            return;
+        }
         Some(true) => return,
         Some(false) if said => return,
         Some(false) => code::SECURE_BOOT_DISABLED.finding("Secure Boot is off"),
@@ -81,6 +85,22 @@ fn demand_secure_boot(report: &LogReport, findings: &mut Vec<Finding>) {
     finding.change = report.secure_boot.map(|_| veriboot_wire::ChangeClass::SecureBootDisabled);
     finding.hint = Some(SWITCH_ON.to_owned());
     findings.push(finding);
+}
+
+fn shim_validation_off(report: &LogReport) -> Finding {
+    let mut finding = code::SHIM_VALIDATION_OFF
+        .finding("Secure Boot is on, but shim was told not to verify what it starts (MokSBState is 1)");
+    let state =
+        report.entries.iter().find(|e| e.kind == ComponentKind::MokState && e.name.contains("MokSBState"));
+    finding.pcr = Some(state.map_or(crate::structure_checks::SECURE_BOOT_PCR, |e| e.pcr));
+    finding.event = state.map(|e| e.event);
+    finding.component = Some("shim".to_owned());
+    finding.expected = Some("verifies".to_owned());
+    finding.seen = Some("verification is off".to_owned());
+    finding.hint = Some(
+        "Run `mokutil --enable-validation` in the VM, reboot, and confirm in MokManager's screen.".to_owned(),
+    );
+    finding
 }
 
 /// What differs between two boots, in the words of findings, most telling first. Severities are those that the default

@@ -40,14 +40,33 @@ fn keys(report: &LogReport, list: &mut Vec<VmRecommendation>) {
             command: Some("fwupdmgr update".to_owned()),
         });
     }
+    // The list that firmware is built with has one entry that revokes nothing, or none.
     let dbx = report.first(ComponentKind::RevocationDb);
-    if dbx.is_some_and(|dbx| dbx.items.is_empty() && dbx.value.is_none()) && list.is_empty() {
-        // An empty list shows neither members nor text.
+    if dbx.is_some_and(|dbx| dbx.items.iter().all(|i| i == "1 hash")) {
         list.push(VmRecommendation {
             check: "dbx-current".to_owned(),
-            text: "dbx is empty: loaders with known holes are accepted. Install the current revocation list."
+            text: "dbx revokes nothing: loaders with known holes are accepted. Install the current revocation list."
                 .to_owned(),
             command: Some("fwupdmgr update".to_owned()),
         });
     }
+    let level = report.first(ComponentKind::SbatLevel).and_then(|e| e.value.as_deref()).and_then(sbat_date);
+    if level.is_some_and(|date| date < SBAT_LEVEL_NEEDED) {
+        list.push(VmRecommendation {
+            check: "sbat-current".to_owned(),
+            text: "The SBAT level is older than January 2024: it does not revoke shim before 15.8 (CVE-2023-40547). Update \
+                   shim and let it install its current SBAT level."
+                .to_owned(),
+            command: Some("mokutil --set-sbat-policy latest".to_owned()),
+        });
+    }
+}
+
+/// The SBAT level that revokes shim below generation 4 (shim 15.8), from shim's SbatLevel_Variable.txt.
+const SBAT_LEVEL_NEEDED: u64 = 2_024_010_900;
+
+/// Date stamp of an SBAT level, `sbat,1,2023012900`.
+fn sbat_date(level: &str) -> Option<u64> {
+    let digits: String = level.strip_prefix("sbat,1,")?.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().ok()
 }

@@ -1,8 +1,8 @@
 //! What one event log says, in an owned form that can be kept by the digest of the log.
 
 use veriboot_eventlog::{
-    ComponentKind, Digest, EventLog, EventType, Format, HashAlg, Replay, check_digests, measurements, parse,
-    replay,
+    ComponentKind, Digest, EventLog, EventType, Format, HashAlg, Replay, check_digests_of, measurements,
+    parse, replay,
 };
 use veriboot_wire::Finding;
 
@@ -24,6 +24,8 @@ pub struct LogReport {
     pub format: Option<Format>,
     /// Whether the log shows Secure Boot on or off; `None` when it does not say, or says both.
     pub secure_boot: Option<bool>,
+    /// Whether shim was told not to verify what it starts (MokSBState): Secure Boot is on in name only.
+    pub shim_validation_off: bool,
     /// Findings about the log itself, without any baseline or profile.
     pub findings: Vec<Finding>,
     /// What was measured, in log order: every event of the last session that extends a register.
@@ -88,6 +90,7 @@ pub fn examine(bytes: &[u8]) -> LogReport {
         bytes: bytes.len(),
         format: None,
         secure_boot: None,
+        shim_validation_off: false,
         findings: Vec::new(),
         entries: Vec::new(),
         banks: Vec::new(),
@@ -115,7 +118,6 @@ fn fill(report: &mut LogReport, log: &EventLog<'_>) {
     for bank in primary.into_iter().chain(active.iter().copied().filter(|b| Some(*b) != primary)) {
         add_entries(report, log, bank);
     }
-    report.entries.sort_by_key(|e| e.event);
     for bank in &active {
         let replay = replay(log, *bank);
         let digests =
@@ -123,12 +125,31 @@ fn fill(report: &mut LogReport, log: &EventLog<'_>) {
         let pcr5_after_exit = replay.pcr5_with_exit_boot_services(log);
         report.banks.push(BankReport { replay, digests, pcr5_after_exit });
     }
-    report.secure_boot = structure_checks::secure_boot(log, &report.entries);
+    same_image_twice(report);
+    report.secure_boot = structure_checks::secure_boot(log);
+    report.shim_validation_off = structure_checks::shim_validation_off(log);
 
     cut_and_trailing(report, log);
     digest_mismatches(report, log);
     structure_checks::run(report, log);
     warnings(report, log);
+}
+
+/// GRUB loads the kernel through firmware and shim, so it is measured twice, the second time without a name.
+fn same_image_twice(report: &mut LogReport) {
+    let Some(bank) = report.banks.first() else { return };
+    let kernel = report.entries.iter().zip(&bank.digests).find_map(|(entry, digest)| {
+        digest.filter(|_| {
+            entry.kind == ComponentKind::Kernel
+                && entry.event_type == EventType::EV_EFI_BOOT_SERVICES_APPLICATION
+        })
+    });
+    let Some(kernel) = kernel else { return };
+    for (entry, digest) in report.entries.iter_mut().zip(&bank.digests) {
+        if entry.kind == ComponentKind::BootLoader && *digest == Some(kernel) {
+            entry.kind = ComponentKind::Kernel;
+        }
+    }
 }
 
 /// Adds what `bank` measures and no bank before it did; normally every event has a digest for every bank.
@@ -172,10 +193,23 @@ fn cut_and_trailing(report: &mut LogReport, log: &EventLog<'_>) {
     }
 }
 
+/// Held against the data in every bank: an edit that fits one bank's digest must not hide behind it while another bank is
+/// the one that the quote proves.
 fn digest_mismatches(report: &mut LogReport, log: &EventLog<'_>) {
-    let mut mismatches = check_digests(log);
+    let mut mismatches: Vec<_> =
+        report.banks.iter().flat_map(|bank| check_digests_of(log, bank.replay.bank)).collect();
     mismatches.sort_by_key(|m| m.event);
     mismatches.dedup_by_key(|m| m.event);
+    let (known, mismatches): (Vec<_>, Vec<_>) = mismatches.into_iter().partition(|m| m.quirk.is_some());
+    for mismatch in known.into_iter().take(MAX_LISTED) {
+        let mut finding = code::LOG_WARNING.finding(format!(
+            "The digest of event {} is not that of its text, as some firmware does it; its text is not proven",
+            mismatch.event
+        ));
+        finding.pcr = Some(mismatch.pcr);
+        finding.event = Some(mismatch.event);
+        report.findings.push(finding);
+    }
     let total = mismatches.len();
     for mismatch in mismatches.into_iter().take(MAX_LISTED) {
         let entry = report.entries.iter().find(|e| e.event == mismatch.event);

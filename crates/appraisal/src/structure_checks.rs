@@ -1,49 +1,201 @@
-//! Whether the events of a log can be in this order (PC Client Platform Firmware Profile 1.06, sections 3.3.4 and
-//! 8.2.4): separators end what firmware measures, and the Secure Boot configuration is measured once, before that.
+//! Whether what a log says about Secure Boot can be true (PC Client Platform Firmware Profile 1.06, sections 3.3.4.8 and
+//! 10.4.1).
+//!
+//! Types and texts of events are in no PCR, digests are. An attacker who runs after firmware can extend PCR 7 and write
+//! any log that replays to it, but cannot take back what firmware extended before. So Secure Boot and separators are
+//! recognised by digest: their measured bytes are fixed by the specification, and whatever the log calls an event with
+//! that digest, it is one. When no finding is made, and the log replays to the quoted PCR 7:
+//!
+//! 1. nothing in PCR 7 is a measurement of SecureBoot other than "on" (or other than "off");
+//! 2. PCR 7 has exactly one separator, and SecureBoot, PK, KEK, db and dbx were measured before it: they are what firmware
+//!    read, and not what an operating system extended later;
+//! 3. every event in PCR 7 is of a type whose digest is taken over its data (that the two belong together is checked for
+//!    every event of the log).
 
-use veriboot_eventlog::{ComponentKind, Event, EventLog, EventType, Format};
+use veriboot_eventlog::decode::ipl::Ipl;
+use veriboot_eventlog::decode::variable::Variable;
+use veriboot_eventlog::{ComponentKind, Decoded, Digest, Event, EventLog, EventType, Format, HashAlg};
 
 use crate::code;
-use crate::report::{Entry, LogReport};
+use crate::report::LogReport;
 use crate::text::pcr_list;
 
 /// PCRs that firmware closes with a separator.
 const FIRMWARE_PCRS: std::ops::RangeInclusive<u32> = 0..=7;
 /// The PCR of the Secure Boot configuration.
 pub(crate) const SECURE_BOOT_PCR: u32 = 7;
-/// Separator data that reports an error (section 10.4.1, EV_SEPARATOR).
+/// The register of a confidential VM that PCR 7 goes to (UEFI 2.11, section 38.4.1).
+const SECURE_BOOT_REGISTER: u32 = 1;
+/// Separator data that reports an error.
 const SEPARATOR_ERROR: [u8; 4] = [1, 0, 0, 0];
 
-/// Secure Boot as the log shows it: every measurement of the variable must say the same.
-pub(crate) fn secure_boot(log: &EventLog<'_>, entries: &[Entry]) -> Option<bool> {
-    if ambiguous(log, entries) {
-        return None;
-    }
-    veriboot_eventlog::story(log).secure_boot
+/// EFI_GLOBAL_VARIABLE, as UEFI_VARIABLE_DATA has it.
+const GLOBAL_VARIABLE: [u8; 16] =
+    [0x61, 0xDF, 0xE4, 0x8B, 0xCA, 0x93, 0xD2, 0x11, 0xAA, 0x0D, 0x00, 0xE0, 0x98, 0x03, 0x2B, 0x8C];
+
+/// UEFI_VARIABLE_DATA of SecureBoot with this content.
+fn secure_boot_variable(content: &[u8]) -> Vec<u8> {
+    let name = "SecureBoot";
+    let mut bytes = GLOBAL_VARIABLE.to_vec();
+    bytes.extend((name.len() as u64).to_le_bytes());
+    bytes.extend((content.len() as u64).to_le_bytes());
+    bytes.extend(name.encode_utf16().flat_map(u16::to_le_bytes));
+    bytes.extend(content);
+    bytes
 }
 
-/// Adds findings to the report. The registers of a confidential VM mix PCRs, so their separators are not counted.
+/// Digests of what is known byte by byte, for one bank.
+struct Known {
+    bank: HashAlg,
+    on: Digest,
+    /// Content 0, and no content.
+    off: [Digest; 2],
+    separators: [Digest; 2],
+}
+
+impl Known {
+    fn new(bank: HashAlg) -> Self {
+        Self {
+            bank,
+            on: bank.hash(&[&secure_boot_variable(&[1])]),
+            off: [bank.hash(&[&secure_boot_variable(&[0])]), bank.hash(&[&secure_boot_variable(&[])])],
+            separators: [bank.hash(&[&[0; 4]]), bank.hash(&[&[0xFF; 4]])],
+        }
+    }
+
+    fn is(&self, event: &Event<'_>, one_of: &[Digest]) -> bool {
+        event.digest(self.bank).is_some_and(|seen| one_of.iter().any(|digest| digest.as_ref() == seen))
+    }
+}
+
+/// The register of the Secure Boot configuration, and what is recognised in it.
+struct SecureBootEvents<'l, 'a> {
+    log: &'l EventLog<'a>,
+    register: u32,
+    known: Vec<Known>,
+}
+
+/// What an event says about SecureBoot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Says {
+    On,
+    Off,
+    /// It names the variable, and its digest is that of no known content.
+    Unclear,
+}
+
+impl<'l, 'a> SecureBootEvents<'l, 'a> {
+    fn new(log: &'l EventLog<'a>) -> Self {
+        let register = if log.format == Format::Ccel { SECURE_BOOT_REGISTER } else { SECURE_BOOT_PCR };
+        Self { log, register, known: log.active_banks().into_iter().map(Known::new).collect() }
+    }
+
+    fn events(&self) -> impl Iterator<Item = &'l Event<'a>> {
+        let register = self.register;
+        self.log.session().iter().filter(move |e| e.extends() && e.pcr == register)
+    }
+
+    /// Only one bank may be the one that a quote proves, so "off" in any bank is off, and "on" needs all of them.
+    fn says(&self, event: &Event<'_>) -> Option<Says> {
+        if self.known.iter().any(|known| known.is(event, &known.off)) {
+            return Some(Says::Off);
+        }
+        if self.known.iter().all(|known| known.is(event, &[known.on])) {
+            return Some(Says::On);
+        }
+        let partly = self.known.iter().any(|known| known.is(event, &[known.on]));
+        let named = Variable::parse(event.data).is_some_and(|v| v.is_global("SecureBoot"));
+        (partly || named).then_some(Says::Unclear)
+    }
+
+    fn is_separator(&self, event: &Event<'_>) -> bool {
+        event.event_type == EventType::EV_SEPARATOR
+            || self.known.iter().any(|known| known.is(event, &known.separators))
+    }
+}
+
+/// Secure Boot as the log shows it; `None` when it shows nothing, something unclear, or both.
+pub(crate) fn secure_boot(log: &EventLog<'_>) -> Option<bool> {
+    let events = SecureBootEvents::new(log);
+    let mut said = events.events().filter_map(|event| events.says(event));
+    let first = said.next()?;
+    if said.any(|next| next != first) {
+        return None;
+    }
+    match first {
+        Says::On => Some(true),
+        Says::Off => Some(false),
+        Says::Unclear => None,
+    }
+}
+
+/// Whether shim's verification was switched off (`mokutil --disable-validation`): MokSBState is 1. shim measures the
+/// variable in PCR 7 and its content in PCR 14.
+pub(crate) fn shim_validation_off(log: &EventLog<'_>) -> bool {
+    log.session().iter().filter(|e| e.extends()).any(|event| match event.event_type {
+        EventType::EV_EFI_VARIABLE_AUTHORITY => {
+            Variable::parse(event.data).is_some_and(|v| v.name.is("MokSBState") && v.data == [1])
+        }
+        EventType::EV_IPL if matches!(event.decode(), Decoded::Ipl(Ipl::Mok { .. })) => {
+            event.data.starts_with(b"MokSBState\0")
+                && log.banks.iter().any(|bank| event.digest(*bank) == Some(bank.hash(&[&[1]]).as_ref()))
+        }
+        _ => false,
+    })
+}
+
+/// Adds findings to the report. The registers of a confidential VM mix PCRs, so only the value is checked there.
 pub(crate) fn run(report: &mut LogReport, log: &EventLog<'_>) {
-    if ambiguous(log, &report.entries) {
+    let events = SecureBootEvents::new(log);
+    let mut said = events.events().filter_map(|event| Some((event, events.says(event)?)));
+    let first = said.next();
+    if let Some((event, _)) = said.find(|(_, says)| first.as_ref().is_some_and(|(_, f)| f != says)) {
         let mut finding = code::SECURE_BOOT_AMBIGUOUS
             .finding("The log measures the SecureBoot variable several times with different values");
-        finding.pcr = Some(SECURE_BOOT_PCR);
-        finding.event = secure_boot_events(log, &report.entries).nth(1).map(|e| e.index);
+        finding.pcr = Some(event.pcr);
+        finding.event = Some(event.index);
         finding.component = Some(ComponentKind::SecureBootState.title().to_owned());
         report.findings.push(finding);
     }
     if log.format == Format::Ccel {
         return;
     }
-    separators(report, log);
-    after_separator(report, log);
+    separators(report, &events);
+    after_separator(report, &events);
+    unbound_events(report, log);
 }
 
-fn separators(report: &mut LogReport, log: &EventLog<'_>) {
+/// Events of PCR 7 whose digest says nothing about their data.
+fn unbound_events(report: &mut LogReport, log: &EventLog<'_>) {
+    // Without the variable there is nothing to protect: Secure Boot is unknown anyway.
+    if report.secure_boot.is_none() {
+        return;
+    }
+    let bound = |event: &&Event<'_>| match event.event_type {
+        EventType::EV_SEPARATOR | EventType::EV_ACTION | EventType::EV_EFI_ACTION => true,
+        EventType::EV_EFI_VARIABLE_DRIVER_CONFIG | EventType::EV_EFI_VARIABLE_AUTHORITY => {
+            Variable::parse(event.data).is_some()
+        }
+        _ => false,
+    };
+    let stray = log.session().iter().filter(|e| e.extends() && e.pcr == SECURE_BOOT_PCR).find(|e| !bound(e));
+    let Some(stray) = stray else { return };
+    let mut finding = code::UNBOUND_EVENT.finding(format!(
+        "PCR 7 has an event of type {} whose digest does not cover its text: what it was cannot be known",
+        stray.event_type
+    ));
+    finding.pcr = Some(SECURE_BOOT_PCR);
+    finding.event = Some(stray.index);
+    finding.component = Some(ComponentKind::SecureBootState.title().to_owned());
+    report.findings.push(finding);
+}
+
+fn separators(report: &mut LogReport, events: &SecureBootEvents<'_, '_>) {
     let mut seen = [0_u32; 8];
     let mut doubled = Vec::new();
     let mut doubled_event = None;
-    for event in log.session().iter().filter(|e| is_firmware_separator(e)) {
+    let session = events.log.session().iter().filter(|e| e.extends());
+    for event in session.filter(|e| is_firmware_separator(events, e)) {
         if event.data == SEPARATOR_ERROR {
             let mut finding = code::SEPARATOR_ERROR
                 .finding(format!("The separator of PCR {} reports that measuring failed", event.pcr));
@@ -78,18 +230,14 @@ fn separators(report: &mut LogReport, log: &EventLog<'_>) {
     }
 }
 
-fn after_separator(report: &mut LogReport, log: &EventLog<'_>) {
-    let Some(separator) =
-        log.session().iter().find(|e| e.pcr == SECURE_BOOT_PCR && is_firmware_separator(e)).map(|e| e.index)
-    else {
+fn after_separator(report: &mut LogReport, events: &SecureBootEvents<'_, '_>) {
+    let Some(separator) = events.events().find(|e| events.is_separator(e)).map(|e| e.index) else {
         return;
     };
-    let late = report.entries.iter().find(|e| {
-        e.pcr == SECURE_BOOT_PCR
-            && e.event > separator
-            && e.event_type == EventType::EV_EFI_VARIABLE_DRIVER_CONFIG
-            && is_configuration(e.kind)
-    });
+    let late = report
+        .entries
+        .iter()
+        .find(|e| e.pcr == SECURE_BOOT_PCR && e.event > separator && is_configuration(e.kind));
     let Some(late) = late else { return };
     let mut finding = code::MEASURED_AFTER_SEPARATOR.finding(format!(
         "The {} was measured after the separator of PCR 7: what runs after firmware could have written it",
@@ -101,8 +249,11 @@ fn after_separator(report: &mut LogReport, log: &EventLog<'_>) {
     report.findings.push(finding);
 }
 
-fn is_firmware_separator(event: &Event<'_>) -> bool {
-    event.event_type == EventType::EV_SEPARATOR && FIRMWARE_PCRS.contains(&event.pcr)
+fn is_firmware_separator(events: &SecureBootEvents<'_, '_>, event: &Event<'_>) -> bool {
+    match event.pcr {
+        SECURE_BOOT_PCR => events.is_separator(event),
+        pcr => FIRMWARE_PCRS.contains(&pcr) && event.event_type == EventType::EV_SEPARATOR,
+    }
 }
 
 /// The five variables that firmware must measure before it starts anything else.
@@ -115,20 +266,4 @@ fn is_configuration(kind: ComponentKind) -> bool {
             | ComponentKind::SignatureDb
             | ComponentKind::RevocationDb
     )
-}
-
-fn secure_boot_events<'l, 'a>(
-    log: &'l EventLog<'a>,
-    entries: &'l [Entry],
-) -> impl Iterator<Item = &'l Event<'a>> {
-    entries
-        .iter()
-        .filter(|e| e.kind == ComponentKind::SecureBootState)
-        .filter_map(|e| log.events.get(usize::try_from(e.event).ok()?))
-}
-
-fn ambiguous(log: &EventLog<'_>, entries: &[Entry]) -> bool {
-    let mut values = secure_boot_events(log, entries).map(|e| e.data);
-    let first = values.next();
-    values.any(|value| Some(value) != first)
 }

@@ -1,5 +1,16 @@
 //! The verdict over quote and log: rows 7 and 12 to 18 of the attack list, and the quirks that are no attacks.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "helpers of tests may fail loudly"
+)]
+#![allow(
+    clippy::field_reassign_with_default,
+    reason = "a machine is described by what differs from the usual one"
+)]
+
 mod common;
 
 use common::{Log, Machine, SHA256, Tpm, appraise, codes};
@@ -557,4 +568,99 @@ fn secure_boot_off_is_its_own_finding_with_advice() {
     case.profile = Profile::measured_only();
     case.judgement = Some(judge(case.report.as_ref().unwrap(), SHA256, None, &case.profile));
     assert_eq!(case.conclude().verdict, Verdict::Healthy);
+}
+
+/// Secure Boot is off, and the running system extends PCR 7 with what firmware measures when it is on. The events of the
+/// firmware cannot leave the log, so they are given types under which they mean nothing.
+#[test]
+fn secure_boot_cannot_be_faked_by_extending_pcr_7_later() {
+    let mut machine = Machine::default();
+    machine.secure_boot = Some(false);
+    let off = machine.log();
+    let on: Vec<_> = Machine::default().log().events.into_iter().filter(|e| e.pcr == 7).collect();
+    let disguises = [
+        None,
+        Some(EventType::EV_IPL),
+        Some(EventType::EV_EVENT_TAG),
+        Some(EventType::EV_COMPACT_HASH),
+        Some(EventType::EV_EFI_PLATFORM_FIRMWARE_BLOB),
+        Some(EventType::EV_EFI_VARIABLE_AUTHORITY),
+        Some(EventType::EV_EFI_ACTION),
+        Some(EventType::EV_SEPARATOR),
+        Some(EventType(0x1234_5678)),
+    ];
+    for disguise in disguises {
+        for keep_data in [true, false] {
+            let mut log = off.clone();
+            for event in log.events.iter_mut().filter(|e| e.pcr == 7) {
+                event.event_type = disguise.unwrap_or(event.event_type);
+                if !keep_data {
+                    event.data = b"harmless".to_vec();
+                }
+            }
+            log.events.extend(on.iter().cloned());
+            let outcome = appraise(&Tpm::booted(&log), &log.bytes(), None, None);
+            assert_eq!(outcome.verdict, Verdict::Unhealthy, "{disguise:?} {keep_data}");
+        }
+    }
+    // Wrapped in a variable of shim, of which old versions measured the content alone.
+    let mut log = off.clone();
+    let mut wrapped = Log { banks: vec![], events: vec![] };
+    for event in log.events.iter_mut().filter(|e| e.pcr == 7) {
+        wrapped.mok_state_variable("MokList", &event.data);
+        event.data = wrapped.events.remove(0).data;
+        event.event_type = EventType::EV_EFI_VARIABLE_AUTHORITY;
+    }
+    log.events.extend(on.iter().cloned());
+    let outcome = appraise(&Tpm::booted(&log), &log.bytes(), None, None);
+    assert!(codes(&outcome).contains(&"secure-boot-ambiguous"), "{:?}", codes(&outcome));
+    assert!(codes(&outcome).contains(&"separator-doubled"), "{:?}", codes(&outcome));
+    assert_eq!(outcome.verdict, Verdict::Unhealthy);
+}
+
+#[test]
+fn shim_that_does_not_verify_is_no_secure_boot() {
+    for in_pcr_7 in [true, false] {
+        let mut log = Machine::default().log();
+        match in_pcr_7 {
+            true => log.mok_state_variable("MokSBState", &[1]),
+            false => log.push(14, EventType::EV_IPL, &[1], b"MokSBState\0"),
+        }
+        let outcome = appraise(&Tpm::booted(&log), &log.bytes(), None, None);
+        assert_eq!(outcome.primary().unwrap().code, "shim-validation-disabled", "{in_pcr_7}");
+    }
+    let mut log = Machine::default().log();
+    log.mok_state_variable("MokSBState", &[0]);
+    log.push(14, EventType::EV_IPL, &[0], b"MokSBState\0");
+    assert_eq!(appraise(&Tpm::booted(&log), &log.bytes(), None, None).verdict, Verdict::Healthy);
+}
+
+/// An edit that fits the digest of one bank must not hide behind it while the quote proves another.
+#[test]
+fn data_is_held_against_the_digest_of_every_bank() {
+    let mut log = Machine::default().log();
+    let tpm = Tpm::booted(&log);
+    let at = log.events.iter().position(|e| e.data.starts_with(b"kernel_cmdline")).unwrap();
+    let bytes = log.bytes();
+    let old_sha1 = HashAlg::Sha1.hash(&[&log.events[at].measured]);
+    let (was, is) = (b"console=ttyS0", b"console=ttyS1");
+    let edit = |text: &mut Vec<u8>| {
+        let place = text.windows(was.len()).position(|w| w == was).unwrap();
+        text[place..place + was.len()].copy_from_slice(is);
+    };
+    edit(&mut log.events[at].data);
+    edit(&mut log.events[at].measured);
+    let new_sha1 = HashAlg::Sha1.hash(&[&log.events[at].measured]);
+    let mut edited = bytes;
+    for (from, to) in [(old_sha1.as_ref(), new_sha1.as_ref())] {
+        let place = edited.windows(20).position(|w| w == from).unwrap();
+        edited[place..place + 20].copy_from_slice(to);
+    }
+    let start = edited.windows(14).position(|w| w == b"kernel_cmdline").unwrap();
+    let mut tail = edited.split_off(start);
+    let place = tail.windows(was.len()).position(|w| w == was).unwrap();
+    tail[place..place + was.len()].copy_from_slice(is);
+    edited.extend(tail);
+    let outcome = appraise(&tpm, &edited, None, None);
+    assert_eq!(outcome.primary().unwrap().code, "log-digest-mismatch");
 }

@@ -1,5 +1,16 @@
 //! What the findings of a changed boot say. The texts are what an operator reads: snapshots.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "helpers of tests may fail loudly"
+)]
+#![allow(
+    clippy::field_reassign_with_default,
+    reason = "a machine is described by what differs from the usual one"
+)]
+
 mod common;
 
 use common::{Log, Machine, SHA256, Tpm, appraise};

@@ -1,6 +1,11 @@
 //! Builds event logs event by event, as a Debian machine with shim and GRUB writes them, and the quotes that belong to
 //! them. Replays by itself: nothing here uses the replay of the crate under test.
 #![allow(dead_code, reason = "each test file uses a part")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "also built into the bench, which is no test to clippy"
+)]
 
 use std::collections::BTreeMap;
 
@@ -170,6 +175,10 @@ impl Log {
 
     pub fn secure_boot_variable(&mut self, value: u8) {
         self.variable(7, EventType::EV_EFI_VARIABLE_DRIVER_CONFIG, GLOBAL, "SecureBoot", &[value]);
+    }
+
+    pub fn mok_state_variable(&mut self, name: &str, data: &[u8]) {
+        self.variable(7, EventType::EV_EFI_VARIABLE_AUTHORITY, SHIM, name, data);
     }
 
     pub fn firmware_blob(&mut self, content: &[u8]) {
