@@ -51,7 +51,10 @@ pub struct FirstStart {
 
 impl std::fmt::Debug for Announcement {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Announcement").field("url", &self.url).field("listen", &self.listen).finish_non_exhaustive()
+        f.debug_struct("Announcement")
+            .field("url", &self.url)
+            .field("listen", &self.listen)
+            .finish_non_exhaustive()
     }
 }
 
@@ -113,7 +116,10 @@ async fn first_start(state: &AppState, options: &ServeOptions) -> Result<Option<
             api::join_tokens::store(tx, &join, &join_secret)?;
             for (action, target) in [("api-token.create", &row.id), ("join-token.create", &join.id)] {
                 let detail = json!({ "first_start": true });
-                audit::append(tx, &audit::NewEntry { at: now, actor: "service", action, target, detail: &detail })?;
+                audit::append(
+                    tx,
+                    &audit::NewEntry { at: now, actor: "service", action, target, detail: &detail },
+                )?;
             }
             Ok(true)
         })
@@ -155,7 +161,10 @@ impl std::fmt::Display for Announcement {
             (None, None) => {}
         }
         writeln!(f, "Agent on a VM:   {}", first.install)?;
-        writeln!(f, "  (its join token admits {FIRST_JOIN_USES} VMs within a day; `veriboot token create` makes others)")
+        writeln!(
+            f,
+            "  (its join token admits {FIRST_JOIN_USES} VMs within a day; `veriboot token create` makes others)"
+        )
     }
 }
 

@@ -4,10 +4,10 @@
 //! that hash: what an attacker can time is the comparison of hashes that he cannot choose.
 //! Handlers take [`Viewer`], [`Operator`] or [`Admin`] as an argument; axum runs these before it reads a body.
 
+use aws_lc_rs::digest::{SHA256, digest};
 use axum::extract::FromRequestParts;
 use axum::http::header;
 use axum::http::request::Parts;
-use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use veriboot_store::api_tokens::{self, Role};

@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 
 mod settings;
 
-pub use settings::{SETTINGS, Setting, ValueType};
 #[cfg(test)]
 use settings::markdown;
+pub use settings::{SETTINGS, Setting, ValueType};
 
 /// Everything that the operator can set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

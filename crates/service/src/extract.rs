@@ -92,10 +92,8 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T>
         }
         match axum::extract::Path::<T>::from_request_parts(parts, state).await {
             Ok(axum::extract::Path(value)) => Ok(Self(value)),
-            Err(rejection) => {
-                Err(ApiError::new(&kinds::BAD_REQUEST, "the path cannot be understood")
-                    .cause(rejection.body_text()))
-            }
+            Err(rejection) => Err(ApiError::new(&kinds::BAD_REQUEST, "the path cannot be understood")
+                .cause(rejection.body_text())),
         }
     }
 }

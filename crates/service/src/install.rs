@@ -62,7 +62,8 @@ pub(crate) fn load_agent(configured: Option<&Path>) -> Result<Option<AgentDownlo
     if u64::try_from(bytes.len()).is_ok_and(|n| n > MAX_AGENT_BYTES) {
         return Err(bad("it is larger than 64 MiB".to_owned()));
     }
-    let platform = platform(&bytes).ok_or_else(|| bad("it is no Linux executable for x86-64 or AArch64".to_owned()))?;
+    let platform =
+        platform(&bytes).ok_or_else(|| bad("it is no Linux executable for x86-64 or AArch64".to_owned()))?;
     let sha256 = hex::encode(digest(&SHA256, &bytes));
     Ok(Some(AgentDownload { platform, bytes: bytes.into(), sha256 }))
 }
@@ -154,6 +155,10 @@ async fn agent(
 #[utoipa::path(get, path = "/ca.pem", tag = "install", operation_id = "ca_certificate", security(()),
     responses((status = 200, body = String, content_type = "application/x-pem-file"), (status = 404, body = Problem)))]
 async fn ca(State(state): State<AppState>) -> Result<Response, ApiError> {
-    let pem = state.identity.ca_pem.clone().ok_or_else(|| api::not_found("CA: the certificate is of a public one"))?;
+    let pem = state
+        .identity
+        .ca_pem
+        .clone()
+        .ok_or_else(|| api::not_found("CA: the certificate is of a public one"))?;
     Ok(([(header::CONTENT_TYPE, "application/x-pem-file")], pem).into_response())
 }

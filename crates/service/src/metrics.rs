@@ -18,8 +18,7 @@ use veriboot_wire::{AlertReason, Verdict, VmStatus};
 use crate::{ApiError, AppState};
 
 /// Latency buckets, seconds.
-const BUCKETS: [f64; 13] =
-    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+const BUCKETS: [f64; 13] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
@@ -108,7 +107,11 @@ impl Default for Metrics {
         let alerts_raised = Family::default();
         registry.register("alerts_raised", "Alerts raised by reason", alerts_raised.clone());
         let alerts_open = Family::default();
-        registry.register("alerts_open", "Alerts that are active or in progress, by reason", alerts_open.clone());
+        registry.register(
+            "alerts_open",
+            "Alerts that are active or in progress, by reason",
+            alerts_open.clone(),
+        );
         let vms = Family::default();
         registry.register("vms", "VMs by status", vms.clone());
         let in_flight = Gauge::<i64, AtomicI64>::default();
@@ -122,7 +125,11 @@ impl Default for Metrics {
             connections_refused.clone(),
         );
         let panics = Counter::<u64, AtomicU64>::default();
-        registry.register("panics", "Requests that ended in a panic; each is a fault to report", panics.clone());
+        registry.register(
+            "panics",
+            "Requests that ended in a panic; each is a fault to report",
+            panics.clone(),
+        );
         let queue = Family::default();
         registry.register("store_queue_depth", "Operations that wait for the database", queue.clone());
         let certificate_expires = Gauge::default();

@@ -73,7 +73,9 @@ async fn around(State(outer): State<Outer>, request: Request, next: Next) -> Res
                 };
                 match tokio::time::timeout(outer.timeout, next.run(request)).await {
                     Ok(response) => normalise(response),
-                    Err(_) => ApiError::new(&kinds::TIMEOUT, "the request did not finish in time").into_response(),
+                    Err(_) => {
+                        ApiError::new(&kinds::TIMEOUT, "the request did not finish in time").into_response()
+                    }
                 }
             }
             .instrument(span),

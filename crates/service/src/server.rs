@@ -78,9 +78,8 @@ impl Server {
         let agent = install::load_agent(config.agent_binary.as_deref())?;
         // The port before the database: a second start by mistake touches nothing.
         let listener = listen(config.listen)?;
-        let address = listener
-            .local_addr()
-            .map_err(|source| StartError::Listen { address: config.listen, source })?;
+        let address =
+            listener.local_addr().map_err(|source| StartError::Listen { address: config.listen, source })?;
         let public_url = public_url(&config, address);
         let url = config.database_url();
         let store = tokio::task::spawn_blocking(move || Store::open(&url))
@@ -113,7 +112,8 @@ impl Server {
             state.metrics.clone(),
         );
         let handle = Handle::new();
-        let mut http = axum_server::Server::from_listener(listener).acceptor(gate).handle(handle.clone()).http1_only();
+        let mut http =
+            axum_server::Server::from_listener(listener).acceptor(gate).handle(handle.clone()).http1_only();
         http.http_builder()
             .http1()
             .timer(hyper_util::rt::TokioTimer::new())
@@ -179,7 +179,11 @@ fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     };
     let result = match open(address) {
         // A machine without IPv6: the same wish in IPv4.
-        Err(e) if address.is_ipv6() && address.ip().is_unspecified() && e.kind() != std::io::ErrorKind::AddrInUse => {
+        Err(e)
+            if address.is_ipv6()
+                && address.ip().is_unspecified()
+                && e.kind() != std::io::ErrorKind::AddrInUse =>
+        {
             open(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())))
         }
         result => result,
@@ -195,7 +199,12 @@ fn connections(wanted: u32) -> u32 {
     match files::open_files_limit() {
         Some(limit) if wanted > limit.saturating_sub(OTHER_FILES) => {
             let lowered = limit.saturating_sub(OTHER_FILES).max(16);
-            tracing::warn!(wanted, lowered, limit, "limits.connections is lowered to the limit of open files");
+            tracing::warn!(
+                wanted,
+                lowered,
+                limit,
+                "limits.connections is lowered to the limit of open files"
+            );
             lowered
         }
         _ => wanted,

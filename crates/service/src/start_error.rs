@@ -113,7 +113,9 @@ impl StartError {
             }
             Self::ExposedKey { .. } => "chmod 0600 the file, and think about who may have read it",
             Self::Database(e) => return e.hint().map(str::to_owned),
-            Self::Store(_) => "look at the database's own log; the service keeps nothing but what it committed",
+            Self::Store(_) => {
+                "look at the database's own log; the service keeps nothing but what it committed"
+            }
             Self::Certificate { .. } => {
                 "tls.cert is PEM with the server's certificate first, tls.key its unencrypted private key in PEM"
             }

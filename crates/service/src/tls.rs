@@ -69,12 +69,7 @@ pub fn load(config: &Config, now: Time) -> Result<Identity, StartError> {
     }
 }
 
-fn own(
-    cert_path: &Path,
-    key_path: &Path,
-    ca_path: Option<&Path>,
-    now: Time,
-) -> Result<Identity, StartError> {
+fn own(cert_path: &Path, key_path: &Path, ca_path: Option<&Path>, now: Time) -> Result<Identity, StartError> {
     let bad = |path: &Path, reason: String| StartError::Certificate { path: path.to_owned(), reason };
     let read = |path: &Path| std::fs::read(path).map_err(|e| bad(path, e.to_string()));
     let chain = CertificateDer::pem_slice_iter(&read(cert_path)?)
@@ -125,7 +120,8 @@ fn self_made(config: &Config, now: Time) -> Result<Identity, StartError> {
     let leaf_key = KeyPair::from_pem(&read_secret(&key_path)?).map_err(made(&key_path))?;
     let names = names(config);
 
-    let kept = if exists(&leaf_path)? { kept_leaf(&leaf_path, &ca_der, &leaf_key, &names, now) } else { None };
+    let kept =
+        if exists(&leaf_path)? { kept_leaf(&leaf_path, &ca_der, &leaf_key, &names, now) } else { None };
     let leaf = match kept {
         Some(leaf) => leaf,
         None => {
@@ -139,8 +135,7 @@ fn self_made(config: &Config, now: Time) -> Result<Identity, StartError> {
     let facts = LeafFacts::of(&leaf).map_err(|reason| bad(&leaf_path, reason))?;
     let key = PrivateKeyDer::try_from(leaf_key.serialize_der())
         .map_err(|reason| bad(&key_path, reason.to_owned()))?;
-    identity(vec![leaf, ca_der.clone()], key, Some(ca_der), &facts)
-        .map_err(|reason| bad(&leaf_path, reason))
+    identity(vec![leaf, ca_der.clone()], key, Some(ca_der), &facts).map_err(|reason| bad(&leaf_path, reason))
 }
 
 /// The leaf on disk, when it is for this key and these names, of this CA, and far from its end.

@@ -20,7 +20,11 @@ fn operations(server: &TestServer) -> Vec<(String, String, bool)> {
             let mut filled = String::new();
             for part in path.split('/').skip(1) {
                 filled.push('/');
-                filled.push_str(if part.starts_with('{') { "0193530e-7a5b-7c11-a7a4-3b5e1c0f2d9a" } else { part });
+                filled.push_str(if part.starts_with('{') {
+                    "0193530e-7a5b-7c11-a7a4-3b5e1c0f2d9a"
+                } else {
+                    part
+                });
             }
             list.push((method.to_uppercase(), filled, !open));
         }
@@ -65,7 +69,11 @@ fn no_route_answers_without_its_credential() {
         }
     }
     assert!(protected >= 24, "only {protected} protected operations");
-    assert_eq!(server.admin().get("/v1/audit").json(), before, "a refused request left a trace in the records");
+    assert_eq!(
+        server.admin().get("/v1/audit").json(),
+        before,
+        "a refused request left a trace in the records"
+    );
 }
 
 #[test]
@@ -82,7 +90,11 @@ fn scopes_hold() {
         let as_operator = operator.send(&method, &path, Some("application/json"), b"{}");
         let admin_only = path.starts_with("/v1/api-tokens");
         if method == "GET" && !admin_only {
-            assert!(as_viewer.status == 200 || as_viewer.status == 404, "{method} {path}: {}", as_viewer.text());
+            assert!(
+                as_viewer.status == 200 || as_viewer.status == 404,
+                "{method} {path}: {}",
+                as_viewer.text()
+            );
         } else {
             assert_eq!(as_viewer.status, 403, "{method} {path}: {}", as_viewer.text());
             assert_eq!(as_viewer.code(), "forbidden");
@@ -90,7 +102,9 @@ fn scopes_hold() {
         assert_eq!(as_operator.status == 403, admin_only, "{method} {path}: {}", as_operator.text());
     }
     // An API token is no agent token.
-    for (method, path, _) in operations(&server).into_iter().filter(|(_, p, _)| agent_route(p) && p.contains("/vms/")) {
+    for (method, path, _) in
+        operations(&server).into_iter().filter(|(_, p, _)| agent_route(p) && p.contains("/vms/"))
+    {
         let reply = server.admin().send(&method, &path, Some("application/json"), b"{}");
         assert_eq!(reply.status, 401, "{method} {path}: {}", reply.text());
     }
@@ -108,7 +122,10 @@ fn forged_headers_are_refused() {
         format!("Authorization: {token}\r\n"),
         format!("Authorization: Bearer {}\r\n", "x".repeat(300)),
     ] {
-        let reply = common::raw(&server, format!("GET /v1/version HTTP/1.1\r\nHost: x\r\n{headers}Connection: close\r\n\r\n").as_bytes());
+        let reply = common::raw(
+            &server,
+            format!("GET /v1/version HTTP/1.1\r\nHost: x\r\n{headers}Connection: close\r\n\r\n").as_bytes(),
+        );
         assert!(reply.starts_with("HTTP/1.1 401"), "{headers}: {reply}");
     }
     // Request smuggling: two lengths, a length and chunks, a broken length.
@@ -123,7 +140,11 @@ fn forged_headers_are_refused() {
         let reply = common::raw(&server, request.as_bytes());
         assert!(reply.starts_with("HTTP/1.1 4") || reply.is_empty(), "{reply}");
     }
-    assert_eq!(server.admin().get("/v1/join-tokens").json()["items"].as_array().unwrap().len(), 1, "only the first start's");
+    assert_eq!(
+        server.admin().get("/v1/join-tokens").json()["items"].as_array().unwrap().len(),
+        1,
+        "only the first start's"
+    );
 }
 
 #[test]
@@ -157,7 +178,11 @@ fn bodies_and_queries_are_checked() {
         refused(admin.post(path, &body), 400, "invalid-value");
     }
     for name in ["service", "", "a b", "vm:1", "\u{202e}x"] {
-        refused(admin.post("/v1/api-tokens", &json!({ "name": name, "scope": "admin" })), 400, "invalid-value");
+        refused(
+            admin.post("/v1/api-tokens", &json!({ "name": name, "scope": "admin" })),
+            400,
+            "invalid-value",
+        );
     }
     refused(admin.post("/v1/api-tokens", &json!({ "name": "x", "scope": "root" })), 400, "invalid-body");
     refused(admin.post("/v1/api-tokens", &json!({ "name": "admin", "scope": "viewer" })), 409, "name-in-use");
@@ -186,7 +211,8 @@ fn bodies_and_queries_are_checked() {
 fn tokens_live_and_die() {
     let server = TestServer::start();
     let admin = server.admin();
-    let made = admin.post("/v1/api-tokens", &json!({ "name": "ci", "scope": "operator", "expires_in_s": 3600 }));
+    let made =
+        admin.post("/v1/api-tokens", &json!({ "name": "ci", "scope": "operator", "expires_in_s": 3600 }));
     assert_eq!(made.status, 201);
     let made = made.json();
     let client = server.with_token(made["secret"].as_str().unwrap());
@@ -205,7 +231,8 @@ fn tokens_live_and_die() {
     assert_eq!(admin.delete(&format!("/v1/api-tokens/{}", me["id"].as_str().unwrap())).code(), "last-admin");
     assert_eq!(admin.get("/v1/vms").status, 200);
 
-    let join = admin.post("/v1/join-tokens", &json!({ "group": "web", "scale_set": "front", "uses": 3, "comment": "x" }));
+    let join = admin
+        .post("/v1/join-tokens", &json!({ "group": "web", "scale_set": "front", "uses": 3, "comment": "x" }));
     let join = join.json();
     assert!(join["secret"].as_str().unwrap().starts_with("vbj_"));
     assert!(join["install"].as_str().unwrap().contains(join["secret"].as_str().unwrap()));

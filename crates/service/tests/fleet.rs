@@ -15,7 +15,8 @@ use veriboot_store::boots::BootSeen;
 use veriboot_store::vms::{AfterAttestation, BootPosition, VmRow};
 use veriboot_store::{StoreError, alerts, attestations, boots, logs, new_id, vms};
 use veriboot_wire::{
-    AlertReason, Attestation, FactState, Facts, Finding, MachineInfo, SecurityType, Severity, Verdict, VmStatus,
+    AlertReason, Attestation, FactState, Facts, Finding, MachineInfo, SecurityType, Severity, Verdict,
+    VmStatus,
 };
 
 const GOOD: &[u8] = include_bytes!("../../testkit/corpus/secure-boot/eventlog.bin");
@@ -71,7 +72,13 @@ fn sha256(bytes: &[u8]) -> String {
 }
 
 /// An attestation of a boot with this log, and its alert when it has a failing finding. Gives attestation and boot.
-fn attest(server: &TestServer, vm: &str, reset_count: u32, log: &'static [u8], failing: Option<Finding>) -> (String, String) {
+fn attest(
+    server: &TestServer,
+    vm: &str,
+    reset_count: u32,
+    log: &'static [u8],
+    failing: Option<Finding>,
+) -> (String, String) {
     let now = server.clock().now();
     let vm = vm.to_owned();
     let work = move |tx: &mut dyn veriboot_store::Tx| -> Result<(String, String), StoreError> {
@@ -204,7 +211,12 @@ fn vms_by_id_and_name(server: &TestServer) {
 
     let names = |path: &str| -> Vec<String> {
         let page: Value = admin.get(path).json();
-        page["items"].as_array().unwrap().iter().map(|v| format!("{}/{}", v["group"].as_str().unwrap(), v["name"].as_str().unwrap())).collect()
+        page["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|v| format!("{}/{}", v["group"].as_str().unwrap(), v["name"].as_str().unwrap()))
+            .collect()
     };
     assert_eq!(names("/v1/vms"), ["blue/db-0", "default/db-0", "default/web-0", "default/web-1"]);
     assert_eq!(names("/v1/vms?scale_set=web"), ["default/web-0", "default/web-1"]);
@@ -216,7 +228,10 @@ fn vms_by_id_and_name(server: &TestServer) {
     // The cursor of one list is no cursor of another.
     refused(admin.get(&format!("/v1/alerts?cursor={cursor}")), 400, "invalid-cursor");
     let summary = admin.get("/v1/summary").json();
-    assert_eq!((&summary["vms"], &summary["by_status"]["pending"], &summary["by_status"]["stale"]), (&json!(4), &json!(4), &json!(0)));
+    assert_eq!(
+        (&summary["vms"], &summary["by_status"]["pending"], &summary["by_status"]["stale"]),
+        (&json!(4), &json!(4), &json!(0))
+    );
 }
 
 fn boots_and_evidence(server: &TestServer) {
@@ -225,7 +240,8 @@ fn boots_and_evidence(server: &TestServer) {
     let id = admin.get("/v1/vms/web-0").json()["id"].as_str().unwrap().to_owned();
     let (first, first_boot) = attest(server, &id, 1, GOOD, None);
     server.clock().step_ms(1000);
-    let (second, second_boot) = attest(server, &id, 2, OTHER_CMDLINE, Some(failing(AlertReason::BaselineDeviation)));
+    let (second, second_boot) =
+        attest(server, &id, 2, OTHER_CMDLINE, Some(failing(AlertReason::BaselineDeviation)));
     let listed = admin.get("/v1/vms/web-0/boots").json();
     assert_eq!(listed["items"][0]["id"], second_boot);
     assert_eq!(listed["items"][1]["id"], first_boot);
@@ -233,7 +249,10 @@ fn boots_and_evidence(server: &TestServer) {
     let page = admin.get("/v1/vms/web-0/attestations?limit=1").json();
     assert_eq!(page["items"][0]["id"], second);
     let cursor = page["next_cursor"].as_str().unwrap();
-    assert_eq!(admin.get(&format!("/v1/vms/web-0/attestations?cursor={cursor}")).json()["items"][0]["id"], first);
+    assert_eq!(
+        admin.get(&format!("/v1/vms/web-0/attestations?cursor={cursor}")).json()["items"][0]["id"],
+        first
+    );
     assert_eq!(admin.get(&format!("/v1/attestations/{second}")).json()["verdict"], "unhealthy");
 
     let log = admin.get(&format!("/v1/boots/{first_boot}/log"));
@@ -271,8 +290,16 @@ fn alerts_live(server: &TestServer) {
     // The body may be absent.
     let acknowledged = admin.send("POST", &format!("/v1/alerts/{id}/acknowledge"), None, b"").json();
     assert_eq!(acknowledged["state"], "in-progress");
-    refused(admin.post(&format!("/v1/alerts/{id}/resolve"), &json!({ "comment": "x".repeat(1001) })), 400, "invalid-value");
-    refused(admin.post(&format!("/v1/alerts/{id}/resolve"), &json!({ "state": "active" })), 400, "invalid-body");
+    refused(
+        admin.post(&format!("/v1/alerts/{id}/resolve"), &json!({ "comment": "x".repeat(1001) })),
+        400,
+        "invalid-value",
+    );
+    refused(
+        admin.post(&format!("/v1/alerts/{id}/resolve"), &json!({ "state": "active" })),
+        400,
+        "invalid-body",
+    );
     let resolved = admin.post(&format!("/v1/alerts/{id}/resolve"), &json!({ "comment": "fixed" })).json();
     assert_eq!((&resolved["state"], &resolved["timeline"][2]["by"]), (&json!("resolved"), &json!("admin")));
     refused(admin.post(&format!("/v1/alerts/{id}/dismiss"), &json!({})), 409, "wrong-state");
@@ -317,7 +344,13 @@ fn baselines_are_accepted(server: &TestServer) {
         attest(server, &id, 2, OTHER_CMDLINE, Some(failing(reason)));
         refused(accept(json!({ "vm": id })), 409, "not-learnable");
     }
-    assert_eq!(admin.get("/v1/baselines?name=vm/default/db-0&all_versions=true").json()["items"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        admin.get("/v1/baselines?name=vm/default/db-0&all_versions=true").json()["items"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
     let viewer = server.with_scope("viewer");
     refused(viewer.post("/v1/baselines/accept", &json!({ "vm": "web-0" })), 403, "forbidden");
 }

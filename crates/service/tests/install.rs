@@ -52,7 +52,10 @@ fn the_line_installs_and_installs_again() {
     let config = read("etc/veriboot/agent.toml");
     assert!(config.contains(&format!("join-token = \"{token}\"")), "{config}");
     assert!(config.contains("ca = \"/etc/veriboot/ca.pem\""), "{config}");
-    assert_eq!(read("etc/veriboot/ca.pem"), std::fs::read_to_string(server.ca_file()).unwrap().replace("\r\n", "\n"));
+    assert_eq!(
+        read("etc/veriboot/ca.pem"),
+        std::fs::read_to_string(server.ca_file()).unwrap().replace("\r\n", "\n")
+    );
     assert_eq!((mode("etc/veriboot/agent.toml"), mode("usr/local/bin/veriboot-agent")), (0o600, 0o755));
     let unit = read("etc/systemd/system/veriboot-agent.service");
     assert!(unit.contains("ExecStart=/usr/local/bin/veriboot-agent --config /etc/veriboot/agent.toml"));
@@ -83,7 +86,14 @@ fn the_line_refuses_what_it_should() {
     assert!(!folder.path().join("a").exists(), "curl must not have handed over a script");
     // No token on a first install; a token that would be TOML or shell.
     let script = line.split(" --join-token").next().unwrap();
-    for arguments in ["", " --join-token 'a\"b'", " --join-token '$(id)'", " --name 'a b'", " --frobnicate", " --join-token"] {
+    for arguments in [
+        "",
+        " --join-token 'a\"b'",
+        " --join-token '$(id)'",
+        " --name 'a b'",
+        " --frobnicate",
+        " --join-token",
+    ] {
         let output = run(&format!("{script}{arguments}"), &folder.path().join("b"));
         assert!(!output.status.success(), "{arguments}");
         assert!(stderr(&output).contains("veriboot:"), "{arguments}: {}", stderr(&output));
@@ -106,7 +116,12 @@ fn the_line_refuses_what_it_should() {
     for length in [100, 1000, text.len() - 10] {
         std::fs::write(&stale, &text.as_bytes()[..length]).unwrap();
         let d = folder.path().join("d");
-        let _ = Command::new("sh").arg(&stale).args(["--join-token", "vbj_x"]).env("DESTDIR", &d).output().unwrap();
+        let _ = Command::new("sh")
+            .arg(&stale)
+            .args(["--join-token", "vbj_x"])
+            .env("DESTDIR", &d)
+            .output()
+            .unwrap();
         assert!(!d.exists(), "{length} bytes");
     }
 }
@@ -127,5 +142,8 @@ fn without_an_agent_nothing_is_handed_out() {
     assert_eq!(server.anonymous().get("/agent/linux-x86_64").code(), "not-found");
     let line = server.announcement().first_start.clone().unwrap().install;
     assert!(line.contains("veriboot-agent --server ") && line.contains("--ca-fingerprint sha256:"), "{line}");
-    assert_eq!(server.anonymous().get("/ca.pem").text(), std::fs::read_to_string(server.ca_file()).unwrap().replace("\r\n", "\n"));
+    assert_eq!(
+        server.anonymous().get("/ca.pem").text(),
+        std::fs::read_to_string(server.ca_file()).unwrap().replace("\r\n", "\n")
+    );
 }

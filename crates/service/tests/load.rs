@@ -52,6 +52,13 @@ fn silent_and_slow_connections_are_closed() {
         stream.flush().unwrap();
         assert!(closed_after(|b| stream.read(b)) < 8.0, "{start:?}");
     }
+    // Headers that trickle in: something moves all the time, and still there is an end.
+    let mut stream = common::connect(&server);
+    let started = Instant::now();
+    while stream.write_all(b"X").and_then(|()| stream.flush()).is_ok() {
+        assert!(started.elapsed() < Duration::from_secs(20), "a request whose headers never end is kept");
+        std::thread::sleep(Duration::from_millis(200));
+    }
     // Headers, then a body that never comes.
     let mut stream = common::connect(&server);
     let token = server.admin_token();

@@ -89,8 +89,12 @@ fn the_leaf_is_renewed_and_ca_and_key_stay() {
     for part in ["DNS:veriboot.example", "IP Address:192.0.2.7", "DNS:localhost", "TLS Web Server"] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
-    let verified =
-        Command::new("openssl").args(["verify", "-no_check_time", "-CAfile"]).arg(server.ca_file()).arg(&leaf_file).output().unwrap();
+    let verified = Command::new("openssl")
+        .args(["verify", "-no_check_time", "-CAfile"])
+        .arg(server.ca_file())
+        .arg(&leaf_file)
+        .output()
+        .unwrap();
     assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
 }
 
@@ -102,11 +106,30 @@ fn own_certificates_are_used_and_bad_ones_refused() {
         let made = Command::new("openssl").current_dir(folder.path()).args(arguments).output().unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     };
-    make(&["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=ca", "-keyout", "ca.key", "-out", "ca.pem"]);
     make(&[
-        "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=own", "-CA", "ca.pem", "-CAkey", "ca.key",
-        "-addext", "basicConstraints=critical,CA:FALSE", "-addext", "subjectAltName=IP:127.0.0.1",
-        "-keyout", "own.key", "-out", "own.pem",
+        "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=ca", "-keyout", "ca.key", "-out",
+        "ca.pem",
+    ]);
+    make(&[
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-subj",
+        "/CN=own",
+        "-CA",
+        "ca.pem",
+        "-CAkey",
+        "ca.key",
+        "-addext",
+        "basicConstraints=critical,CA:FALSE",
+        "-addext",
+        "subjectAltName=IP:127.0.0.1",
+        "-keyout",
+        "own.key",
+        "-out",
+        "own.pem",
     ]);
     make(&["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", "other.key"]);
     let (cert, key, ca) = (path("own.pem"), path("own.key"), path("ca.pem"));
@@ -122,7 +145,8 @@ fn own_certificates_are_used_and_bad_ones_refused() {
     assert_eq!(client.get("/ca.pem").body, std::fs::read(path("ca.pem")).unwrap());
     assert!(!server.ca_file().exists(), "no CA is made beside an own certificate");
 
-    std::fs::write(path("garbage.pem"), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
+    std::fs::write(path("garbage.pem"), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+        .unwrap();
     std::fs::write(path("empty.pem"), "").unwrap();
     for (cert, key) in [
         ("garbage.pem", "own.key"),
@@ -230,7 +254,12 @@ fn a_database_that_goes_away_is_said_and_comes_back() {
     postgres.stop();
     for path in ["/readyz", "/v1/vms"] {
         let reply = admin.get(path);
-        assert_eq!((reply.status, reply.code().as_str()), (503, "database-unavailable"), "{path}: {}", reply.text());
+        assert_eq!(
+            (reply.status, reply.code().as_str()),
+            (503, "database-unavailable"),
+            "{path}: {}",
+            reply.text()
+        );
         assert!(reply.header("retry-after").is_some());
         for secret in ["127.0.0.1:", "only for tests", "postgres"] {
             assert!(!reply.text().contains(secret), "{}", reply.text());

@@ -9,8 +9,8 @@ use veriboot_store::baselines::{self, NewBaseline};
 use veriboot_store::vms::VmRow;
 use veriboot_store::{Tx, attestations};
 use veriboot_wire::{
-    AlertReason, Attestation, BaselineAccept, BaselineDetail, BaselineQuery, BaselineSummary, FactState, Page,
-    Problem, Scope, ScopeKind,
+    AlertReason, Attestation, BaselineAccept, BaselineDetail, BaselineQuery, BaselineSummary, FactState,
+    Page, Problem, Scope, ScopeKind,
 };
 
 use super::boots::boot_with_log;

@@ -62,12 +62,7 @@ impl Setting {
     }
 }
 
-const fn setting(
-    name: &'static str,
-    kind: ValueType,
-    absent: &'static str,
-    doc: &'static str,
-) -> Setting {
+const fn setting(name: &'static str, kind: ValueType, absent: &'static str, doc: &'static str) -> Setting {
     Setting { name, kind, absent, doc }
 }
 
@@ -119,7 +114,12 @@ pub const SETTINGS: &[Setting] = &[
         "a certificate of the service's own CA, renewed by itself",
         "PEM file with the server's certificate and its chain. Read again every hour.",
     ),
-    setting("tls.key", ValueType::Text, "made by the service", "PEM file with the private key of `tls.cert`."),
+    setting(
+        "tls.key",
+        ValueType::Text,
+        "made by the service",
+        "PEM file with the private key of `tls.cert`.",
+    ),
     setting(
         "tls.ca",
         ValueType::Text,

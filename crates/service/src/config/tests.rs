@@ -16,7 +16,8 @@ fn defaults_pass_their_own_check() {
 fn environment_wins_over_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("c.toml");
-    std::fs::write(&path, "interval_s = 60\nlisten = \"127.0.0.1:1\"\n[tls]\nnames = [\"a.example\"]\n").unwrap();
+    std::fs::write(&path, "interval_s = 60\nlisten = \"127.0.0.1:1\"\n[tls]\nnames = [\"a.example\"]\n")
+        .unwrap();
     let config = Config::load(Some(&path), |name| match name {
         "VERIBOOT_INTERVAL_S" => Some("600".into()),
         "VERIBOOT_TLS_NAMES" => Some("b.example, 192.0.2.1".into()),
@@ -46,7 +47,8 @@ fn every_setting_is_settable_and_every_field_is_documented() {
         };
         let wanted = setting.env();
         let loaded = Config::load(None, |name| {
-            let pair = matches!(setting.name, "tls.cert" | "tls.key" | "tls.ca") && name.starts_with("VERIBOOT_TLS_")
+            let pair = matches!(setting.name, "tls.cert" | "tls.key" | "tls.ca")
+                && name.starts_with("VERIBOOT_TLS_")
                 && !matches!(name, "VERIBOOT_TLS_NAMES" | "VERIBOOT_TLS_CA");
             (name == wanted || pair).then(|| value.to_owned())
         })
@@ -59,7 +61,12 @@ fn every_setting_is_settable_and_every_field_is_documented() {
         public_url: Some(String::new()),
         silence_limit_s: Some(1),
         agent_binary: Some(PathBuf::new()),
-        tls: TlsConfig { cert: Some(PathBuf::new()), key: Some(PathBuf::new()), ca: Some(PathBuf::new()), names: vec![] },
+        tls: TlsConfig {
+            cert: Some(PathBuf::new()),
+            key: Some(PathBuf::new()),
+            ca: Some(PathBuf::new()),
+            names: vec![],
+        },
         tokens: TokenConfig { lifetime_s: Some(1), ..TokenConfig::default() },
         ..Config::default()
     };

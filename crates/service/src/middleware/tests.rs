@@ -58,7 +58,11 @@ async fn more_requests_than_allowed_are_told_to_come_back() {
     assert_eq!((status, problem.error.code.as_str()), (503, "overloaded"));
     assert!((1..=8).contains(&retry.unwrap().parse::<u32>().unwrap()));
     let request = Request::builder().uri("/healthz").body(Body::empty()).unwrap();
-    assert_eq!(router.clone().oneshot(request).await.unwrap().status(), 200, "liveness does not depend on load");
+    assert_eq!(
+        router.clone().oneshot(request).await.unwrap().status(),
+        200,
+        "liveness does not depend on load"
+    );
     gate.add_permits(4);
     for task in running {
         assert_eq!(task.await.unwrap().unwrap().status(), 200);

@@ -25,7 +25,8 @@ fn an_interrupted_first_start_is_finished_by_the_next() {
     let config = config(dir.path());
     let now = Time::from_unix_ms(NOW);
     // The key is there, the certificate is not: the process died between the two.
-    write_secret(&dir.path().join("ca.key"), KeyPair::generate().unwrap().serialize_pem().as_bytes()).unwrap();
+    write_secret(&dir.path().join("ca.key"), KeyPair::generate().unwrap().serialize_pem().as_bytes())
+        .unwrap();
     let first = load(&config, now).unwrap();
     assert_eq!(load(&config, now).unwrap().ca_sha256, first.ca_sha256);
 }

@@ -236,8 +236,8 @@ impl Reply {
     /// The code of a refusal. Checks its shape.
     #[track_caller]
     pub fn code(&self) -> String {
-        let problem: veriboot_wire::Problem =
-            serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {} {}", self.status, self.text()));
+        let problem: veriboot_wire::Problem = serde_json::from_slice(&self.body)
+            .unwrap_or_else(|e| panic!("{e}: {} {}", self.status, self.text()));
         assert!(problem.error.request_id.is_some(), "no request id: {}", self.text());
         problem.error.code
     }
