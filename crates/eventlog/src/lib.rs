@@ -1,8 +1,29 @@
 //! Measured-boot event logs: structure, typed events, replay, boot story.
 //!
 //! Two layers. [`parse`] finds the events: it fails only at a byte offset, keeps everything before it, copies nothing
-//! and allocates nothing that the log merely claims. Typed decoding gives each event a meaning; what it does not know
+//! and allocates nothing that the log merely claims. [`Event::decode`] gives each event a meaning; what it does not know
 //! is a value, never an error.
+//!
+//! ```
+//! use veriboot_eventlog::{Format, HashAlg, parse, replay};
+//!
+//! // One event in the SHA-1 layout: PCR 0, EV_S_CRTM_VERSION, digest of "1.0", data "1.0".
+//! let mut log = Vec::new();
+//! log.extend(0_u32.to_le_bytes());
+//! log.extend(8_u32.to_le_bytes());
+//! log.extend(HashAlg::Sha1.hash(&[b"1.0"]).as_ref());
+//! log.extend(3_u32.to_le_bytes());
+//! log.extend(b"1.0");
+//!
+//! let log = parse(&log)?;
+//! assert_eq!(log.format, Format::Tcg12);
+//! let registers = replay(&log, HashAlg::Sha1);
+//! assert_eq!(registers.extended.into_iter().collect::<Vec<_>>(), [0]);
+//! # Ok::<(), veriboot_eventlog::StructureError>(())
+//! ```
+//!
+//! A log alone proves nothing. It explains registers that a TPM signed: compare [`Replay::pcrs`] with a verified quote
+//! before anything here is believed.
 
 mod component;
 mod consistency;

@@ -52,7 +52,7 @@ impl fmt::Write for Bounded {
 
 /// What a value shows, cut at `max` characters; a cut one ends in `…`.
 pub(crate) fn bounded(value: &impl fmt::Display, max: usize) -> String {
-    let mut out = Bounded { text: String::new(), left: max };
+    let mut out = Bounded { text: String::with_capacity(max.min(64)), left: max };
     if write!(out, "{value}").is_err() {
         out.text.push('…');
     }
@@ -164,7 +164,26 @@ impl<'a> Utf16<'a> {
 
 impl fmt::Display for Utf16<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        char::decode_utf16(self.units()).try_for_each(|unit| match unit {
+        // Most names are plain ASCII: written in runs, not character by character.
+        let mut run = [0_u8; 64];
+        let mut rest = self.0;
+        loop {
+            let mut len = 0;
+            for (to, pair) in run.iter_mut().zip(rest.chunks_exact(2)) {
+                match pair {
+                    [byte @ 0x20..=0x7E, 0] => *to = *byte,
+                    _ => break,
+                }
+                len += 1;
+            }
+            if len == 0 {
+                break;
+            }
+            let plain = run.get(..len).and_then(|run| std::str::from_utf8(run).ok()).ok_or(fmt::Error)?;
+            f.write_str(plain)?;
+            rest = rest.get(2 * len..).unwrap_or_default();
+        }
+        char::decode_utf16(Utf16(rest).units()).try_for_each(|unit| match unit {
             Ok(c) => write_char(f, c),
             Err(lone) => write!(f, "\\u{{{:x}}}", lone.unpaired_surrogate()),
         })
@@ -183,9 +202,11 @@ pub struct Hex<'a>(pub &'a [u8]);
 
 impl fmt::Display for Hex<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for byte in self.0.iter().take(64) {
-            write!(f, "{byte:02x}")?;
-        }
+        let shown = self.0.get(..64).unwrap_or(self.0);
+        let mut text = [0_u8; 128];
+        let text = text.get_mut(..2 * shown.len()).ok_or(fmt::Error)?;
+        hex::encode_to_slice(shown, text).map_err(|_| fmt::Error)?;
+        f.write_str(std::str::from_utf8(text).map_err(|_| fmt::Error)?)?;
         if self.0.len() > 64 {
             write!(f, "… ({} bytes)", self.0.len())?;
         }

@@ -1,4 +1,11 @@
 //! Rows 15 to 19 of ATTACKS.md, as far as the log engine must show them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 mod common;
 

@@ -1,4 +1,11 @@
 //! The same logs through `tpm2_eventlog` of tpm2-tools, where it is installed and can read them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 mod common;
 
@@ -8,8 +15,11 @@ use std::process::Command;
 
 use veriboot_eventlog::{Format, HashAlg, parse, replay};
 
-/// What the tool says: number of events, and registers by bank. `None` when it refuses the log.
-fn tool(path: &Path) -> Option<(usize, BTreeMap<String, BTreeMap<u32, String>>)> {
+/// Registers by bank.
+type Registers = BTreeMap<String, BTreeMap<u32, String>>;
+
+/// What the tool says: number of events, and registers. `None` when it refuses the log.
+fn tool(path: &Path) -> Option<(usize, Registers)> {
     let out = Command::new("tpm2_eventlog").arg(path).output().ok()?;
     if !out.status.success() {
         return None;
@@ -19,7 +29,7 @@ fn tool(path: &Path) -> Option<(usize, BTreeMap<String, BTreeMap<u32, String>>)>
     if events == 0 {
         return None;
     }
-    let mut banks: BTreeMap<String, BTreeMap<u32, String>> = BTreeMap::new();
+    let mut banks = Registers::new();
     let mut bank = None;
     let registers = text.lines().skip_while(|line| *line != "pcrs:").skip(1);
     for line in registers {

@@ -1,4 +1,11 @@
 //! One named test for each quirk of real machines that this crate has to know (ATTACKS.md, second list).
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 mod common;
 

@@ -1,4 +1,11 @@
 //! Builds event logs byte by byte, with the digests that the test asks for.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::path::PathBuf;
