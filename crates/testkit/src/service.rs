@@ -70,9 +70,9 @@ impl Service {
         self.announcement.listen.port()
     }
 
-    /// SHA-256 of the CA certificate, hex.
-    pub fn ca_sha256(&self) -> &str {
-        &self.announcement.ca_sha256
+    /// Fingerprint of the CA certificate as the agent takes it: `sha256:HEX`.
+    pub fn ca_fingerprint(&self) -> String {
+        format!("sha256:{}", self.announcement.ca_sha256)
     }
 
     /// The variables that make the CLI talk to this service as admin.

@@ -47,7 +47,7 @@ fn healthy_and_tampered() {
     };
     let setup = |name: &str| AgentSetup {
         port: service.port(),
-        ca_fingerprint: service.ca_sha256().to_owned(),
+        ca_fingerprint: service.ca_fingerprint(),
         join_token: token.clone(),
         name: name.to_owned(),
     };

@@ -25,6 +25,9 @@ pub struct Arguments {
     /// End when all machines are judged, instead of keeping the service up until Ctrl-C
     #[arg(long, env = "ONCE", value_parser = clap::builder::FalseyValueParser::new())]
     once: bool,
+    /// Run this service binary instead of building one
+    #[arg(long, value_name = "FILE")]
+    service: Option<PathBuf>,
 }
 
 /// Runs the demo.
@@ -37,7 +40,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     let building = Steps::start();
     let say = |what: &str| building.say("build", what);
-    let service_binary = build::service(&root, &say)?;
+    let service_binary = match &arguments.service {
+        Some(binary) => binary.canonicalize().with_context(|| format!("no {}", binary.display()))?,
+        None => build::service(&root, &say)?,
+    };
     let agent = build::agent(&root, &say)?;
     building.say("build", "done");
 

@@ -63,7 +63,7 @@ impl Stage<'_> {
             .build(&self.machines.join(role.name))?;
         let setup = AgentSetup {
             port: self.service.port(),
-            ca_fingerprint: self.service.ca_sha256().to_owned(),
+            ca_fingerprint: self.service.ca_fingerprint(),
             join_token: match role.place {
                 Place::Web => self.web_token.clone(),
                 Place::Single => self.single_token.clone(),

@@ -24,6 +24,8 @@ ip route add default via 10.0.2.2
 
 stty -F /dev/ttyS1 raw -echo
 exec 9>/dev/ttyS1
+# Firmware may have left half a line.
+echo >&9
 
 LOG=/sys/kernel/security/tpm0/binary_bios_measurements
 
