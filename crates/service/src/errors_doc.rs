@@ -31,7 +31,7 @@ pub fn markdown() -> String {
     }
     text.push_str(
         "\n## When the service does not start\n\n\
-         `veriboot serve` ends with exit code 1 and prints code, message and hint.\n\n\
+         `veriboot serve` ends with exit code 2 and prints code, message and hint.\n\n\
          | code | meaning |\n|---|---|\n",
     );
     for (code, meaning) in DOCS {
