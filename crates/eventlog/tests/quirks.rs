@@ -316,3 +316,15 @@ fn every_quirk_is_described_once() {
     ids.dedup();
     assert_eq!(ids.len(), quirks::QUIRKS.len());
 }
+
+#[test]
+fn the_document_is_the_table() {
+    let mut expected = String::from(
+        "# Quirks of real machines\n\nMade from the table in `src/quirks.rs`; a test compares the two.\n\n\
+         | id | who | what is seen | what is done about it |\n|---|---|---|---|\n",
+    );
+    for quirk in quirks::QUIRKS {
+        expected += &format!("| `{}` | {} | {} | {} |\n", quirk.id, quirk.who, quirk.seen, quirk.handling);
+    }
+    assert_eq!(include_str!("../docs/quirks.md"), expected, "docs/quirks.md is out of date");
+}
