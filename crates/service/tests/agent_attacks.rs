@@ -16,10 +16,12 @@ on_both!(
     row_08_join_tokens_last_use_is_raced_for,
     row_09_bad_signature_replaces_the_healthy_state,
     row_09_fault_during_checks_is_never_healthy,
+    row_09_enrolling_again_keeps_nothing_healthy,
     row_11_two_quotes_on_one_challenge,
     row_18_pcr_extended_at_run_time,
 );
 on_sqlite!(
+    row_07_judging_again_believes_no_more_than_before,
     row_07_cloned_vm_and_restored_snapshot,
     row_10_structure_and_signature_games,
     row_11_qualifying_data_of_another_session,
@@ -40,6 +42,7 @@ mod scenario {
     use super::agent_support::*;
     use veriboot_agent::AkAlgorithm;
     use veriboot_agent::tpm::Tpm;
+    use veriboot_service::attest::reappraise;
     use veriboot_store::vms;
     use veriboot_testkit::swtpm::SwtpmOptions;
     use veriboot_wire::{
@@ -396,6 +399,39 @@ mod scenario {
         let receipt = guest.attest();
         assert_caught(&receipt, "appraisal-failed");
         assert_eq!(world.vm(&id).status, VmStatus::Error);
+    }
+
+    /// A machine that was tampered with must not stay healthy by enrolling instead of attesting.
+    pub fn row_09_enrolling_again_keeps_nothing_healthy(world: &World) {
+        let mut guest = world.healthy_guest("web-0");
+        let id = guest.vm_id();
+        guest.agent.enroll().unwrap();
+        let vm = world.vm(&id);
+        assert_eq!(vm.status, VmStatus::Pending);
+        assert!(vm.status_detail.unwrap().contains("enrolled again"));
+        assert_eq!(guest.attest().status, VmStatus::Healthy);
+        // What is wrong stays wrong.
+        guest.boot(&Boot { cmdline: "init=/bin/sh".into(), ..Boot::default() });
+        assert_eq!(guest.attest().status, VmStatus::Unhealthy);
+        guest.agent.enroll().unwrap();
+        assert_eq!(world.vm(&id).status, VmStatus::Unhealthy);
+        assert_eq!(world.open_alerts(&id).len(), 1);
+    }
+
+    /// An operator who accepts a baseline does not thereby accept a quote that was not believed.
+    pub fn row_07_judging_again_believes_no_more_than_before(world: &World) {
+        let mut guest = world.healthy_guest("web-0");
+        let id = guest.vm_id();
+        let (vm_id, resets) = (id.clone(), world.vm(&id).reset_count.unwrap());
+        world.write(move |tx| {
+            let sql = "UPDATE vms SET reset_count = $2 WHERE id = $1";
+            tx.execute(sql, &[vm_id.as_str().into(), resets.wrapping_add(1).into()])
+        });
+        assert_caught(&guest.attest(), "reset-count-went-back");
+        let before = world.vm(&id);
+        assert!(world.block_on(reappraise(world.state(), &id)).is_err());
+        assert_untouched(world, &before);
+        assert_eq!(world.open_alerts(&id).len(), 1);
     }
 
     pub fn row_10_structure_and_signature_games(world: &World) {
