@@ -95,7 +95,7 @@ fn round_trips(c: &mut Criterion) {
     let store = Store::open(&format!("sqlite:{}/one.db", folder.path().display())).expect("opens");
     runtime.block_on(store.write(|tx| settings::set(tx, "key", &[7; 100]))).expect("writes");
     let mut group = c.benchmark_group("sqlite, one caller");
-    group.sample_size(20).measurement_time(Duration::from_secs(2)).warm_up_time(Duration::from_millis(300));
+    group.sample_size(10).measurement_time(Duration::from_secs(3)).warm_up_time(Duration::from_millis(300));
     group.bench_function("read a row", |b| {
         b.iter(|| black_box(runtime.block_on(store.read(|tx| settings::value(tx, "key"))).expect("reads")));
     });

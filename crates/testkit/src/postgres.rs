@@ -189,10 +189,14 @@ impl Postgres {
         }
     }
 
-    /// A new, empty database: its URL over loopback TCP with a password.
+    /// A new, empty database: its URL over loopback TCP with a password. Its default collation is English, as on many
+    /// real servers, so that code which relies on the order of bytes must say so (PostgreSQL 15 and later).
     pub fn database(&self) -> anyhow::Result<String> {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
-        self.psql("postgres", &format!("CREATE DATABASE {name}"))?;
+        let version: u32 = self.psql("postgres", "SHOW server_version_num")?.trim().parse()?;
+        let english = "TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en-US'";
+        let collation = if version >= 150_000 { english } else { "" };
+        self.psql("postgres", &format!("CREATE DATABASE {name} {collation}"))?;
         Ok(format!("postgres://{USER}:{PASSWORD_IN_URL}@127.0.0.1:{}/{name}", self.port))
     }
 
