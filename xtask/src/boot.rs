@@ -13,6 +13,9 @@ pub struct Arguments {
     /// Boot with Secure Boot off
     #[arg(long)]
     no_secure_boot: bool,
+    /// Cache folder [default: .cache of the repository]
+    #[arg(long)]
+    cache: Option<std::path::PathBuf>,
     /// How often to boot it
     #[arg(long, default_value_t = 1)]
     times: u32,
@@ -21,7 +24,10 @@ pub struct Arguments {
 /// Boots the machine.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let steps = Steps::start();
-    let cache = crate::root()?.join(".cache");
+    let cache = match &arguments.cache {
+        Some(folder) => folder.clone(),
+        None => crate::root()?.join(".cache"),
+    };
     let lab = Lab::prepare(&cache.join("lab"), LabOptions::default(), &mut |what| steps.say("lab", what))?;
     steps.say("lab", &format!("{}: {}", lab.accel, lab.accel_because));
     let initrd = lab.initramfs(&lab.kernel, &[], "")?;

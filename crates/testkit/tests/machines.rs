@@ -13,13 +13,15 @@ use veriboot_testkit::vm::{
 
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// The binaries of `cargo xtask build`; `None`, said plainly, where they are not there.
+/// The binaries of `cargo xtask build`; `None`, said plainly, where they are not there. `make test` builds them and
+/// sets VERIBOOT_MACHINES=required.
 fn binaries(root: &Path) -> Option<(PathBuf, PathBuf)> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let service = target.join("release/veriboot");
     let agent = target.join("x86_64-unknown-linux-gnu/agent/veriboot-agent");
     for binary in [&service, &agent] {
         if !binary.exists() {
+            assert!(std::env::var_os("VERIBOOT_MACHINES").is_none(), "{} is missing", binary.display());
             println!("skipped: {} is missing, `cargo xtask build` makes it", binary.display());
             return None;
         }

@@ -2,6 +2,7 @@
 //!
 //! What a name resolved to is remembered: the second run needs no network and uses the same versions.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -46,6 +47,8 @@ struct Resolved {
 #[derive(Debug)]
 pub struct Repository {
     folder: PathBuf,
+    /// Whether lists of our own were needed, and are new.
+    own_lists: Cell<bool>,
 }
 
 impl Repository {
@@ -53,7 +56,7 @@ impl Repository {
     pub(super) fn open(folder: &Path) -> Result<Self> {
         fs::create_dir_all(folder.join("archives"))?;
         fs::create_dir_all(folder.join("unpacked"))?;
-        Ok(Self { folder: folder.to_owned() })
+        Ok(Self { folder: folder.to_owned(), own_lists: Cell::new(false) })
     }
 
     /// The package of this name, newest version unless one is given.
@@ -152,6 +155,7 @@ impl Repository {
         let own = self.folder.join("apt");
         let own_args = [
             format!("Dir::State={}", own.join("state").display()),
+            format!("Dir::State::lists={}", own.join("state/lists").display()),
             format!("Dir::Cache={}", own.join("cache").display()),
             "Dir::State::status=/var/lib/dpkg/status".to_owned(),
             "Debug::NoLocking=1".to_owned(),
@@ -164,15 +168,17 @@ impl Repository {
             }
             command
         };
-        let first = process::output(command(program, false).args(args));
+        let first = process::output(command(program, self.own_lists.get()).args(args));
         let answer = match first {
             Ok(bytes) if !bytes.is_empty() || args.contains(&"-q") => bytes,
+            Err(error) if self.own_lists.get() => return Err(error),
             _ => {
                 for folder in ["state/lists/partial", "cache/archives/partial"] {
                     fs::create_dir_all(own.join(folder))?;
                 }
                 process::output(command("apt-get", true).args(["update", "-q"]))
                     .context("cannot update the package lists")?;
+                self.own_lists.set(true);
                 process::output(command(program, true).args(args))?
             }
         };
