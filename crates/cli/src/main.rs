@@ -9,6 +9,8 @@ mod client;
 mod clock;
 mod context;
 mod error;
+mod evidence;
+mod log;
 mod login;
 mod output;
 mod serve;
@@ -51,6 +53,10 @@ enum Command {
     Token(Online<token::TokenCommand>),
     /// The audit log
     Audit(Online<audit::AuditCommand>),
+    /// Event logs with no service: story, replay, difference
+    Log(Offline<log::LogCommand>),
+    /// Verify evidence with no service
+    Evidence(Offline<evidence::EvidenceCommand>),
     /// Remember a service and an API token for later calls
     Login(login::LoginArgs),
 }
@@ -60,6 +66,15 @@ enum Command {
 struct Online<C: Subcommand> {
     #[command(flatten)]
     connection: Connection,
+    #[command(flatten)]
+    format: Format,
+    #[command(subcommand)]
+    command: C,
+}
+
+/// Commands that need no service.
+#[derive(Args, Debug)]
+struct Offline<C: Subcommand> {
     #[command(flatten)]
     format: Format,
     #[command(subcommand)]
@@ -115,6 +130,14 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
         }
         Command::Audit(args) => {
             args.open().and_then(|(c, client, out)| audit::run(c, &client, out)).map(ExitCode::from)
+        }
+        Command::Log(args) => {
+            let out = Output::new(args.format.json, args.format.color, clock::now());
+            log::run(args.command, out).map(ExitCode::from)
+        }
+        Command::Evidence(args) => {
+            let out = Output::new(args.format.json, args.format.color, clock::now());
+            evidence::run(args.command, out).map(ExitCode::from)
         }
         Command::Login(args) => login::run(args).map(done),
         Command::Serve(args) => serve::run(args),
