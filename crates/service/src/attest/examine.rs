@@ -128,7 +128,7 @@ impl AttestState {
             return Ok(judgement);
         }
         let judgement = Arc::new(guarded(|| judge(report, bank, baseline.map(|(_, b)| b), &self.profile))?);
-        self.judgements.put(key, Arc::clone(&judgement), 1);
+        self.judgements.put(key, Arc::clone(&judgement), judgement.findings.len().saturating_add(1));
         Ok(judgement)
     }
 

@@ -35,12 +35,12 @@ const CHALLENGE_KEY: &str = "challenge-key";
 const BANKS: [u16; 2] = [alg::SHA256, alg::SHA384];
 /// The PCRs that software cannot reset (PC Client Platform TPM Profile, table 5).
 const PCRS: std::ops::Range<u32> = 0..16;
-/// Bytes of event logs whose examinations are kept.
-const LOG_CACHE_BYTES: usize = 64 * 1024 * 1024;
-/// Judgements that are kept.
-const JUDGEMENT_CACHE_ENTRIES: usize = 65_536;
+/// Bytes of event logs whose examinations are kept; an examination takes several times the bytes of its log.
+const LOG_CACHE_BYTES: usize = 24 * 1024 * 1024;
+/// Judgements that are kept, and findings in them, counted together.
+const JUDGEMENT_CACHE_ENTRIES: usize = 131_072;
 /// Bytes of baseline documents that are kept in parsed form.
-const BASELINE_CACHE_BYTES: usize = 64 * 1024 * 1024;
+const BASELINE_CACHE_BYTES: usize = 24 * 1024 * 1024;
 /// Attestation keys that are kept in parsed form.
 const KEY_CACHE_ENTRIES: usize = 65_536;
 
