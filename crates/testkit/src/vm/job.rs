@@ -92,7 +92,7 @@ impl Job {
         for word in extra {
             let _ = write!(command, " {}", quote(word));
         }
-        self.step(name, &command)
+        self.line(&format!("hostname {}", quote(&agent.name))).step(name, &command)
     }
 
     /// The script.

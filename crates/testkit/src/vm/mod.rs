@@ -26,7 +26,6 @@ mod tpm;
 mod uki;
 
 pub use accel::Accel;
-pub use disk::{BootFile, DiskPlan};
 pub use evidence::Capture;
 pub use firmware::VarsEdit;
 pub use initramfs::{GuestFile, INIT};
