@@ -19,6 +19,7 @@ use criterion::Criterion;
 use veriboot_appraisal::{
     Baseline, Conclude, Judgement, LogReport, Outcome, PcrValues, Profile, conclude, examine, judge,
 };
+use veriboot_eventlog::{check_digests_of, measurements, parse, replay};
 use veriboot_tpm::{AttestationKey, Expectation, PcrSelection, verify_quote};
 use veriboot_wire::Verdict;
 
@@ -163,6 +164,14 @@ fn main() {
     criterion.bench_function("raw: RSA-2048 verify + SHA-256 of the log", |b| {
         b.iter(|| bench.raw_verify_and_hash())
     });
+    let parsed = parse(&bench.log).unwrap();
+    criterion.bench_function("part: parse", |b| b.iter(|| parse(black_box(&bench.log))));
+    criterion
+        .bench_function("part: SHA-256 of the log", |b| b.iter(|| SHA256.hash(&[black_box(&bench.log)])));
+    criterion.bench_function("part: replay", |b| b.iter(|| replay(black_box(&parsed), SHA256)));
+    criterion
+        .bench_function("part: check digests", |b| b.iter(|| check_digests_of(black_box(&parsed), SHA256)));
+    criterion.bench_function("part: measurements", |b| b.iter(|| measurements(black_box(&parsed), SHA256)));
     criterion.bench_function("log: examine", |b| b.iter(|| examine(black_box(&bench.log))));
     criterion.bench_function("log: judge by baseline", |b| {
         b.iter(|| judge(black_box(&report), SHA256, Some(&bench.baseline), &bench.profile));

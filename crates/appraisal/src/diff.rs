@@ -105,6 +105,22 @@ pub(crate) fn of_baseline(baseline: &Baseline, bank: HashAlg) -> Vec<Item<'_>> {
     referenced.collect()
 }
 
+/// Whether a log measures exactly what a baseline says, event by event: the usual case, without building anything.
+pub(crate) fn unchanged(baseline: &Baseline, report: &LogReport, bank: HashAlg) -> bool {
+    let Some(digests) = report.bank(bank).map(|b| &b.digests) else { return false };
+    baseline.measurements.len() == report.entries.len()
+        && baseline.measurements.iter().zip(&report.entries).zip(digests).all(
+            |((reference, entry), digest)| {
+                reference.digests.get(bank) == digest.as_ref()
+                    && reference.pcr == entry.pcr
+                    && reference.event_type == entry.event_type.0
+                    && reference.kind == entry.kind
+                    && reference.name == entry.name
+                    && reference.value == entry.value
+            },
+        )
+}
+
 /// Everything that differs, by PCR and then in log order.
 pub(crate) fn diff<'a>(from: &[Item<'a>], to: &[Item<'a>]) -> Vec<Change<'a>> {
     if from.len() == to.len() && from.iter().zip(to).all(|(a, b)| a.pcr == b.pcr && identical(a, b)) {

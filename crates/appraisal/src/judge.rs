@@ -6,7 +6,7 @@ use veriboot_wire::Finding;
 use crate::baseline::Baseline;
 use crate::code;
 use crate::deviation::{self, SWITCH_ON, Sides};
-use crate::diff::{diff, of_baseline, of_report};
+use crate::diff::{diff, of_baseline, of_report, unchanged};
 use crate::profile::{Profile, SecureBootDemand};
 use crate::report::LogReport;
 
@@ -54,6 +54,9 @@ fn deviations(report: &LogReport, bank: HashAlg, baseline: &Baseline, profile: &
             .finding(format!("The baseline has no {} digests, so it cannot judge this quote", bank.name()));
         finding.hint = Some("Accept the current boot as the new baseline after checking it.".to_owned());
         return vec![finding];
+    }
+    if unchanged(baseline, report, bank) {
+        return Vec::new();
     }
     let changes = diff(&of_baseline(baseline, bank), &of_report(report, bank));
     let sides = Sides {

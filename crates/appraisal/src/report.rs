@@ -126,8 +126,6 @@ fn fill(report: &mut LogReport, log: &EventLog<'_>) {
         report.banks.push(BankReport { replay, digests, pcr5_after_exit });
     }
     same_image_twice(report);
-    report.secure_boot = structure_checks::secure_boot(log);
-    report.shim_validation_off = structure_checks::shim_validation_off(log);
 
     cut_and_trailing(report, log);
     digest_mismatches(report, log);
@@ -159,7 +157,9 @@ fn add_entries(report: &mut LogReport, log: &EventLog<'_>, bank: HashAlg) {
     if !known.is_empty() && extending.clone().all(|index| known.binary_search(&index).is_ok()) {
         return;
     }
-    for measured in measurements(log, bank) {
+    let measured = measurements(log, bank);
+    report.entries.reserve(measured.len());
+    for measured in measured {
         if known.binary_search(&measured.event).is_ok() {
             continue;
         }
@@ -175,7 +175,9 @@ fn add_entries(report: &mut LogReport, log: &EventLog<'_>, bank: HashAlg) {
             signer: measured.signer,
         });
     }
-    report.entries.sort_by_key(|e| e.event);
+    if !known.is_empty() {
+        report.entries.sort_by_key(|e| e.event);
+    }
 }
 
 fn event<'l, 'a>(log: &'l EventLog<'a>, index: u32) -> Option<&'l veriboot_eventlog::Event<'a>> {

@@ -12,9 +12,8 @@
 //! 3. every event in PCR 7 is of a type whose digest is taken over its data (that the two belong together is checked for
 //!    every event of the log).
 
-use veriboot_eventlog::decode::ipl::Ipl;
 use veriboot_eventlog::decode::variable::Variable;
-use veriboot_eventlog::{ComponentKind, Decoded, Digest, Event, EventLog, EventType, Format, HashAlg};
+use veriboot_eventlog::{ComponentKind, Digest, Event, EventLog, EventType, Format, HashAlg};
 
 use crate::code;
 use crate::report::LogReport;
@@ -115,8 +114,7 @@ impl<'l, 'a> SecureBootEvents<'l, 'a> {
 }
 
 /// Secure Boot as the log shows it; `None` when it shows nothing, something unclear, or both.
-pub(crate) fn secure_boot(log: &EventLog<'_>) -> Option<bool> {
-    let events = SecureBootEvents::new(log);
+fn secure_boot(events: &SecureBootEvents<'_, '_>) -> Option<bool> {
     let mut said = events.events().filter_map(|event| events.says(event));
     let first = said.next()?;
     if said.any(|next| next != first) {
@@ -131,22 +129,23 @@ pub(crate) fn secure_boot(log: &EventLog<'_>) -> Option<bool> {
 
 /// Whether shim's verification was switched off (`mokutil --disable-validation`): MokSBState is 1. shim measures the
 /// variable in PCR 7 and its content in PCR 14.
-pub(crate) fn shim_validation_off(log: &EventLog<'_>) -> bool {
+fn shim_validation_off(log: &EventLog<'_>) -> bool {
     log.session().iter().filter(|e| e.extends()).any(|event| match event.event_type {
         EventType::EV_EFI_VARIABLE_AUTHORITY => {
             Variable::parse(event.data).is_some_and(|v| v.name.is("MokSBState") && v.data == [1])
         }
-        EventType::EV_IPL if matches!(event.decode(), Decoded::Ipl(Ipl::Mok { .. })) => {
-            event.data.starts_with(b"MokSBState\0")
-                && log.banks.iter().any(|bank| event.digest(*bank) == Some(bank.hash(&[&[1]]).as_ref()))
+        EventType::EV_IPL if event.data.starts_with(b"MokSBState\0") => {
+            log.banks.iter().any(|bank| event.digest(*bank) == Some(bank.hash(&[&[1]]).as_ref()))
         }
         _ => false,
     })
 }
 
-/// Adds findings to the report. The registers of a confidential VM mix PCRs, so only the value is checked there.
+/// Fills in what the log shows about Secure Boot, and adds findings to the report. The registers of a confidential VM mix PCRs, so only the value is checked there.
 pub(crate) fn run(report: &mut LogReport, log: &EventLog<'_>) {
     let events = SecureBootEvents::new(log);
+    report.secure_boot = secure_boot(&events);
+    report.shim_validation_off = shim_validation_off(log);
     let mut said = events.events().filter_map(|event| Some((event, events.says(event)?)));
     let first = said.next();
     if let Some((event, _)) = said.find(|(_, says)| first.as_ref().is_some_and(|(_, f)| f != says)) {
