@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use veriboot_eventlog::ComponentKind;
+use veriboot_eventlog::{ComponentKind, EventType};
 use veriboot_wire::{ChangeClass, Finding, Severity};
 
 use crate::cmdline::CmdlineDiff;
@@ -309,6 +309,12 @@ impl<'a> Topic<'a> {
                     sides.reference
                 )
             }
+            Change::Described(old, new) if described(old) == described(new) => format!(
+                "{what}: the log gives {} the event type {} instead of {}, with the same digest",
+                self.called(new),
+                EventType(new.event_type),
+                EventType(old.event_type)
+            ),
             Change::Described(old, new) => format!(
                 "{what}: the log calls what {} has as {} now {}, with the same digest",
                 sides.reference,

@@ -662,3 +662,26 @@ fn data_is_held_against_the_digest_of_every_bank() {
     let outcome = appraise(&tpm, &edited, None, None);
     assert_eq!(outcome.primary().unwrap().code, "log-digest-mismatch");
 }
+
+/// A register that the quote contradicts shows nothing: what the log says about it is not called a deviation. What is
+/// said about the other registers stands.
+#[test]
+fn deviations_are_believed_register_by_register() {
+    let (log, tpm) = boot();
+    let baseline = Baseline::learn(&examine(&log.bytes()), SHA256).unwrap();
+    let mut other = Machine::default();
+    other.command_line = "root=/dev/vda1 ro init=/bin/sh";
+    let outcome = appraise(&tpm, &other.log().bytes(), Some(&baseline), None);
+    assert_eq!(outcome.reasons, [AlertReason::LogMismatch], "{:?}", codes(&outcome));
+    assert_eq!(outcome.facts.baseline, FactState::Unknown);
+
+    // The machine runs another shim, and its log lies about the command line.
+    other.shim = "shim 15.4";
+    let mut booted = Machine::default();
+    booted.shim = "shim 15.4";
+    let outcome = appraise(&Tpm::booted(&booted.log()), &other.log().bytes(), Some(&baseline), None);
+    assert_eq!(outcome.reasons, [AlertReason::LogMismatch, AlertReason::BaselineDeviation]);
+    let shim = outcome.findings.iter().find(|f| f.component.as_deref() == Some("shim")).unwrap();
+    assert!(shim.fails());
+    assert!(outcome.findings.iter().all(|f| f.component.as_deref() != Some("kernel command line")));
+}

@@ -15,7 +15,7 @@ mod common;
 
 use common::{Log, Machine, SHA256, Tpm, appraise};
 use veriboot_appraisal::{Baseline, Enforcement, LearnError, Profile, compare, components, examine, judge};
-use veriboot_eventlog::{ComponentKind, HashAlg};
+use veriboot_eventlog::{ComponentKind, EventType, HashAlg};
 use veriboot_wire::{AlertReason, ChangeClass, Finding, Severity};
 
 /// Findings of a boot of `now` against a baseline learned from `before`, under the default profile.
@@ -178,9 +178,18 @@ fn another_description_under_the_same_digest() {
     insta::assert_snapshot!(told(&between(&before, &now)));
 
     let mut now = before.clone();
-    now.events[at].event_type = veriboot_eventlog::EventType::EV_EFI_RUNTIME_SERVICES_DRIVER;
+    now.events[at].event_type = EventType::EV_EFI_RUNTIME_SERVICES_DRIVER;
     let findings = between(&before, &now);
     assert!(findings.iter().any(|f| f.code == "description-changed" && f.fails()), "{}", told(&findings));
+}
+
+#[test]
+fn another_event_type_under_the_same_digest() {
+    let before = Machine::default().log();
+    let mut now = before.clone();
+    let at = now.events.iter().position(|e| e.event_type == EventType::EV_EFI_VARIABLE_BOOT).unwrap();
+    now.events[at].event_type = EventType::EV_EFI_VARIABLE_BOOT2;
+    insta::assert_snapshot!(told(&between(&before, &now)));
 }
 
 #[test]
