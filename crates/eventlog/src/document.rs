@@ -31,8 +31,8 @@ pub struct Document<'a> {
     story: BootStory,
 }
 
-#[derive(Serialize)]
-struct SecureBoot {
+#[derive(Default, Serialize)]
+pub(crate) struct SecureBoot {
     enabled: Option<bool>,
     mode: Option<&'static str>,
     keys: KeyStory,
@@ -46,7 +46,7 @@ struct CutDocument {
     reason: String,
 }
 
-struct EventDocument<'a>(Event<'a>);
+pub(crate) struct EventDocument<'a>(pub(crate) Event<'a>);
 
 impl<'a> Document<'a> {
     /// Replays all active banks and decodes every event.
@@ -71,17 +71,13 @@ impl<'a> Document<'a> {
             }
         }
         let story = story(log);
+        let secure_boot = SecureBoot::new(&story);
         Self {
             format: log.format.as_str(),
             banks,
             inactive_banks,
             events: log.events.iter().map(|event| EventDocument(*event)).collect(),
-            secure_boot: SecureBoot {
-                enabled: story.secure_boot,
-                mode: story.secure_boot_mode,
-                keys: story.keys.clone(),
-                sbat_level: story.sbat_level.clone(),
-            },
+            secure_boot,
             warnings,
             digest_mismatches: check_digests(log),
             cut: log.cut.map(|cut| CutDocument {
@@ -93,6 +89,17 @@ impl<'a> Document<'a> {
             sessions: log.sessions,
             replayed_from_event: log.session_start,
             story,
+        }
+    }
+}
+
+impl SecureBoot {
+    pub(crate) fn new(story: &BootStory) -> Self {
+        Self {
+            enabled: story.secure_boot,
+            mode: story.secure_boot_mode,
+            keys: story.keys.clone(),
+            sbat_level: story.sbat_level.clone(),
         }
     }
 }

@@ -28,3 +28,15 @@ pub const MAX_DER_DEPTH: usize = 16;
 pub const MAX_NAME_CHARS: usize = 512;
 /// Characters that a value made from log data may have; a kernel command line is at most 4 KiB on x86-64.
 pub const MAX_VALUE_CHARS: usize = 16_384;
+/// Entries of an IMA list. A policy that measures every file that root reads makes some 100,000 in a long uptime.
+pub const MAX_IMA_ENTRIES: usize = 1 << 20;
+/// Bytes that the name of an IMA template may have: fifteen fields of sixteen bytes.
+pub const MAX_IMA_NAME_BYTES: usize = 256;
+/// Fields that an IMA template may have (Linux, IMA_TEMPLATE_NUM_FIELDS_MAX).
+pub const MAX_IMA_FIELDS: usize = 15;
+/// Records of a user-space log; systemd writes some ten per boot.
+pub const MAX_RECORDS: usize = 65_536;
+/// Bytes of one record of a user-space log.
+pub const MAX_RECORD_BYTES: usize = 256 * 1024;
+/// Components of an SBAT level or of an image.
+pub const MAX_SBAT_ENTRIES: usize = 1_024;

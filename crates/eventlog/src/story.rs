@@ -8,6 +8,7 @@ use crate::decode::tagged::Tagged;
 use crate::decode::variable::Content;
 use crate::limits::MAX_NAME_CHARS;
 use crate::measurement::measurements;
+use crate::sbat::Sbat;
 use crate::text::{bounded, guids};
 use crate::{ComponentKind, Decoded, Digest, EventLog, EventType, Format, HashAlg, Measurement};
 
@@ -30,6 +31,8 @@ pub struct BootStory {
     pub keys: KeyStory,
     /// SBAT revocation level, its first line: `sbat,1,2023012900`.
     pub sbat_level: Option<String>,
+    /// SBAT revocation level: date and generation of each component.
+    pub sbat: Option<Sbat>,
     /// Which machine-owner-key variables shim measured, in order.
     pub mok: Vec<String>,
     /// Applications that ran, in order.
@@ -202,6 +205,7 @@ pub fn story(log: &EventLog<'_>) -> BootStory {
         secure_boot_mode: None,
         keys: KeyStory::default(),
         sbat_level: None,
+        sbat: None,
         mok: Vec::new(),
         images: Vec::new(),
         drivers: 0,
@@ -268,6 +272,11 @@ fn tell_events(log: &EventLog<'_>, story: &mut BootStory) {
                     Content::Signatures(_) => story.keys.note(&variable),
                     _ => {}
                 }
+            }
+            Decoded::Authority(authority)
+                if authority.0.vendor == guids::SHIM_LOCK && authority.0.name.is("SbatLevel") =>
+            {
+                story.sbat = Sbat::parse(authority.0.data);
             }
             Decoded::BootVariable(variable) => match (variable.content(), variable.boot_number()) {
                 (Content::BootOrder(numbers), _) => order = numbers,

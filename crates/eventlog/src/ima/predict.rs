@@ -7,7 +7,7 @@
 use crate::story::linux_release;
 use crate::{Digest, EventLog, HashAlg, Replay, replay};
 
-const PCR_IMA: u32 = 10;
+use super::PCR_IMA;
 
 /// What PCR 10 holds after the kernel's `boot_aggregate`, for a log that shows Linux taking over from the firmware and
 /// does not touch PCR 10. It is a prediction: a kernel without IMA leaves 0, one with a policy extends further.
