@@ -51,6 +51,8 @@ codes! {
         "The TPM's restart counter is lower than in an earlier quote of the same boot.";
     TPM_FIRMWARE_CHANGED_WHILE_RUNNING = "tpm-firmware-changed-while-running", Critical, QUOTE,
         "The TPM's firmware version changed without a reset, which no TPM does.";
+    AK_NOT_COMPARABLE = "ak-not-comparable", Critical, QUOTE,
+        "The attestation key was replaced and the TPM's firmware version is another one: its counters cannot be held against the earlier ones.";
     SELECTION_EMPTY = "quote-selection-empty", Critical, QUOTE,
         "The quote covers no PCR and proves nothing.";
     PROVES_NOTHING = "quote-proves-nothing", Critical, QUOTE,
@@ -117,6 +119,8 @@ codes! {
         "The log was saved before the ExitBootServices events; PCR 5 holds exactly these in addition.";
     RUN_TIME_PCR = "run-time-pcr", Low, None,
         "A PCR that the operating system extends while it runs is not covered by the boot log.";
+    AK_REPLACED = "ak-replaced", Info, None,
+        "The VM enrolled again with another attestation key; this is the first quote of that key.";
     BANK_INACTIVE = "log-bank-inactive", Info, None,
         "The log names a bank that no event extends; it is not compared.";
     LOG_WARNING = "log-warning", Info, None,

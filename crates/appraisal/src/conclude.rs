@@ -35,11 +35,11 @@ pub struct Conclude<'a> {
     pub judgement: Option<&'a Judgement>,
     /// The profile that judged.
     pub profile: &'a Profile,
-    /// The last attestation of this key whose quote was believed.
+    /// The last attestation of this VM whose quote was believed.
     pub previous: Option<&'a PreviousBoot>,
 }
 
-/// What the last believed quote of the same attestation key said.
+/// What the last believed quote of the same TPM said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PreviousBoot {
     /// resetCount.
@@ -52,6 +52,8 @@ pub struct PreviousBoot {
     pub firmware_version: u64,
     /// SHA-256 of the log, hex, if that log replayed to that quote.
     pub log_sha256: Option<String>,
+    /// Whether the VM enrolled with another attestation key since. What the TPM counted before still binds it.
+    pub ak_replaced: bool,
 }
 
 /// The verdict.

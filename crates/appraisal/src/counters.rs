@@ -1,10 +1,14 @@
-//! Whether TPM clock and counters only went forward since the last quote of the same key.
+//! Whether TPM clock and counters only went forward since the last quote of the same TPM.
 //!
 //! Quotes by a key outside of the endorsement and platform hierarchies carry resetCount, restartCount and
 //! firmwareVersion plus an offset that the TPM derives from the hierarchy's proof value and the key (TPM 2.0 Part 1,
 //! section 36.7, obfuscation). The offset is the same in every quote of one key and is added modulo the width of the
 //! field. Differences between two quotes of one key are therefore the true differences modulo 2^32 (2^64), and are
 //! read as signed numbers: the upper half is "went back".
+//!
+//! Another key of the same TPM ends nothing: a restored snapshot could enrol a new key at will. Keys of the endorsement
+//! hierarchy have no offset, so their quotes compare as before. A key elsewhere has an offset of its own; it shows in
+//! the firmware version, whose 64 bits nobody hits by trying keys, and then nothing can be compared.
 
 use veriboot_tpm::Quote;
 use veriboot_wire::Finding;
@@ -24,6 +28,9 @@ pub(crate) fn same_boot(quote: &Quote, previous: &PreviousBoot) -> bool {
 /// Findings about clock, counters and firmware version. A normal reboot has none.
 pub(crate) fn check(quote: &Quote, previous: &PreviousBoot) -> Vec<Finding> {
     let mut findings = Vec::new();
+    if previous.ak_replaced {
+        findings.push(replaced());
+    }
     let resets = signed32(quote.reset_count, previous.reset_count);
     let restarts = signed32(quote.restart_count, previous.restart_count);
     if resets < 0 {
@@ -66,6 +73,10 @@ fn firmware(quote: &Quote, previous: &PreviousBoot, resets: i32) -> Option<Findi
     let step = quote.firmware_version.wrapping_sub(previous.firmware_version).cast_signed();
     let finding = match step {
         0 => return None,
+        _ if previous.ak_replaced => code::AK_NOT_COMPARABLE.finding(
+            "The attestation key was replaced and the TPM's firmware version is another one: whether the TPM was set \
+             back cannot be seen any more",
+        ),
         _ if resets == 0 => code::TPM_FIRMWARE_CHANGED_WHILE_RUNNING
             .finding("The TPM's firmware version changed without a reset: another TPM answers"),
         1.. => code::TPM_FIRMWARE_CHANGED.finding("The TPM runs newer firmware than at the last attestation"),
@@ -76,6 +87,9 @@ fn firmware(quote: &Quote, previous: &PreviousBoot, resets: i32) -> Option<Findi
         format!("{:#018x}", previous.firmware_version),
         format!("{:#018x}", quote.firmware_version),
     );
+    if previous.ak_replaced {
+        return Some(finding);
+    }
     finding.hint = Some(
         "The numbers may carry a constant offset that hides them; only their difference counts. Ask who maintains \
          the hypervisor whether the vTPM was updated."
@@ -89,10 +103,18 @@ fn back(mut finding: Finding, expected: impl ToString, seen: impl ToString) -> F
     finding.expected = Some(expected.to_string());
     finding.seen = Some(seen.to_string());
     finding.hint.get_or_insert_with(|| {
-        "Find out whether this VM was cloned or set back to a snapshot. If that was on purpose, accept its state by \
-         enrolling it again."
+        "Find out whether this VM was cloned, set back to a snapshot, or its TPM cleared. If that was on purpose, \
+         delete the VM's record and let it enrol anew with a join token; another attestation key does not end this."
             .to_owned()
     });
+    finding
+}
+
+fn replaced() -> Finding {
+    let mut finding = code::AK_REPLACED
+        .finding("The VM enrolled again with another attestation key; this is the first quote of that key");
+    finding.component = Some("TPM".to_owned());
+    finding.hint = Some("Expected after a reinstallation of the agent. Else find out who enrolled the VM.".to_owned());
     finding
 }
 

@@ -139,6 +139,7 @@ fn one_bit_of_the_log_changed() {
         clock_ms: quote.clock_ms,
         firmware_version: quote.firmware_version,
         log_sha256: Some(report.sha256.clone()),
+        ak_replaced: false,
     };
     let profile = Profile::default();
     let said = components(&report);

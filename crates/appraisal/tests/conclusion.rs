@@ -511,6 +511,36 @@ fn clock_and_counters_only_go_forward() {
     assert!(codes(&newer).contains(&"tpm-firmware-changed"));
 }
 
+/// Row 7. A snapshot that was restored can enrol another key: the counters bind that key too.
+#[test]
+fn another_key_of_the_same_tpm_starts_no_new_count() {
+    let (log, mut tpm) = boot();
+    tpm.clock_ms = 1 << 40;
+    let previous = PreviousBoot { ak_replaced: true, ..tpm.previous(&log) };
+    let with = |change: &dyn Fn(&mut Tpm)| {
+        let mut now = tpm.clone();
+        change(&mut now);
+        appraise(&now, &log.bytes(), None, Some(&previous))
+    };
+    let same = with(&|_| {});
+    assert_eq!(same.verdict, Verdict::Healthy, "{:?}", codes(&same));
+    assert!(codes(&same).contains(&"ak-replaced"));
+    let refused = |code: &str, change: &dyn Fn(&mut Tpm)| {
+        assert_eq!(with(change).primary().map(|f| f.code.as_str()), Some(code));
+    };
+    refused("clock-went-back", &|t| t.clock_ms -= 1);
+    refused("reset-count-went-back", &|t| t.reset_count -= 1);
+    refused("restart-count-went-back", &|t| t.restart_count -= 1);
+    // A key outside of the endorsement hierarchy: counters plus some offset, which happens to look like a reboot.
+    let obfuscated = with(&|t| {
+        t.reset_count = t.reset_count.wrapping_add(77);
+        t.firmware_version = t.firmware_version.wrapping_add(0x1234_5678_9abc);
+    });
+    assert_eq!(obfuscated.primary().map(|f| f.code.as_str()), Some("ak-not-comparable"));
+    assert_eq!(obfuscated.reasons, [AlertReason::QuoteUntrusted]);
+    assert!(!obfuscated.learnable);
+}
+
 /// An unorderly reset may lose what the TPM had not saved of its clock, and not more.
 #[test]
 fn a_hard_reset_may_lose_some_clock() {

@@ -393,6 +393,7 @@ impl Newcomer {
             restart_count: None,
             clock_ms: None,
             firmware_version: None,
+            counted_ak_name: None,
             log_sha256: None,
             last_attestation_id: None,
             fault: None,

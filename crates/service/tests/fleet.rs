@@ -56,6 +56,7 @@ fn vm(server: &TestServer, name: &str, group: &str, scale_set: Option<&str>) -> 
         restart_count: None,
         clock_ms: None,
         firmware_version: None,
+        counted_ak_name: None,
         log_sha256: None,
         last_attestation_id: None,
         fault: None,

@@ -42,6 +42,7 @@ const FOUNDATION: &[&str] = &[
         restart_count BIGINT,
         clock_ms BIGINT,
         firmware_version BIGINT,
+        counted_ak_name BYTEA,
         log_sha256 TEXT,
         last_attestation_id TEXT,
         fault TEXT,

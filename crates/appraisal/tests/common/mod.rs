@@ -329,6 +329,7 @@ impl Tpm {
             clock_ms: self.clock_ms,
             firmware_version: self.firmware_version,
             log_sha256: Some(examine(&log.bytes()).sha256),
+            ak_replaced: false,
         }
     }
 }

@@ -272,7 +272,7 @@ fn broken(vm: &VmRow, error: &Broken) -> Judged {
     }
 }
 
-/// What the last believed quote of this key said.
+/// What the last believed quote of this TPM said, whichever of its keys made it.
 pub(super) fn previous_boot(vm: &VmRow) -> Option<PreviousBoot> {
     Some(PreviousBoot {
         reset_count: vm.reset_count?,
@@ -280,6 +280,7 @@ pub(super) fn previous_boot(vm: &VmRow) -> Option<PreviousBoot> {
         clock_ms: vm.clock_ms?,
         firmware_version: vm.firmware_version?,
         log_sha256: vm.log_sha256.clone(),
+        ak_replaced: vm.counted_ak_name.as_ref().is_some_and(|name| *name != vm.ak_name),
     })
 }
 

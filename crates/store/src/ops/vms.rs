@@ -65,6 +65,9 @@ pub struct VmRow {
     pub clock_ms: Option<u64>,
     /// TPM firmware version of the last trusted quote.
     pub firmware_version: Option<u64>,
+    /// TPM name of the attestation key that signed the last trusted quote. Another one than `ak_name` when the VM
+    /// enrolled with another key since.
+    pub counted_ak_name: Option<Vec<u8>>,
     /// SHA-256 of the log of the last trusted quote, hex.
     pub log_sha256: Option<String>,
     /// Last attestation.
@@ -80,7 +83,7 @@ pub struct VmRow {
 const COLUMNS: &str = "id, name, group_name, scale_set, status, status_detail, facts, security_type, machine, \
      ek_sha256, ek_public, ek_certificate, ak_public, ak_name, agent_token_sha256, challenge_used_us, interval_s, \
      silence_limit_s, enrolled_at, last_attested_at, last_seen_at, current_boot_id, reset_count, restart_count, \
-     clock_ms, firmware_version, log_sha256, last_attestation_id, fault, baseline, monitoring";
+     clock_ms, firmware_version, counted_ak_name, log_sha256, last_attestation_id, fault, baseline, monitoring";
 
 fn read(row: Row) -> Result<VmRow, StoreError> {
     let mut c = row.columns();
@@ -111,6 +114,7 @@ fn read(row: Row) -> Result<VmRow, StoreError> {
         restart_count: c.opt_u32()?,
         clock_ms: c.opt_u64()?,
         firmware_version: c.opt_u64()?,
+        counted_ak_name: c.opt_bytes()?,
         log_sha256: c.opt_text()?,
         last_attestation_id: c.opt_text()?,
         fault: c.opt_text()?,
@@ -131,7 +135,7 @@ pub fn insert(tx: &mut dyn Tx, vm: &VmRow) -> Result<(), StoreError> {
     let silent_after = silent_after(vm.last_seen_at.unwrap_or(vm.enrolled_at), vm.silence_limit_s);
     let sql = format!(
         "INSERT INTO vms ({COLUMNS}, silent_after) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, \
-         $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32)"
+         $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33)"
     );
     tx.execute(
         &sql,
@@ -162,6 +166,7 @@ pub fn insert(tx: &mut dyn Tx, vm: &VmRow) -> Result<(), StoreError> {
             vm.restart_count,
             vm.clock_ms,
             vm.firmware_version,
+            vm.counted_ak_name.as_ref(),
             vm.log_sha256.as_deref(),
             vm.last_attestation_id.as_deref(),
             vm.fault.as_deref(),
@@ -329,7 +334,7 @@ pub fn update_after_attestation(
     if let (1, Some(boot)) = (changed, after.boot) {
         tx.execute(
             "UPDATE vms SET current_boot_id = $2, reset_count = $3, restart_count = $4, clock_ms = $5, \
-             firmware_version = $6, log_sha256 = $7 WHERE id = $1",
+             firmware_version = $6, log_sha256 = $7, counted_ak_name = ak_name WHERE id = $1",
             params![
                 id,
                 boot.boot_id,
@@ -410,19 +415,14 @@ pub struct Reenrolment<'a> {
     pub now: Time,
 }
 
-/// Replaces attestation key and agent token of a VM. Its name, history and used challenges stay; the TPM's
-/// counters are forgotten with the old key, because the TPM obfuscates them per hierarchy and key.
+/// Replaces attestation key and agent token of a VM. Its name, history and used challenges stay, and so does where
+/// its TPM stood: a restored snapshot could enrol another key at will.
 pub fn reenrol(tx: &mut dyn Tx, id: &str, new: &Reenrolment<'_>) -> Result<bool, StoreError> {
     let machine = json(new.machine)?;
     let changed = tx.execute(
         "UPDATE vms SET agent_token_sha256 = $2, ek_certificate = COALESCE($3, ek_certificate), machine = $4, \
-         last_seen_at = $5, silent_after = $5 + silence_limit_s * 1000 WHERE id = $1",
-        params![id, new.agent_token_sha256, new.ek_certificate, &machine, new.now],
-    )?;
-    tx.execute(
-        "UPDATE vms SET ak_public = $2, ak_name = $3, reset_count = NULL, restart_count = NULL, clock_ms = NULL, \
-         firmware_version = NULL WHERE id = $1 AND ak_name <> $3",
-        params![id, new.ak_public, new.ak_name],
+         last_seen_at = $5, silent_after = $5 + silence_limit_s * 1000, ak_public = $6, ak_name = $7 WHERE id = $1",
+        params![id, new.agent_token_sha256, new.ek_certificate, &machine, new.now, new.ak_public, new.ak_name],
     )?;
     Ok(changed == 1)
 }

@@ -113,6 +113,7 @@ pub fn vm(group: &str, name: &str) -> VmRow {
         restart_count: None,
         clock_ms: None,
         firmware_version: None,
+        counted_ak_name: None,
         log_sha256: None,
         last_attestation_id: None,
         fault: None,

@@ -21,6 +21,7 @@ async fn a_row_comes_back_as_it_went_in(db) {
     row.restart_count = Some(0);
     row.clock_ms = Some(u64::MAX);
     row.firmware_version = Some(1 << 63);
+    row.counted_ak_name = Some(vec![0, 11, 9]);
     row.log_sha256 = Some("ab".into());
     row.last_attestation_id = Some("a".into());
     row.fault = Some("tpm-busy".into());
@@ -86,6 +87,7 @@ async fn an_untrusted_quote_does_not_move_the_tpm_position(db) {
         boot_id: "boot-1", reset_count: 7, restart_count: 1, clock_ms: 5000, firmware_version: 9, log_sha256: Some("ab"),
     };
     let machine = MachineInfo { kernel: "6.1".into(), ..MachineInfo::default() };
+    let first_ak = vm("default", "web-0").ak_name;
     let row = db.store.write(move |tx| {
         let after = |attestation_id: &'static str, ms, status, boot| AfterAttestation {
             attestation_id, at: at(ms), status, status_detail: Some("why"), facts: &Facts::UNKNOWN, machine: &machine,
@@ -115,7 +117,9 @@ async fn an_untrusted_quote_does_not_move_the_tpm_position(db) {
         assert!(vms::reenrol(tx, &b, &new)?);
         vms::by_id(tx, &b)
     }).await.unwrap().unwrap();
-    assert_eq!((row.reset_count, row.clock_ms, row.ak_name), (None, None, vec![0, 11, 8]));
+    assert_eq!((row.reset_count, row.clock_ms, row.firmware_version), (Some(7), Some(5000), Some(9)));
+    assert_eq!((row.log_sha256.as_deref(), row.ak_name), (Some("ab"), vec![0, 11, 8]), "another key keeps them too");
+    assert_eq!(row.counted_ak_name, Some(first_ak), "and it is known which key they were read with");
     assert_eq!((row.ek_certificate, row.agent_token_sha256), (Some(vec![0x30]), vec![1; 32]));
 }
 }
