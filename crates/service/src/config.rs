@@ -107,6 +107,12 @@ pub struct Limits {
     pub request_timeout_s: u32,
     /// Seconds that requests in flight get to finish when the service is stopped.
     pub stop_timeout_s: u32,
+    /// Reports (evidence, faults) that one VM may send at once after a rest.
+    pub evidence_burst: u32,
+    /// Seconds after which a VM that used up its burst may send one more report.
+    pub evidence_refill_s: u32,
+    /// MiB of evidence that are taken in at the same time, counted for bodies above 64 KiB.
+    pub evidence_mib: u32,
 }
 
 impl Default for Config {
@@ -141,6 +147,9 @@ impl Default for Limits {
             header_timeout_s: 20,
             request_timeout_s: 60,
             stop_timeout_s: 20,
+            evidence_burst: 60,
+            evidence_refill_s: 10,
+            evidence_mib: 128,
         }
     }
 }
@@ -260,6 +269,9 @@ impl Config {
         range("limits.header_timeout_s", self.limits.header_timeout_s, 1, 600)?;
         range("limits.request_timeout_s", self.limits.request_timeout_s, 1, 3600)?;
         range("limits.stop_timeout_s", self.limits.stop_timeout_s, 1, 600)?;
+        range("limits.evidence_burst", self.limits.evidence_burst, 4, 1_000_000)?;
+        range("limits.evidence_refill_s", self.limits.evidence_refill_s, 1, 3600)?;
+        range("limits.evidence_mib", self.limits.evidence_mib, 16, 1_048_576)?;
         if self.tls.cert.is_some() != self.tls.key.is_some() {
             let (setting, other) =
                 if self.tls.cert.is_some() { ("tls.cert", "tls.key") } else { ("tls.key", "tls.cert") };

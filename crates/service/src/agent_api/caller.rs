@@ -1,11 +1,16 @@
 //! Which VM's agent asks.
 
+use std::time::Instant;
+
 use aws_lc_rs::constant_time;
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::extract::FromRequestParts;
+use axum::http::header;
 use axum::http::request::Parts;
 use veriboot_store::vms::{self, VmRow};
 
+use super::EVIDENCE_LIMIT_BYTES;
+use crate::attest::Admitted;
 use crate::enrol::AGENT_TOKEN_PREFIX;
 use crate::extract::Path;
 use crate::problem::kinds;
@@ -35,6 +40,39 @@ impl FromRequestParts<AppState> for Agent {
         let vm = state.store.read(move |tx| vms::by_id(tx, &vm_id)).await?.ok_or_else(refuse)?;
         constant_time::verify_slices_are_equal(sha256.as_ref(), &vm.agent_token_sha256)
             .map_err(|_| refuse())?;
+        Ok(Self(vm))
+    }
+}
+
+/// The agent of the path with evidence that was admitted. Extracted before the body is read, so that a body that is
+/// refused takes no memory; the right lasts until the answer is made.
+#[derive(Debug)]
+pub(super) struct Attester {
+    pub vm: VmRow,
+    _admitted: Admitted,
+}
+
+impl FromRequestParts<AppState> for Attester {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let Agent(vm) = Agent::from_request_parts(parts, state).await?;
+        // A body of unknown length counts as the largest one.
+        let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
+        let bytes = length.unwrap_or(EVIDENCE_LIMIT_BYTES).min(EVIDENCE_LIMIT_BYTES);
+        let admitted = state.attest.admission().evidence(&vm.id, bytes, Instant::now())?;
+        Ok(Self { vm, _admitted: admitted })
+    }
+}
+
+/// The agent of the path with something small to report, which was admitted.
+#[derive(Clone, Debug)]
+pub(super) struct Reporter(pub VmRow);
+
+impl FromRequestParts<AppState> for Reporter {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let Agent(vm) = Agent::from_request_parts(parts, state).await?;
+        state.attest.admission().report(&vm.id, Instant::now())?;
         Ok(Self(vm))
     }
 }

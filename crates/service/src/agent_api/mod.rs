@@ -20,10 +20,10 @@ use crate::extract::{Json, Path};
 use crate::problem::kinds;
 use crate::{ApiError, AppState, enrol};
 
-use caller::Agent;
+use caller::{Agent, Attester, Reporter};
 
 /// Largest body of evidence: a log of 4 MiB in base64 and all that comes beside it.
-const EVIDENCE_LIMIT_BYTES: usize = 8 * 1024 * 1024;
+pub(crate) const EVIDENCE_LIMIT_BYTES: usize = 8 * 1024 * 1024;
 
 /// Routes below `/v1/agent`.
 pub fn routes() -> OpenApiRouter<AppState> {
@@ -84,7 +84,8 @@ async fn challenge(State(state): State<AppState>, Agent(vm): Agent) -> Result<An
 
 /// Send evidence
 ///
-/// Answered after the outcome is stored, whatever the verdict.
+/// Answered after the outcome is stored, whatever the verdict. One at a time for each VM, and not much more often
+/// than the service asks for.
 #[utoipa::path(post, path = "/v1/agent/vms/{vm_id}/evidence", tag = "agent", security(("agent" = [])),
     params(("vm_id" = String, Path, description = "Id of the VM")),
     request_body = EvidenceRequest,
@@ -93,10 +94,10 @@ async fn challenge(State(state): State<AppState>, Agent(vm): Agent) -> Result<An
         (status = "4XX", description = "Refused; nothing was written", body = Problem)))]
 async fn evidence(
     State(state): State<AppState>,
-    Agent(vm): Agent,
+    attester: Attester,
     Json(request): Json<EvidenceRequest>,
 ) -> Result<Answer<Receipt>, ApiError> {
-    attest::appraise(&state, vm, request).await.map(Answer)
+    attest::appraise(&state, attester.vm.clone(), request).await.map(Answer)
 }
 
 /// Report a platform fault
@@ -110,7 +111,7 @@ async fn evidence(
         (status = "4XX", description = "Refused", body = Problem)))]
 async fn fault(
     State(state): State<AppState>,
-    Agent(vm): Agent,
+    Reporter(vm): Reporter,
     Json(report): Json<FaultReport>,
 ) -> Result<Answer<Directions>, ApiError> {
     if report.code.is_empty() || report.code.len() > 64 || !report.code.bytes().all(is_code) {

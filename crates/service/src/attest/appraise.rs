@@ -1,9 +1,10 @@
 //! Evidence in, verdict out.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use veriboot_appraisal::{Baseline, Conclude, LogReport, Outcome, PreviousBoot, conclude, judge};
+use veriboot_appraisal::{Baseline, Conclude, LogReport, Outcome, PreviousBoot, components, conclude, judge};
 use veriboot_eventlog::HashAlg;
 use veriboot_store::StoreError;
 use veriboot_store::baselines::{self, CurrentBaseline};
@@ -12,10 +13,11 @@ use veriboot_tpm::Quote;
 use veriboot_wire::{EvidenceRequest, FactState, Facts, Finding, Receipt, Severity, Time, Verdict, VmStatus};
 
 use super::evidence::Evidence;
-use super::examine::{Broken, bank_of, guarded, log_report};
+use super::examine::{Broken, Examined, bank_of, examined, guarded};
 use super::learn::{Learned, learn};
 use super::record::{self, Recorded};
-use super::{AttestState, directions};
+use super::work::{self, LONG_BASELINE, LONG_LOG_BYTES};
+use super::{AttestState, bounds, directions};
 use crate::challenge::{self, ChallengeError, CheckedChallenge};
 use crate::problem::kinds;
 use crate::result_token::Appraised;
@@ -34,19 +36,28 @@ const APPRAISAL_FAILED: &str = "appraisal-failed";
 pub async fn appraise(state: &AppState, vm: VmRow, request: EvidenceRequest) -> Result<Receipt, ApiError> {
     let started = Instant::now();
     let now = state.clock.now();
-    let evidence = Arc::new(Evidence::read(request)?);
+    // Long evidence is digested like it is judged: beside the network's threads.
+    let long =
+        request.log.as_ref().and_then(|log| log.content.as_ref()).is_some_and(|c| c.len() > LONG_LOG_BYTES);
+    let evidence = work::run(&state.attest.long_work, long, move || Evidence::read(request))
+        .await
+        .map_err(|broken| ApiError::internal(broken.to_string()))??;
+    let evidence = Arc::new(evidence);
     let challenge = state
         .attest
         .challenges
         .check(&vm.id, &evidence.nonce, now, challenge::lifetime_s(vm.interval_s))
         .and_then(|checked| checked.unused(vm.challenge_used_us).map(|()| checked))
         .map_err(refused)?;
-    let report = log_report(state, evidence.log.as_ref()).await?;
+    let report = examined(state, evidence.log.as_ref()).await?;
     let mut vm = vm;
     for _ in 0..MAX_ROUNDS {
         let baseline = judging(state, &vm).await?;
-        let plan = Plan::prepare(state, vm, challenge, &evidence, &report, baseline, now);
+        let plan = Plan::prepare(state, vm, challenge, &evidence, &report, baseline, now).await;
         let plan = Arc::new(plan);
+        if let (Some(_), Ok(Some(examined))) = (plan.quote_believed(), &report) {
+            examined.keep(state);
+        }
         let in_tx = Arc::clone(&plan);
         match state.store.write(move |tx| record::record(tx, &in_tx)).await? {
             Recorded::Done(done) => {
@@ -117,6 +128,8 @@ pub(super) struct Judged {
     pub quote: Option<Quote>,
     pub bank: Option<HashAlg>,
     pub learned: Option<Learned>,
+    /// What was booted, by component in plain words.
+    pub components: BTreeMap<String, String>,
 }
 
 /// Everything that the transaction needs, decided on a snapshot of the VM's record.
@@ -128,7 +141,6 @@ pub(super) struct Plan {
     pub baseline: Option<CurrentBaseline>,
     pub challenge: CheckedChallenge,
     pub evidence: Arc<Evidence>,
-    pub report: Option<Arc<LogReport>>,
     pub judged: Judged,
     pub interval_s: u32,
     pub silence_limit_s: u32,
@@ -136,21 +148,24 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    fn prepare(
+    async fn prepare(
         state: &AppState,
         vm: VmRow,
         challenge: CheckedChallenge,
         evidence: &Arc<Evidence>,
-        report: &Result<Option<Arc<LogReport>>, Broken>,
+        report: &Result<Option<Examined>, Broken>,
         baseline: Option<Judging>,
         now: Time,
     ) -> Self {
-        let previous = previous_boot(&vm);
         let judged = match report {
             Ok(report) => {
-                let input =
-                    Input { vm: &vm, evidence, report: report.as_deref(), baseline: baseline.as_ref() };
-                state.attest.appraise(input, previous.as_ref(), true).unwrap_or_else(|e| broken(&vm, &e))
+                let input = Input {
+                    vm: vm.clone(),
+                    evidence: Arc::clone(evidence),
+                    report: report.as_ref().map(|examined| Arc::clone(&examined.report)),
+                    baseline: baseline.clone(),
+                };
+                input.judged(state, previous_boot(&vm), true).await.unwrap_or_else(|e| broken(&vm, &e))
             }
             Err(error) => broken(&vm, error),
         };
@@ -159,7 +174,6 @@ impl Plan {
             baseline: baseline.map(|judging| judging.current),
             challenge,
             evidence: Arc::clone(evidence),
-            report: report.as_ref().ok().and_then(Clone::clone),
             judged,
             interval_s: state.config.interval_s,
             silence_limit_s: state.config.silence_limit_s(),
@@ -174,31 +188,56 @@ impl Plan {
 }
 
 /// What one appraisal looks at.
-#[derive(Clone, Copy)]
-pub(super) struct Input<'a> {
-    pub vm: &'a VmRow,
-    pub evidence: &'a Evidence,
-    pub report: Option<&'a LogReport>,
-    pub baseline: Option<&'a Judging>,
+#[derive(Clone, Debug)]
+pub(super) struct Input {
+    pub vm: VmRow,
+    pub evidence: Arc<Evidence>,
+    pub report: Option<Arc<LogReport>>,
+    pub baseline: Option<Judging>,
+}
+
+impl Input {
+    /// Verifies, judges and concludes, where there is room for work of this length.
+    pub async fn judged(
+        self,
+        state: &AppState,
+        previous: Option<PreviousBoot>,
+        may_learn: bool,
+    ) -> Result<Judged, Broken> {
+        let long = self.report.as_ref().is_some_and(|report| report.bytes > LONG_LOG_BYTES)
+            || self.baseline.as_ref().is_some_and(Judging::is_long);
+        let shared = state.clone();
+        work::run(&state.attest.long_work, long, move || {
+            shared.attest.appraise(&self, previous.as_ref(), may_learn)
+        })
+        .await?
+    }
+}
+
+impl Judging {
+    fn is_long(&self) -> bool {
+        self.content.as_ref().is_ok_and(|baseline| baseline.measurements.len() > LONG_BASELINE)
+    }
 }
 
 impl AttestState {
-    /// Verifies, judges and concludes. Pure but for the caches.
-    pub(super) fn appraise(
+    /// Pure but for the caches.
+    fn appraise(
         &self,
-        input: Input<'_>,
+        input: &Input,
         previous: Option<&PreviousBoot>,
         may_learn: bool,
     ) -> Result<Judged, Broken> {
-        let quote = self.verify(&input.vm.ak_public, input.evidence)?;
+        let quote = self.verify(&input.vm.ak_public, &input.evidence)?;
         let bank = quote.as_ref().ok().and_then(bank_of);
-        let baseline = match input.baseline {
+        let report = input.report.as_deref();
+        let baseline = match &input.baseline {
             Some(judging) => {
                 Some((judging.current.id.as_str(), judging.content.as_deref().map_err(Clone::clone)?))
             }
             None => None,
         };
-        let judgement = match (input.report, bank) {
+        let judgement = match (report, bank) {
             (Some(report), Some(bank)) => Some(self.judge(report, bank, baseline)?),
             _ => None,
         };
@@ -207,7 +246,7 @@ impl AttestState {
                 conclude(Conclude {
                     quote: quote.as_ref(),
                     pcr_values: Some(&input.evidence.pcrs),
-                    report: input.report,
+                    report,
                     log_absent_because: input.evidence.log_absent_because.as_deref(),
                     judgement,
                     profile: &self.profile,
@@ -218,9 +257,9 @@ impl AttestState {
         let mut outcome = concluded(judgement.as_deref())?;
         let mut learned = None;
         if let (true, None, true, Some(report), Some(bank)) =
-            (may_learn, input.baseline, outcome.learnable, input.report, bank)
+            (may_learn, &input.baseline, outcome.learnable, report, bank)
         {
-            match learn(input.vm, report, bank) {
+            match learn(&input.vm, report, bank) {
                 Ok(new) => {
                     // What is learned from a log accepts that log (SPEC section 5). Shown, not assumed.
                     let judgement = guarded(|| judge(report, bank, Some(&new.baseline), &self.profile))?;
@@ -243,7 +282,13 @@ impl AttestState {
             Verdict::Healthy => None,
             Verdict::Unhealthy => outcome.primary().map(|f| f.message.clone()),
         };
-        Ok(Judged { status: outcome.status(), detail, quote: quote.ok(), bank, learned, outcome })
+        let (status, quote) = (outcome.status(), quote.ok());
+        let components = match (report, &quote) {
+            (Some(report), Some(_)) => guarded(|| components(report))?,
+            _ => BTreeMap::new(),
+        };
+        outcome.findings = bounds::findings(outcome.findings);
+        Ok(Judged { status, detail, quote, bank, learned, components, outcome })
     }
 }
 
@@ -269,6 +314,7 @@ fn broken(vm: &VmRow, error: &Broken) -> Judged {
         quote: None,
         bank: None,
         learned: None,
+        components: BTreeMap::new(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use veriboot_eventlog::HashAlg;
 use veriboot_wire::{EvidenceRequest, MAX_EVENT_LOG_BYTES, MachineInfo};
 
 use super::text;
@@ -12,11 +13,8 @@ use crate::problem::kinds;
 const MAX_QUOTE_BYTES: usize = 4096;
 /// A TPMT_SIGNATURE by RSA-4096 has 518 bytes.
 const MAX_SIGNATURE_BYTES: usize = 2048;
-/// Banks and PCRs that the advisory values may have; what is more is dropped.
-const MAX_BANKS: usize = 8;
-const MAX_PCR: u32 = 31;
-/// Hex digits of the longest PCR value (SHA-512).
-const MAX_PCR_DIGITS: usize = 128;
+/// The PCRs of a PC Client TPM; other advisory values are dropped.
+const MAX_PCR: u32 = 23;
 /// Characters of the reason for an absent log that are kept.
 const MAX_REASON_CHARS: usize = 200;
 
@@ -97,21 +95,45 @@ pub(super) fn sha256_hex(bytes: &[u8]) -> String {
     hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes))
 }
 
-/// Advisory values: only what can be a value is kept.
+/// Advisory values: only what can be a value is kept, at most one for each PCR of each bank that there is.
 fn pcr_values(sent: PcrValues) -> PcrValues {
     sent.into_iter()
-        .filter(|(bank, _)| bank.len() <= 16 && bank.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'))
-        .take(MAX_BANKS)
-        .map(|(bank, values)| {
+        .filter_map(|(bank, values)| HashAlg::from_name(&bank).map(|alg| (bank, alg, values)))
+        .map(|(bank, alg, values)| {
             let values = values
                 .into_iter()
                 .filter(|(pcr, value)| {
                     *pcr <= MAX_PCR
-                        && value.len() <= MAX_PCR_DIGITS
+                        && value.len() == 2 * alg.size()
                         && value.bytes().all(|b| b.is_ascii_hexdigit())
                 })
                 .collect();
             (bank, values)
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advisory_values_are_values_of_real_pcrs() {
+        let mut sent: PcrValues =
+            (0..10_000).map(|i| (format!("bank{i}"), [(0, "00".to_owned())].into())).collect();
+        for (bank, size) in [("sha1", 20), ("sha256", 32), ("sha512", 64)] {
+            let mut values: BTreeMap<_, _> = (0..10_000).map(|pcr| (pcr, "ab".repeat(size))).collect();
+            values.insert(3, "ab".repeat(size + 1));
+            values.insert(4, "zz".repeat(size));
+            sent.insert(bank.to_owned(), values);
+        }
+        let kept = pcr_values(sent);
+        assert_eq!(kept.keys().collect::<Vec<_>>(), ["sha1", "sha256", "sha512"]);
+        for values in kept.values() {
+            assert_eq!(
+                values.keys().copied().collect::<Vec<_>>(),
+                [vec![0, 1, 2], (5..24).collect()].concat()
+            );
+        }
+    }
 }

@@ -8,12 +8,10 @@ use veriboot_store::{baselines, logs};
 use veriboot_tpm::{AttestationKey, Expectation, Quote, QuoteError, peek_selection, verify_quote};
 
 use super::evidence::{Evidence, Log, sha256_hex};
-use super::{AttestState, JudgementKey};
+use super::work::{self, LONG_LOG_BYTES};
+use super::{AttestState, JudgementKey, weight};
 use crate::problem::kinds;
 use crate::{ApiError, AppState};
-
-/// Logs above this are examined off the request threads.
-const LONG_LOG_BYTES: usize = 64 * 1024;
 
 /// Why evidence that is well-formed could not be appraised. Whose fault it is does not matter for the verdict:
 /// what could not be appraised is not healthy.
@@ -33,14 +31,33 @@ pub(super) enum Broken {
     Panicked,
 }
 
+/// An examined log. What was examined for this evidence is not kept before its quote is believed: anybody who got
+/// hold of an agent token could push what others need out of memory.
+#[derive(Clone, Debug)]
+pub(super) struct Examined {
+    pub report: Arc<LogReport>,
+    /// Whether it is not in memory for the next evidence.
+    fresh: bool,
+}
+
+impl Examined {
+    /// Keeps it for evidence to come.
+    pub fn keep(&self, state: &AppState) {
+        if self.fresh {
+            let weight = weight::report(&self.report);
+            state.attest.logs.put(self.report.sha256.clone(), Arc::clone(&self.report), weight);
+        }
+    }
+}
+
 /// The log of the evidence, examined. `None` when the evidence has none.
-pub(super) async fn log_report(
+pub(super) async fn examined(
     state: &AppState,
     log: Option<&Log>,
-) -> Result<Result<Option<Arc<LogReport>>, Broken>, ApiError> {
+) -> Result<Result<Option<Examined>, Broken>, ApiError> {
     let Some(log) = log else { return Ok(Ok(None)) };
     if let Some(report) = state.attest.logs.get(&log.sha256) {
-        return Ok(Ok(Some(report)));
+        return Ok(Ok(Some(Examined { report, fresh: false })));
     }
     let content = match &log.content {
         Some(content) => content.clone(),
@@ -56,21 +73,9 @@ pub(super) async fn log_report(
             content
         }
     };
-    let weight = content.len();
-    let report = if weight > LONG_LOG_BYTES {
-        match tokio::task::spawn_blocking(move || examine(&content)).await {
-            Ok(report) => report,
-            Err(_) => return Ok(Err(Broken::Panicked)),
-        }
-    } else {
-        match guarded(|| examine(&content)) {
-            Ok(report) => report,
-            Err(broken) => return Ok(Err(broken)),
-        }
-    };
-    let report = Arc::new(report);
-    state.attest.logs.put(log.sha256.clone(), Arc::clone(&report), weight);
-    Ok(Ok(Some(report)))
+    let long = content.len() > LONG_LOG_BYTES;
+    let report = work::run(&state.attest.long_work, long, move || examine(&content)).await;
+    Ok(report.map(|report| Some(Examined { report: Arc::new(report), fresh: true })))
 }
 
 /// Runs pure code; a panic in it is a fault of this service and never a pass.
@@ -128,7 +133,7 @@ impl AttestState {
             return Ok(judgement);
         }
         let judgement = Arc::new(guarded(|| judge(report, bank, baseline.map(|(_, b)| b), &self.profile))?);
-        self.judgements.put(key, Arc::clone(&judgement), judgement.findings.len().saturating_add(1));
+        self.judgements.put(key, Arc::clone(&judgement), weight::judgement(&judgement));
         Ok(judgement)
     }
 
@@ -137,7 +142,7 @@ impl AttestState {
         let baseline =
             Baseline::from_json(row.document.as_bytes()).map_err(|e| Broken::Baseline(e.to_string()))?;
         let baseline = Arc::new(baseline);
-        self.baselines.put(row.summary.id.clone(), Arc::clone(&baseline), row.document.len());
+        self.baselines.put(row.summary.id.clone(), Arc::clone(&baseline), weight::baseline(&baseline));
         Ok(baseline)
     }
 }

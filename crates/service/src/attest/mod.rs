@@ -4,7 +4,9 @@
 //! nothing but those bytes, [`appraise`] concludes from them and what the database says, [`record`] writes the
 //! outcome in one transaction. docs/attestation.md is the order of the checks.
 
+mod admission;
 mod appraise;
+mod bounds;
 pub mod cache;
 mod evidence;
 mod examine;
@@ -12,9 +14,12 @@ mod learn;
 mod reappraise;
 mod record;
 pub mod text;
+mod weight;
+mod work;
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use veriboot_appraisal::{Baseline, Judgement, LogReport, Profile};
 use veriboot_store::{Store, settings};
 use veriboot_tpm::{AttestationKey, PcrSelection, alg};
@@ -24,6 +29,7 @@ use crate::challenge::{self, CHALLENGE_KEY_BYTES, Challenges};
 use crate::result_token::{self, Appraised, Issuer, Signer, TokenError};
 use crate::{ApiError, AppState, Clock, Config, StartError};
 
+pub use admission::{Admission, Admitted};
 pub use appraise::appraise;
 pub use reappraise::{ReappraiseError, reappraise};
 
@@ -35,12 +41,12 @@ const CHALLENGE_KEY: &str = "challenge-key";
 const BANKS: [u16; 2] = [alg::SHA256, alg::SHA384];
 /// The PCRs that software cannot reset (PC Client Platform TPM Profile, table 5).
 const PCRS: std::ops::Range<u32> = 0..16;
-/// Bytes of event logs whose examinations are kept; an examination takes several times the bytes of its log.
-const LOG_CACHE_BYTES: usize = 24 * 1024 * 1024;
-/// Judgements that are kept, and findings in them, counted together.
-const JUDGEMENT_CACHE_ENTRIES: usize = 131_072;
-/// Bytes of baseline documents that are kept in parsed form.
-const BASELINE_CACHE_BYTES: usize = 24 * 1024 * 1024;
+/// Bytes of memory for examinations of event logs ([`weight`]).
+const LOG_CACHE_BYTES: usize = 96 * 1024 * 1024;
+/// Bytes of memory for judgements.
+const JUDGEMENT_CACHE_BYTES: usize = 48 * 1024 * 1024;
+/// Bytes of memory for baselines.
+const BASELINE_CACHE_BYTES: usize = 64 * 1024 * 1024;
 /// Attestation keys that are kept in parsed form.
 const KEY_CACHE_ENTRIES: usize = 65_536;
 
@@ -66,6 +72,9 @@ pub struct AttestState {
     judgements: Cache<JudgementKey, Arc<Judgement>>,
     baselines: Cache<String, Arc<Baseline>>,
     keys: Cache<Vec<u8>, AttestationKey>,
+    admission: Admission,
+    /// Slots for long work, fewer than there are cores.
+    long_work: Arc<Semaphore>,
 }
 
 impl AttestState {
@@ -99,9 +108,11 @@ impl AttestState {
             profile: Profile::default(),
             selections: BANKS.iter().filter_map(|bank| PcrSelection::new(*bank, PCRS)).collect(),
             logs: Cache::new(LOG_CACHE_BYTES),
-            judgements: Cache::new(JUDGEMENT_CACHE_ENTRIES),
+            judgements: Cache::new(JUDGEMENT_CACHE_BYTES),
             baselines: Cache::new(BASELINE_CACHE_BYTES),
             keys: Cache::new(KEY_CACHE_ENTRIES),
+            admission: Admission::new(config),
+            long_work: Arc::new(Semaphore::new(work::slots())),
         })
     }
 
@@ -111,6 +122,11 @@ impl AttestState {
         self.judgements.clear();
         self.baselines.clear();
         self.keys.clear();
+    }
+
+    /// How much evidence is taken.
+    pub(crate) fn admission(&self) -> &Admission {
+        &self.admission
     }
 
     /// The profile that judges.

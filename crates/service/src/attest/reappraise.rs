@@ -1,16 +1,14 @@
 //! Judges what a VM sent last once more, after its baseline changed.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use veriboot_appraisal::components;
 use veriboot_store::baselines::CurrentBaseline;
 use veriboot_store::{StoreError, attestations, baselines, boots, new_id, vms};
 use veriboot_wire::{Attestation, FactState, Time, Verdict, VmStatus};
 
 use super::appraise::{Input, Judged, judging, previous_boot};
 use super::evidence::{Evidence, Log};
-use super::examine::log_report;
+use super::examine::examined;
 use crate::{ApiError, AppState, alerts};
 
 /// How often it is repeated because the VM attested meanwhile.
@@ -65,7 +63,12 @@ async fn stored(state: &AppState, vm_id: &str) -> Result<Stored, ReappraiseError
         .store
         .read(move |tx| {
             let Some(vm) = vms::by_id(tx, &id)? else { return Ok(None) };
-            let Some(last) = attestations::latest(tx, &id)? else { return Ok(Some((vm, None))) };
+            // The last one by the VM's record, not by time: a clock that was set back leaves later times behind.
+            let last = match &vm.last_attestation_id {
+                Some(last) => attestations::by_id(tx, last)?,
+                None => None,
+            };
+            let Some(last) = last else { return Ok(Some((vm, None))) };
             let evidence = attestations::evidence(tx, &last.id)?;
             Ok::<_, StoreError>(Some((vm, evidence.map(|evidence| (last, evidence)))))
         })
@@ -92,24 +95,26 @@ async fn once(state: &AppState, vm_id: &str) -> Result<Option<Attestation>, Reap
         log_absent_because: evidence.log_absent_because.clone(),
         machine: vm.machine.clone(),
     };
-    let report = log_report(state, input.log.as_ref())
+    let report = examined(state, input.log.as_ref())
         .await
         .map_err(api_error)?
         .map_err(|e| ReappraiseError::Broken(e.to_string()))?;
+    if let Some(report) = &report {
+        report.keep(state);
+    }
     let baseline = judging(state, &vm).await.map_err(api_error)?;
     // The record's counters are those of this very quote by now; the log it is held against is still the one
     // that replayed.
     let previous = previous_boot(&vm);
-    let judged = state
-        .attest
-        .appraise(
-            Input { vm: &vm, evidence: &input, report: report.as_deref(), baseline: baseline.as_ref() },
-            previous.as_ref(),
-            false,
-        )
-        .map_err(|e| ReappraiseError::Broken(e.to_string()))?;
+    let input = Input {
+        vm: vm.clone(),
+        evidence: Arc::new(input),
+        report: report.map(|examined| examined.report),
+        baseline: baseline.clone(),
+    };
+    let judged =
+        input.judged(state, previous, false).await.map_err(|e| ReappraiseError::Broken(e.to_string()))?;
     let again = Arc::new(Again {
-        components: report.as_deref().map_or_else(BTreeMap::new, components),
         baseline: baseline.map(|judging| judging.current),
         vm,
         last,
@@ -129,7 +134,6 @@ struct Again {
     last: Attestation,
     evidence: attestations::Evidence,
     judged: Judged,
-    components: BTreeMap<String, String>,
     baseline: Option<CurrentBaseline>,
     now: Time,
 }
@@ -157,7 +161,7 @@ impl Again {
                     log_sha256: self.last.log_sha256.as_deref(),
                     at: self.last.at,
                     verdict: outcome.verdict,
-                    components: &self.components,
+                    components: &self.judged.components,
                 },
             )?;
         }

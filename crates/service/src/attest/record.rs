@@ -1,9 +1,6 @@
 //! The one transaction of an attestation.
 
 use serde_json::json;
-use std::collections::BTreeMap;
-
-use veriboot_appraisal::components;
 use veriboot_store::{StoreError, Tx, attestations, audit, baselines, boots, logs, new_id, vms};
 use veriboot_wire::{AlertReason, Attestation, FactState, VmStatus};
 
@@ -91,21 +88,18 @@ fn write(tx: &mut dyn Tx, plan: &Plan, log_sha256: Option<String>) -> Result<Don
     let attestation_id = new_id(plan.now);
     let quote = plan.quote_believed();
     let boot = match quote {
-        Some(quote) => {
-            let components = plan.report.as_deref().map_or_else(BTreeMap::new, components);
-            Some(boots::record(
-                tx,
-                &boots::BootSeen {
-                    vm_id: &vm.id,
-                    reset_count: quote.reset_count,
-                    restart_count: quote.restart_count,
-                    log_sha256: log_sha256.as_deref(),
-                    at: plan.now,
-                    verdict: outcome.verdict,
-                    components: &components,
-                },
-            )?)
-        }
+        Some(quote) => Some(boots::record(
+            tx,
+            &boots::BootSeen {
+                vm_id: &vm.id,
+                reset_count: quote.reset_count,
+                restart_count: quote.restart_count,
+                log_sha256: log_sha256.as_deref(),
+                at: plan.now,
+                verdict: outcome.verdict,
+                components: &plan.judged.components,
+            },
+        )?),
         None => None,
     };
     let boot_id = boot.map(|boot| boot.id);

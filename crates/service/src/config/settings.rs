@@ -183,6 +183,29 @@ pub const SETTINGS: &[Setting] = &[
         "",
         "Seconds that requests in flight get to finish when the service is stopped.",
     ),
+    setting(
+        "limits.evidence_burst",
+        ValueType::Number,
+        "",
+        "Reports (evidence and faults) that one VM may send at once after a rest, 4 to 1000000; more are answered 429 \
+         `too-often` with Retry-After. Evidence of one VM is appraised one at a time; more at the same time is \
+         answered 429 `evidence-in-flight`.",
+    ),
+    setting(
+        "limits.evidence_refill_s",
+        ValueType::Number,
+        "",
+        "Seconds after which a VM that used up its burst may send one more report, 1 to 3600; half of `interval_s` where \
+         that is less, so that an agent that keeps to the interval is never refused.",
+    ),
+    setting(
+        "limits.evidence_mib",
+        ValueType::Number,
+        "",
+        "MiB of evidence that are taken in at the same time; more is answered 503 `overloaded` with Retry-After. Bodies up \
+         to 64 KiB, which is what agents send once their log is known, do not count. Appraisal takes about three times \
+         these bytes.",
+    ),
 ];
 
 /// Default of a setting, as TOML; `None` where an absent value has a meaning of its own.

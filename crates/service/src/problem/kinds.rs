@@ -145,6 +145,12 @@ kinds! {
         "The secret is not the one in the credential.", "EK and AK must live in the same TPM; start a new enrolment";
 
     // Agents: evidence
+    TOO_OFTEN = 429 "too-often" Client retry 10,
+        "The VM reported so often that its burst is used up (`limits.evidence_burst`).",
+        "wait for Retry-After; the agent does so by itself";
+    EVIDENCE_IN_FLIGHT = 429 "evidence-in-flight" Client retry 1,
+        "Other evidence of the VM is being appraised; nothing was written, and the challenge is not used.",
+        "wait for Retry-After; see that only one agent runs on the VM";
     CHALLENGE_UNKNOWN = 409 "challenge-unknown" Client,
         "The challenge was not made by this service for this VM.", "ask for a new challenge and quote again";
     CHALLENGE_EXPIRED = 409 "challenge-expired" Client,

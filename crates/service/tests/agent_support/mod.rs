@@ -62,32 +62,40 @@ pub struct World {
 
 impl World {
     pub fn sqlite() -> Self {
-        Self::start(None)
+        Self::start(None, &|_| {})
+    }
+
+    /// On SQLite, with something else than the defaults.
+    pub fn sqlite_with(adjust: impl Fn(&mut Config)) -> Self {
+        Self::start(None, &adjust)
     }
 
     pub fn postgres() -> Option<Self> {
         let postgres = Postgres::shared().expect("PostgreSQL starts")?;
         let url = postgres.database().expect("a database is made");
-        Some(Self::start(Some((postgres, url))))
+        Some(Self::start(Some((postgres, url)), &|_| {}))
     }
 
-    fn start(postgres: Option<(Arc<Postgres>, String)>) -> Self {
+    fn start(postgres: Option<(Arc<Postgres>, String)>, adjust: &dyn Fn(&mut Config)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let clock = Clock::system();
         let mut world = Self { server: None, runtime, clock: clock.clone(), dir, postgres };
-        world.server = Some(world.serve(&clock, "data"));
+        world.server = Some(world.serve(&clock, "data", adjust));
         world
     }
 
-    fn serve(&self, clock: &Clock, folder: &str) -> Server {
-        let config = Config {
+    fn serve(&self, clock: &Clock, folder: &str, adjust: &dyn Fn(&mut Config)) -> Server {
+        let mut config = Config {
             listen: "127.0.0.1:0".parse().unwrap(),
             data_dir: self.dir.path().join(folder),
             database: self.postgres.as_ref().map(|(_, url)| url.clone()),
             ..Config::default()
         };
+        // Attacks that try hundreds of variations are about something else; evidence_limits.rs is about this.
+        config.limits.evidence_burst = 10_000;
+        adjust(&mut config);
         self.runtime
             .block_on(Server::start(config, clock.clone(), &ServeOptions::default()))
             .expect("the service starts")
@@ -102,7 +110,7 @@ impl World {
         for file in ["ca.pem", "ca.key", "tls.key"] {
             std::fs::copy(ours.join(file), theirs.join(file)).unwrap();
         }
-        Replica { world: self, server: Some(self.serve(&self.clock, "replica")) }
+        Replica { world: self, server: Some(self.serve(&self.clock, "replica", &|_| {})) }
     }
 
     fn server(&self) -> &Server {

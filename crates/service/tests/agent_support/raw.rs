@@ -14,6 +14,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
+    pub retry_after_s: Option<u32>,
     pub body: serde_json::Value,
 }
 
@@ -46,6 +47,11 @@ pub fn exchange(address: SocketAddr, ca_file: &Path, head: &str, body: &[u8]) ->
     stream.write_all(head.as_bytes()).unwrap();
     // The service may answer and close before it took all of an enormous body.
     let _ = stream.write_all(body).and_then(|()| stream.flush());
+    answer(&mut stream)
+}
+
+/// Reads one answer, until the service closes the connection.
+pub fn answer(stream: &mut StreamOwned<ClientConnection, TcpStream>) -> Answer {
     let mut answer = Vec::new();
     let mut chunk = [0; 16 * 1024];
     while let Ok(count @ 1..) = stream.read(&mut chunk) {
@@ -54,7 +60,11 @@ pub fn exchange(address: SocketAddr, ca_file: &Path, head: &str, body: &[u8]) ->
     let text = String::from_utf8_lossy(&answer);
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
     let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap();
-    Answer { status, body: serde_json::from_str(body).unwrap_or_default() }
+    let retry_after_s = head
+        .lines()
+        .filter_map(|line| line.split_once(": "))
+        .find_map(|(name, value)| value.parse().ok().filter(|_| name.eq_ignore_ascii_case("retry-after")));
+    Answer { status, retry_after_s, body: serde_json::from_str(body).unwrap_or_default() }
 }
 
 /// POSTs a body with its true length.

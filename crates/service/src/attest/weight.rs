@@ -1,0 +1,85 @@
+//! How much memory the values of the caches take, estimated from above: what a log makes of itself counts, not its
+//! own size.
+
+use std::mem::size_of;
+
+use veriboot_appraisal::{BankReport, Baseline, Entry, Judgement, LogReport, Reference};
+use veriboot_eventlog::{Digest, HashAlg};
+use veriboot_wire::Finding;
+
+/// What an allocation costs beside its content.
+const ALLOCATION: usize = 32;
+/// A key and value of a map, with its share of the nodes.
+const MAP_ENTRY: usize = 2 * (size_of::<u32>() + size_of::<Digest>());
+
+fn text(text: &str) -> usize {
+    text.len().saturating_add(ALLOCATION)
+}
+
+fn optional(value: Option<&String>) -> usize {
+    value.map_or(0, |value| text(value))
+}
+
+fn texts(items: &[String]) -> usize {
+    items.iter().map(|item| size_of::<String>() + text(item)).sum()
+}
+
+fn finding(finding: &Finding) -> usize {
+    let words = [&finding.component, &finding.expected, &finding.seen, &finding.signer, &finding.hint];
+    size_of::<Finding>()
+        + text(&finding.code)
+        + text(&finding.message)
+        + words.into_iter().map(|word| optional(word.as_ref())).sum::<usize>()
+}
+
+fn findings(findings: &[Finding]) -> usize {
+    findings.iter().map(finding).sum()
+}
+
+fn entry(entry: &Entry) -> usize {
+    size_of::<Entry>()
+        + text(&entry.name)
+        + optional(entry.value.as_ref())
+        + optional(entry.signer.as_ref())
+        + texts(&entry.items)
+}
+
+fn bank(bank: &BankReport) -> usize {
+    let warnings: usize = bank.replay.warnings.iter().map(|w| size_of_val(w) + text(&w.message)).sum();
+    size_of::<BankReport>()
+        + bank.replay.pcrs.len() * MAP_ENTRY
+        + bank.replay.extended.len() * MAP_ENTRY
+        + bank.digests.len() * size_of::<Option<Digest>>()
+        + warnings
+}
+
+/// Bytes of an examined log.
+pub(super) fn report(report: &LogReport) -> usize {
+    size_of::<LogReport>()
+        + text(&report.sha256)
+        + findings(&report.findings)
+        + report.entries.iter().map(entry).sum::<usize>()
+        + report.banks.iter().map(bank).sum::<usize>()
+}
+
+/// Bytes of a judgement with its key.
+pub(super) fn judgement(judgement: &Judgement) -> usize {
+    size_of::<Judgement>() + size_of::<super::JudgementKey>() + 8 * ALLOCATION + findings(&judgement.findings)
+}
+
+fn reference(reference: &Reference) -> usize {
+    size_of::<Reference>()
+        + text(&reference.name)
+        + optional(reference.value.as_ref())
+        + optional(reference.signer.as_ref())
+        + texts(&reference.items)
+        + ALLOCATION
+        + 2 * size_of::<(HashAlg, Digest)>()
+}
+
+/// Bytes of a baseline.
+pub(super) fn baseline(baseline: &Baseline) -> usize {
+    size_of::<Baseline>()
+        + text(&baseline.log_sha256)
+        + baseline.measurements.iter().map(reference).sum::<usize>()
+}
