@@ -1,18 +1,65 @@
 #!/bin/sh
-# Fuzzes every target for SECONDS_EACH (60) seconds. Needs cargo-fuzz: cargo install cargo-fuzz --locked
+# Fuzzes every target for SECONDS_EACH (60) seconds, or those named as arguments. Needs cargo-fuzz:
+# cargo install cargo-fuzz --locked
+# Seeds are the captures of our own machines and the files of the tests; what a run finds stays in the folders corpus
+# and artifacts beside the targets.
 set -eu
 cd "$(dirname "$0")/.."
 cargo fuzz --version >/dev/null 2>&1 || {
     echo "cargo-fuzz is not installed: cargo install cargo-fuzz --locked" >&2
     exit 1
 }
-found=
+
+captures=crates/testkit/corpus
+
+# Puts the seeds of a target into a folder.
+seeds() {
+    into=$1
+    mkdir -p "$into"
+    case $2 in
+    log)
+        for capture in "$captures"/*/; do
+            cp "$capture/eventlog.bin" "$into/$(basename "$capture")"
+        done
+        ;;
+    ima) cp crates/eventlog/tests/runtime/*.bin crates/eventlog/tests/runtime/*.txt "$into" ;;
+    userspace)
+        cp crates/eventlog/tests/runtime/*.log crates/eventlog/tests/runtime/*.pcrlock \
+            crates/eventlog/tests/runtime/cel.json "$into"
+        ;;
+    quote)
+        # Length of the quote in 16 bits, quote, signature.
+        for capture in "$captures"/*/; do
+            member() { sed -n "s/.*\"$1\": *\"\([^\"]*\)\".*/\1/p" "$capture/bundle.json" | base64 -d; }
+            size=$(member quote | wc -c)
+            seed=$into/$(basename "$capture")
+            printf "\\$(printf %03o $((size / 256)))\\$(printf %03o $((size % 256)))" >"$seed"
+            member quote >>"$seed"
+            member signature >>"$seed"
+        done
+        ;;
+    key)
+        for capture in "$captures"/*/; do
+            sed -n 's/.*"ak_public": *"\([^"]*\)".*/\1/p' "$capture/bundle.json" | base64 -d \
+                >"$into/$(basename "$capture")"
+        done
+        ;;
+    esac
+}
+
 for folder in fuzz crates/*/fuzz; do
     [ -f "$folder/Cargo.toml" ] || continue
     for target in $(RUSTC_BOOTSTRAP=1 cargo fuzz list --fuzz-dir "$folder"); do
-        found=yes
+        [ $# -eq 0 ] || case " $* " in *" $target "*) ;; *) continue ;; esac
         echo "== $folder: $target"
-        RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir "$folder" "$target" -- -max_total_time="${SECONDS_EACH:-60}"
+        seeds "target/fuzz-seeds/$target" "$target"
+        mkdir -p "$folder/corpus/$target"
+        dictionary=
+        for file in "$folder"/dictionaries/*.dict; do
+            [ -f "$file" ] && dictionary="-dict=$file"
+        done
+        RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir "$folder" --target-dir target/fuzz "$target" \
+            "$folder/corpus/$target" "target/fuzz-seeds/$target" -- \
+            -max_total_time="${SECONDS_EACH:-60}" $dictionary
     done
 done
-[ -n "$found" ] || echo "there are no fuzz targets"

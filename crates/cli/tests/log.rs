@@ -120,3 +120,63 @@ fn a_cut_log_gives_what_can_be_read() {
     let offset = json["cut"]["offset"].as_u64().unwrap();
     assert!(text(&out.stderr).contains(&format!("up to byte {offset}")), "{}", text(&out.stderr));
 }
+
+fn runtime(file: &str) -> String {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../eventlog/tests/runtime").join(file);
+    assert!(path.is_file(), "{} is part of the repository", path.display());
+    path.to_string_lossy().into_owned()
+}
+
+#[test]
+fn each_kind_of_log_is_recognised_by_its_content() {
+    for (file, parts) in [
+        ("ima-sig.bin", &["measurement list of Linux IMA, 3 entries", "/usr/bin/signed", "1a2b3c4d"][..]),
+        (
+            "ima-ng.txt",
+            &["was written to while it was measured", "every template digest belongs to its data"],
+        ),
+        ("tpm2-measure.log", &["log of user space (cel-json-seq), 7 records", "boot phase", "sysinit"]),
+        ("phase.pcrlock", &["log of user space (pcrlock), 1 record"]),
+        ("cel.json", &["log of user space (cel-json), 1 record"]),
+    ] {
+        let out = veriboot(&["log", "show", "--events", &runtime(file)]);
+        assert_eq!(out.status.code(), Some(0), "{file}: {}", text(&out.stderr));
+        let shown = text(&out.stdout);
+        for part in parts {
+            assert!(shown.contains(part), "{file}: {part:?} is missing in\n{shown}");
+        }
+        let out = veriboot(&["log", "replay", "--json", &runtime(file)]);
+        let json: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+        for key in ["format", "banks", "events", "secure_boot", "warnings"] {
+            assert!(json.get(key).is_some(), "{file}: {key} is in the contract");
+        }
+    }
+}
+
+#[test]
+fn the_logs_of_one_boot_replay_together() {
+    let firmware = capture("secure-boot-off");
+    let (list, user) = (runtime("secure-boot-off.bin"), runtime("tpm2-measure.log"));
+    let args = ["log", "replay", &firmware, "--ima", &list, "--userspace", &user];
+    let out = veriboot(&[&args[..], &["--json"]].concat());
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    let json: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    let tpm = std::fs::read(PathBuf::from(&firmware).with_file_name("pcrs.json")).unwrap();
+    let tpm: serde_json::Value = serde_json::from_slice(&tpm).unwrap();
+    assert_eq!(
+        json["banks"]["sha256"]["10"], tpm["sha256"]["10"],
+        "PCR 10 as the TPM of the machine gave it"
+    );
+    assert_eq!(json["boot_aggregate"]["state"], "matches");
+    assert_eq!(json["extended_by"]["11"], serde_json::json!(["user-space"]));
+    let shown = text(&veriboot(&args).stdout);
+    assert!(shown.contains("list and firmware log are of one boot"), "{shown}");
+    // Another machine's list.
+    let other = text(&veriboot(&["log", "replay", &capture("secure-boot"), "--ima", &list]).stdout);
+    assert!(other.contains("does not match"), "{other}");
+    let twice = veriboot(&["log", "replay", &list, "--ima", &list]);
+    assert_eq!(twice.status.code(), Some(2));
+    assert!(text(&twice.stderr).contains("log-twice"));
+    let wrong = veriboot(&["log", "replay", &firmware, "--ima", &user]);
+    assert_eq!(wrong.status.code(), Some(2));
+}

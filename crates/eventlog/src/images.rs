@@ -20,7 +20,8 @@ pub(crate) struct ImageRoles {
 impl ImageRoles {
     pub(crate) fn new(session: &[Event<'_>]) -> Self {
         let mut images: Vec<(DevicePath<'_>, Aftermath)> = Vec::new();
-        for event in session {
+        // What extends no PCR is a claim that no quote can prove.
+        for event in session.iter().filter(|event| event.extends()) {
             match event.event_type {
                 EventType::EV_EFI_BOOT_SERVICES_APPLICATION => {
                     let path = match event.decode() {

@@ -50,7 +50,7 @@ impl<'a> Labels<'a> {
             kernel_path: None,
             initrd_paths: None,
         };
-        for event in session.iter().filter(|event| event.event_type == EventType::EV_IPL) {
+        for event in session.iter().filter(|e| e.extends() && e.event_type == EventType::EV_IPL) {
             match Ipl::parse(event.data) {
                 Ipl::KernelCommandLine { text } => labels.kernel_path = Some(first_word(text.0).0),
                 Ipl::Command { text } => {
@@ -311,7 +311,7 @@ impl<'a> Labels<'a> {
             ComponentKind::Initrd
         } else if is_kernel_name(&file) {
             ComponentKind::Kernel
-        } else if file.contains(".cfg") || file.ends_with(".conf") || file == "grubenv" {
+        } else if file.contains(".cfg") || file.ends_with(".conf") {
             ComponentKind::BootLoaderConfig
         } else {
             ComponentKind::BootLoaderFile

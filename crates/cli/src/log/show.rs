@@ -43,7 +43,7 @@ pub fn show(file: &Path, log: &EventLog<'_>, options: &Options, out: Output) -> 
         return Ok(0);
     }
     if options.pcr.is_none() {
-        let page = Page { out, width: width() };
+        let page = Page::new(out);
         page.head(file, log, &story)?;
         page.firmware(&story)?;
         page.secure_boot(&story)?;
@@ -105,7 +105,8 @@ fn width() -> usize {
     columns.unwrap_or(100).clamp(50, 120)
 }
 
-struct Page {
+/// A page of titles, labels and values.
+pub struct Page {
     out: Output,
     width: usize,
 }
@@ -113,14 +114,25 @@ struct Page {
 const LABEL: usize = 15;
 
 impl Page {
-    fn title(&self, text: &str) -> Result<(), CliError> {
+    /// A page as wide as the terminal.
+    pub fn new(out: Output) -> Self {
+        Self { out, width: width() }
+    }
+
+    /// A line as it is.
+    pub fn line(&self, text: &str) -> Result<(), CliError> {
+        self.out.line(text)
+    }
+
+    /// A heading after an empty line.
+    pub fn title(&self, text: &str) -> Result<(), CliError> {
         self.out.line("")?;
         let bold = if self.out.color { format!("\u{1b}[1m{text}\u{1b}[0m") } else { text.to_owned() };
         self.out.line(&bold)
     }
 
     /// A label and its value; the value is wrapped and indented under itself.
-    fn item(&self, label: &str, value: &str, tone: Tone) -> Result<(), CliError> {
+    pub fn item(&self, label: &str, value: &str, tone: Tone) -> Result<(), CliError> {
         let room = self.width.saturating_sub(LABEL + 4);
         let mut label = label;
         for line in wrap(value, room) {
@@ -169,7 +181,11 @@ impl Page {
             self.item("confidential", technology, Tone::Plain)?;
         }
         if story.drivers > 0 {
-            self.item("option ROMs", &format!("{} loaded from devices", count(story.drivers, "driver")), Tone::Plain)?;
+            self.item(
+                "option ROMs",
+                &format!("{} loaded from devices", count(story.drivers, "driver")),
+                Tone::Plain,
+            )?;
         }
         if !story.boot_order.is_empty() {
             self.item("boot order", &story.boot_order.join(", "), Tone::Plain)?;
@@ -203,7 +219,19 @@ impl Page {
             )?;
             self.microsoft(keys)?;
         }
-        if let Some(level) = &story.sbat_level {
+        if let Some(level) = &story.sbat {
+            let date = level.date_text().map_or_else(String::new, |date| format!("of {date}"));
+            let demands = level.generations_text();
+            let demands = match demands.as_str() {
+                "" => "revokes nothing".to_owned(),
+                demands => format!("demands at least {demands}"),
+            };
+            self.item(
+                "SBAT level",
+                &clip(format!("{date}, {demands}").trim_start_matches(", "), 400),
+                Tone::Plain,
+            )?;
+        } else if let Some(level) = &story.sbat_level {
             self.item("SBAT level", level, Tone::Plain)?;
         }
         if !story.mok.is_empty() {
@@ -372,7 +400,8 @@ impl Page {
     }
 }
 
-fn count(n: usize, what: &str) -> String {
+/// `1 driver`, `2 drivers`.
+pub fn count(n: usize, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
 
