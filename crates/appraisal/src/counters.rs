@@ -114,7 +114,8 @@ fn replaced() -> Finding {
     let mut finding = code::AK_REPLACED
         .finding("The VM enrolled again with another attestation key; this is the first quote of that key");
     finding.component = Some("TPM".to_owned());
-    finding.hint = Some("Expected after a reinstallation of the agent. Else find out who enrolled the VM.".to_owned());
+    finding.hint =
+        Some("Expected after a reinstallation of the agent. Else find out who enrolled the VM.".to_owned());
     finding
 }
 

@@ -1,11 +1,13 @@
 //! Agents that stopped reporting.
 //!
 //! Every replica looks; whoever commits first turns a VM stale, and the others do not find it any more. Silence is
-//! counted from the last appraised evidence, fault or enrolment (`silent_after` in the VM's row).
+//! counted from the last appraised evidence or the first enrolment (`silent_after` in the VM's row). Reported faults and
+//! further enrolments put it off once, so that no agent avoids attesting by talking about something else.
 
 use std::time::Duration;
 
 use tokio::sync::watch;
+use veriboot_store::vms::VmRow;
 use veriboot_store::{StoreError, Tx, vms};
 use veriboot_wire::{AlertReason, Time, VmStatus};
 
@@ -57,12 +59,24 @@ pub async fn sweep(state: &AppState) -> Result<usize, StoreError> {
 fn turn_stale(tx: &mut dyn Tx, now: Time) -> Result<usize, StoreError> {
     let due = vms::due_for_silence(tx, now, BATCH)?;
     for vm in &due {
-        let message = match vm.last_seen_at {
-            Some(seen) => format!("Nothing was heard from the agent since {seen}."),
-            None => "Nothing was ever heard from the agent.".to_owned(),
-        };
+        let message = message(vm);
         vms::set_status(tx, &vm.id, VmStatus::Stale, Some(&message))?;
         alerts::agent_silent(tx, &vm.id, &message, now)?;
     }
     Ok(due.len())
+}
+
+fn message(vm: &VmRow) -> String {
+    let since = vm.last_attested_at.unwrap_or(vm.enrolled_at);
+    let silent = match vm.last_attested_at {
+        Some(_) => format!("The VM has not attested since {since}"),
+        None => format!("The VM has not attested since it enrolled at {since}"),
+    };
+    match (vm.last_seen_at.filter(|seen| *seen > since), &vm.fault) {
+        (Some(seen), Some(fault)) => {
+            format!("{silent}. Its agent was last heard of at {seen} and reports a fault: {fault}")
+        }
+        (Some(seen), None) => format!("{silent}. Its agent was last heard of at {seen}, without evidence."),
+        (None, _) => format!("{silent}, and nothing was heard from its agent."),
+    }
 }

@@ -18,6 +18,8 @@ on_both!(
     row_09_bad_signature_replaces_the_healthy_state,
     row_09_fault_during_checks_is_never_healthy,
     row_09_enrolling_again_keeps_nothing_healthy,
+    row_09_faults_hide_nothing,
+    row_09_talking_is_no_attesting,
     row_11_two_quotes_on_one_challenge,
     row_18_pcr_extended_at_run_time,
 );
@@ -44,6 +46,7 @@ mod scenario {
     use veriboot_agent::AkAlgorithm;
     use veriboot_agent::tpm::Tpm;
     use veriboot_service::attest::reappraise;
+    use veriboot_service::silence;
     use veriboot_store::vms;
     use veriboot_testkit::swtpm::SwtpmOptions;
     use veriboot_wire::{
@@ -456,6 +459,54 @@ mod scenario {
         guest.agent.enroll().unwrap();
         assert_eq!(world.vm(&id).status, VmStatus::Unhealthy);
         assert_eq!(world.open_alerts(&id).len(), 1);
+    }
+
+    /// What is known to be wrong stays known while the agent speaks of something else.
+    pub fn row_09_faults_hide_nothing(world: &World) {
+        let mut guest = world.healthy_guest("web-0");
+        let id = guest.vm_id();
+        guest.boot(&Boot { cmdline: "init=/bin/sh".into(), ..Boot::default() });
+        assert_eq!(guest.attest().status, VmStatus::Unhealthy);
+        let detail = world.vm(&id).status_detail;
+        guest.agent.report_fault("tpm-busy", "wait").unwrap();
+        let vm = world.vm(&id);
+        assert_eq!((vm.status, vm.fault.as_deref()), (VmStatus::Unhealthy, Some("tpm-busy: wait")));
+        assert_eq!(vm.status_detail, detail);
+        assert_eq!(world.open_alerts(&id).len(), 1);
+        world.clock.step_ms(2_000_000);
+        assert_eq!(world.block_on(silence::sweep(world.state())).unwrap(), 1);
+        guest.agent.report_fault("tpm-busy", "wait").unwrap();
+        assert_eq!(world.vm(&id).status, VmStatus::Stale);
+        assert_eq!(world.open_alerts(&id).len(), 2);
+    }
+
+    /// A VM that never attests again turns stale, however busily its agent reports faults and enrols.
+    pub fn row_09_talking_is_no_attesting(world: &World) {
+        let mut guest = world.healthy_guest("web-0");
+        let id = guest.vm_id();
+        // Heard of in every interval.
+        for round in 1..=6 {
+            world.clock.step_ms(290_000);
+            if round % 3 == 0 {
+                guest.agent.enroll().unwrap();
+            } else {
+                guest.agent.report_fault("tpm-busy", "wait").unwrap();
+            }
+            assert_eq!(world.block_on(silence::sweep(world.state())).unwrap(), 0, "round {round}");
+        }
+        world.clock.step_ms(120_000);
+        assert_eq!(world.block_on(silence::sweep(world.state())).unwrap(), 1);
+        let vm = world.vm(&id);
+        assert_eq!(vm.status, VmStatus::Stale);
+        let open = world.open_alerts(&id);
+        assert_eq!((open.len(), open[0].reason), (1, AlertReason::AgentSilent));
+        assert!(open[0].message.contains("tpm-busy: wait"), "{}", open[0].message);
+        guest.agent.report_fault("tpm-busy", "wait").unwrap();
+        guest.agent.enroll().unwrap();
+        assert_eq!(world.vm(&id).status, VmStatus::Stale);
+        assert_eq!(world.open_alerts(&id).len(), 1);
+        assert_eq!(guest.attest().status, VmStatus::Healthy);
+        assert!(world.open_alerts(&id).is_empty());
     }
 
     /// An operator who accepts a baseline does not thereby accept a quote that was not believed.

@@ -157,7 +157,11 @@ mod scenario {
         let entry = world.audit().into_iter().find(|e| e.action == "vm.reenroll").unwrap();
         assert_eq!(entry.detail["ak_replaced"], true);
         // The keys of one TPM show the same counters: it is the same boot with the same log, and that is said once.
-        assert!(receipt.findings.iter().any(|f| f.code == "ak-replaced" && !f.fails()), "{:#?}", receipt.findings);
+        assert!(
+            receipt.findings.iter().any(|f| f.code == "ak-replaced" && !f.fails()),
+            "{:#?}",
+            receipt.findings
+        );
         assert_eq!((after.reset_count, &after.log_sha256), (before.reset_count, &before.log_sha256));
         assert_eq!(world.boots(&after.id).len(), 1);
         let again = guest.attest();

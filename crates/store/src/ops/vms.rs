@@ -123,16 +123,25 @@ fn read(row: Row) -> Result<VmRow, StoreError> {
     })
 }
 
-/// When a VM that was last seen at `seen` has been silent for too long.
-fn silent_after(seen: Time, silence_limit_s: u32) -> i64 {
-    seen.plus_s(i64::from(silence_limit_s)).unix_ms()
+/// When a VM that attested or enrolled at `at` has been silent for too long.
+fn silent_after(at: Time, silence_limit_s: u32) -> i64 {
+    at.plus_s(i64::from(silence_limit_s)).unix_ms()
+}
+
+/// SQL: when a VM whose agent shows at the time in parameter `now` that it lives, without evidence, has been silent for
+/// too long. Without evidence an agent puts the end off once: never further than two limits after the last attestation,
+/// or the first enrolment.
+fn put_off(now: &str) -> String {
+    let limit = "silence_limit_s * 1000";
+    let end = format!("COALESCE(last_attested_at, enrolled_at) + {limit}");
+    format!("CASE WHEN {now} < {end} THEN {now} ELSE {end} END + {limit}")
 }
 
 /// Adds a VM. [`crate::Constraint::VmName`] when the name is taken in the group, [`crate::Constraint::VmEk`] when
 /// the TPM is enrolled already.
 pub fn insert(tx: &mut dyn Tx, vm: &VmRow) -> Result<(), StoreError> {
     let (facts, machine) = (json(&vm.facts)?, json(&vm.machine)?);
-    let silent_after = silent_after(vm.last_seen_at.unwrap_or(vm.enrolled_at), vm.silence_limit_s);
+    let silent_after = silent_after(vm.last_attested_at.unwrap_or(vm.enrolled_at), vm.silence_limit_s);
     let sql = format!(
         "INSERT INTO vms ({COLUMNS}, silent_after) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, \
          $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33)"
@@ -349,10 +358,10 @@ pub fn update_after_attestation(
     Ok(changed == 1)
 }
 
-/// Notes a sign of life of the agent. Does not change the status.
+/// Notes a sign of life of the agent that is no evidence. Does not change the status.
 pub fn touch(tx: &mut dyn Tx, id: &str, now: Time) -> Result<bool, StoreError> {
-    let sql = "UPDATE vms SET last_seen_at = $2, silent_after = $2 + silence_limit_s * 1000 WHERE id = $1";
-    Ok(tx.execute(sql, params![id, now])? == 1)
+    let sql = format!("UPDATE vms SET last_seen_at = $2, silent_after = {} WHERE id = $1", put_off("$2"));
+    Ok(tx.execute(&sql, params![id, now])? == 1)
 }
 
 /// Changes the status alone.
@@ -366,7 +375,8 @@ pub fn set_status(
     Ok(tx.execute(sql, params![id, status.as_str(), detail])? == 1)
 }
 
-/// Notes a platform fault: status `error`, and a sign of life.
+/// Notes a platform fault and a sign of life. The status becomes `error`, unless it says something that no report of
+/// the agent takes back: `unhealthy` and `stale` end with evidence, `unmonitored` with an operator.
 pub fn set_fault(
     tx: &mut dyn Tx,
     id: &str,
@@ -375,9 +385,14 @@ pub fn set_fault(
     now: Time,
 ) -> Result<bool, StoreError> {
     let machine = json(machine)?;
-    let sql = "UPDATE vms SET status = 'error', status_detail = $2, fault = $2, machine = $3, last_seen_at = $4, \
-               silent_after = $4 + silence_limit_s * 1000 WHERE id = $1";
-    Ok(tx.execute(sql, params![id, fault, &machine, now])? == 1)
+    let stays = "status IN ('unhealthy', 'stale', 'unmonitored')";
+    let sql = format!(
+        "UPDATE vms SET status = CASE WHEN {stays} THEN status ELSE 'error' END, \
+         status_detail = CASE WHEN {stays} THEN status_detail ELSE $2 END, fault = $2, machine = $3, \
+         last_seen_at = $4, silent_after = {} WHERE id = $1",
+        put_off("$4")
+    );
+    Ok(tx.execute(&sql, params![id, fault, &machine, now])? == 1)
 }
 
 /// Turns integrity monitoring on or off and sets the status that goes with it.
@@ -394,7 +409,7 @@ pub fn set_cadence(
     silence_limit_s: u32,
 ) -> Result<bool, StoreError> {
     let sql = "UPDATE vms SET interval_s = $2, silence_limit_s = $3, \
-               silent_after = COALESCE(last_seen_at, enrolled_at) + CAST($3 AS BIGINT) * 1000 WHERE id = $1";
+               silent_after = COALESCE(last_attested_at, enrolled_at) + CAST($3 AS BIGINT) * 1000 WHERE id = $1";
     Ok(tx.execute(sql, params![id, interval_s, silence_limit_s])? == 1)
 }
 
@@ -419,10 +434,22 @@ pub struct Reenrolment<'a> {
 /// its TPM stood: a restored snapshot could enrol another key at will.
 pub fn reenrol(tx: &mut dyn Tx, id: &str, new: &Reenrolment<'_>) -> Result<bool, StoreError> {
     let machine = json(new.machine)?;
-    let changed = tx.execute(
+    let sql = format!(
         "UPDATE vms SET agent_token_sha256 = $2, ek_certificate = COALESCE($3, ek_certificate), machine = $4, \
-         last_seen_at = $5, silent_after = $5 + silence_limit_s * 1000, ak_public = $6, ak_name = $7 WHERE id = $1",
-        params![id, new.agent_token_sha256, new.ek_certificate, &machine, new.now, new.ak_public, new.ak_name],
+         last_seen_at = $5, silent_after = {}, ak_public = $6, ak_name = $7 WHERE id = $1",
+        put_off("$5")
+    );
+    let changed = tx.execute(
+        &sql,
+        params![
+            id,
+            new.agent_token_sha256,
+            new.ek_certificate,
+            &machine,
+            new.now,
+            new.ak_public,
+            new.ak_name
+        ],
     )?;
     Ok(changed == 1)
 }

@@ -152,6 +152,70 @@ async fn silence_is_noticed_once(db) {
 }
 
 on_both! {
+async fn only_evidence_ends_silence(db) {
+    let id = add_vm(&db.store, "default", "a").await;
+    let due = db.store.write(move |tx| {
+        let due = |tx: &mut dyn veriboot_store::Tx, s: i64| -> Result<bool, StoreError> {
+            Ok(!vms::due_for_silence(tx, at(s * 1000), 10)?.is_empty())
+        };
+        let machine = MachineInfo::default();
+        let mut answers = Vec::new();
+        // Enrolled at 0, limit 900 s. Faults and enrolments put the end off, to 1800 s and no further.
+        for s in [100, 800, 1000, 1700] {
+            vms::set_fault(tx, &id, "tpm-busy: wait", &machine, at(s * 1000))?;
+            answers.push((s, due(tx, s)?));
+        }
+        let again = Reenrolment {
+            ak_public: &[4, 5, 6], ak_name: &[0, 11, 7], agent_token_sha256: &[1; 32], ek_certificate: None,
+            machine: &machine, now: at(1_790_000),
+        };
+        vms::reenrol(tx, &id, &again)?;
+        vms::touch(tx, &id, at(1_795_000))?;
+        answers.push((1800, due(tx, 1800)?));
+        answers.push((1801, due(tx, 1801)?));
+        // An attestation starts the count again.
+        let after = AfterAttestation {
+            attestation_id: "a1", at: at(2_000_000), status: VmStatus::Healthy, status_detail: None,
+            facts: &Facts::UNKNOWN, machine: &machine, baseline: None, boot: None,
+        };
+        vms::update_after_attestation(tx, &id, &after)?;
+        answers.push((2900, due(tx, 2900)?));
+        answers.push((2901, due(tx, 2901)?));
+        vms::set_fault(tx, &id, "tpm-busy: wait", &machine, at(2_100_000))?;
+        answers.push((3000, due(tx, 3000)?));
+        answers.push((3001, due(tx, 3001)?));
+        Ok(answers)
+    }).await.unwrap();
+    let late = [1801, 2901, 3001];
+    let wanted: Vec<_> = [100, 800, 1000, 1700, 1800, 1801, 2900, 2901, 3000, 3001].map(|s| (s, late.contains(&s))).into();
+    assert_eq!(due, wanted);
+}
+}
+
+on_both! {
+async fn a_fault_hides_nothing(db) {
+    let id = add_vm(&db.store, "default", "a").await;
+    for (before, after) in [
+        (VmStatus::Healthy, VmStatus::Error),
+        (VmStatus::Pending, VmStatus::Error),
+        (VmStatus::Unhealthy, VmStatus::Unhealthy),
+        (VmStatus::Stale, VmStatus::Stale),
+        (VmStatus::Unmonitored, VmStatus::Unmonitored),
+    ] {
+        let id = id.clone();
+        let row = db.store.write(move |tx| {
+            vms::set_status(tx, &id, before, Some("why"))?;
+            vms::set_fault(tx, &id, "tpm-busy: wait", &MachineInfo::default(), at(1))?;
+            vms::by_id(tx, &id)
+        }).await.unwrap().unwrap();
+        assert_eq!((row.status, row.fault.as_deref()), (after, Some("tpm-busy: wait")));
+        let detail = if after == before { "why" } else { "tpm-busy: wait" };
+        assert_eq!(row.status_detail.as_deref(), Some(detail), "{before}");
+    }
+}
+}
+
+on_both! {
 async fn pages_are_stable_while_rows_come_and_go(db) {
     for group in ["a", "b"] {
         for n in 0..10 {
