@@ -8,8 +8,9 @@ use veriboot_wire::{ChangeClass, Finding, Severity};
 use crate::cmdline::CmdlineDiff;
 use crate::code;
 use crate::diff::{Change, Item};
+use crate::enforcement::Rules;
 use crate::lists::counts_hashes;
-use crate::profile::{Enforcement, Profile};
+use crate::profile::Enforcement;
 use crate::text::{MAX_VALUE_CHARS, pcr_list, quoted, shortened};
 
 /// Findings about differences; what exceeds it is counted in one more.
@@ -33,24 +34,24 @@ pub(crate) struct Sides<'a> {
     pub secure_boot_now: Option<bool>,
 }
 
-/// All differences of one component.
+/// All differences of one component that matter equally.
 struct Topic<'a> {
     kind: ComponentKind,
     name: &'a str,
+    enforcement: Enforcement,
     changes: Vec<Change<'a>>,
     /// Differences of other components that follow from this one.
     attached: Vec<Change<'a>>,
 }
 
 /// One finding per component that differs, most telling first.
-pub(crate) fn findings(changes: Vec<Change<'_>>, sides: &Sides<'_>, profile: &Profile) -> Vec<Finding> {
-    let mut topics = group(changes);
+pub(crate) fn findings(changes: Vec<Change<'_>>, sides: &Sides<'_>, rules: &Rules<'_>) -> Vec<Finding> {
+    let mut topics = group(changes, rules);
     follow_from_secure_boot(&mut topics, sides);
     follow_from_command_line(&mut topics);
     follow_from_kernel(&mut topics);
     topics.sort_by_key(|t| weight(t.kind));
-    let mut findings: Vec<Finding> =
-        topics.iter().filter_map(|topic| topic.finding(sides, profile)).collect();
+    let mut findings: Vec<Finding> = topics.iter().filter_map(|topic| topic.finding(sides)).collect();
     findings.sort_by_key(|f| std::cmp::Reverse(f.severity));
     if findings.len() > MAX_FINDINGS {
         let rest = findings.split_off(MAX_FINDINGS);
@@ -93,17 +94,20 @@ fn by_name(kind: ComponentKind) -> bool {
     )
 }
 
-fn group(changes: Vec<Change<'_>>) -> Vec<Topic<'_>> {
+fn group<'a>(changes: Vec<Change<'a>>, rules: &Rules<'_>) -> Vec<Topic<'a>> {
     let mut topics: Vec<Topic<'_>> = Vec::new();
     for change in changes {
+        let enforcement = rules.of(&change);
         let mut kind = subject(change.item());
         let mut name = if by_name(kind) { change.item().name } else { "" };
         if topics.len() >= MAX_TOPICS && by_name(kind) {
             (kind, name) = (ComponentKind::Unknown, "");
         }
-        match topics.iter_mut().find(|t| t.kind == kind && t.name == name) {
+        match topics.iter_mut().find(|t| t.kind == kind && t.name == name && t.enforcement == enforcement) {
             Some(topic) => topic.changes.push(change),
-            None => topics.push(Topic { kind, name, changes: vec![change], attached: Vec::new() }),
+            None => {
+                topics.push(Topic { kind, name, enforcement, changes: vec![change], attached: Vec::new() })
+            }
         }
     }
     topics
@@ -189,9 +193,11 @@ fn attach<'a>(topics: &mut Vec<Topic<'a>>, cause: ComponentKind, follows: impl F
         return;
     }
     let mut moved = Vec::new();
+    let mut strictest = Enforcement::Ignore;
     topics.retain_mut(|topic| {
         let goes = topic.kind != cause && follows(topic);
         if goes {
+            strictest = strictest.stricter(topic.enforcement);
             moved.append(&mut topic.changes);
             moved.append(&mut topic.attached);
         }
@@ -199,6 +205,8 @@ fn attach<'a>(topics: &mut Vec<Topic<'a>>, cause: ComponentKind, follows: impl F
     });
     if let Some(topic) = topics.iter_mut().find(|t| t.kind == cause) {
         topic.attached.append(&mut moved);
+        // What follows from a change that does not matter may still matter itself.
+        topic.enforcement = topic.enforcement.stricter(strictest);
     }
 }
 
@@ -227,10 +235,9 @@ impl<'a> Topic<'a> {
         }
     }
 
-    fn finding(&self, sides: &Sides<'_>, profile: &Profile) -> Option<Finding> {
+    fn finding(&self, sides: &Sides<'_>) -> Option<Finding> {
         let primary = self.primary()?;
-        let enforcement = self.enforcement(profile);
-        if enforcement == Enforcement::Ignore {
+        if self.enforcement == Enforcement::Ignore {
             return None;
         }
         let item = primary.item();
@@ -248,7 +255,7 @@ impl<'a> Topic<'a> {
         } else {
             self.message(primary, sides)
         });
-        if enforcement == Enforcement::Note {
+        if self.enforcement == Enforcement::Note {
             finding.severity = Severity::Info;
             finding.reason = None;
         }
@@ -269,18 +276,6 @@ impl<'a> Topic<'a> {
         finding.change = Some(class(self.kind, primary, off));
         finding.hint = self.hint(off);
         Some(finding)
-    }
-
-    fn enforcement(&self, profile: &Profile) -> Enforcement {
-        let mut strictest = Enforcement::Ignore;
-        for item in self.changes.iter().map(Change::item) {
-            match profile.enforcement(item.kind, item.pcr, item.name) {
-                Enforcement::Enforce => return Enforcement::Enforce,
-                Enforcement::Note => strictest = Enforcement::Note,
-                Enforcement::Ignore => {}
-            }
-        }
-        strictest
     }
 
     fn component(&self) -> String {

@@ -2,6 +2,8 @@
 //!
 //! The order of measurements counts within a PCR and not between PCRs: only the former is in the PCR values.
 
+use std::collections::BTreeMap;
+
 use veriboot_eventlog::{ComponentKind, Digest, HashAlg};
 
 use crate::align::align;
@@ -20,6 +22,9 @@ pub(crate) struct Item<'a> {
     pub signer: Option<&'a str>,
     pub items: &'a [String],
     pub digest: &'a Digest,
+    /// Set by [`diff`]: how many measurements of its PCR that both sides have come before it. Two that differ are at the
+    /// same place when this is the same.
+    pub gap: usize,
 }
 
 /// One difference. Each measurement of either side is in at most one.
@@ -29,7 +34,7 @@ pub(crate) enum Change<'a> {
     Changed(Item<'a>, Item<'a>),
     /// The same digest, described in another way by the log.
     Described(Item<'a>, Item<'a>),
-    /// The same measurement at another place in its PCR.
+    /// The same digest at another place in its PCR.
     Moved(Item<'a>, Item<'a>),
     /// Only in the later one.
     Added(Item<'a>),
@@ -82,6 +87,7 @@ pub(crate) fn of_report(report: &LogReport, bank: HashAlg) -> Vec<Item<'_>> {
             signer: entry.signer.as_deref(),
             items: &entry.items,
             digest: digest.as_ref()?,
+            gap: 0,
         })
     });
     measured.collect()
@@ -100,6 +106,7 @@ pub(crate) fn of_baseline(baseline: &Baseline, bank: HashAlg) -> Vec<Item<'_>> {
             signer: reference.signer.as_deref(),
             items: &reference.items,
             digest: reference.digests.get(bank)?,
+            gap: 0,
         })
     });
     referenced.collect()
@@ -111,7 +118,8 @@ pub(crate) fn unchanged(baseline: &Baseline, report: &LogReport, bank: HashAlg) 
     baseline.measurements.len() == report.entries.len()
         && baseline.measurements.iter().zip(&report.entries).zip(digests).all(
             |((reference, entry), digest)| {
-                reference.digests.get(bank) == digest.as_ref()
+                digest.is_some()
+                    && reference.digests.get(bank) == digest.as_ref()
                     && reference.pcr == entry.pcr
                     && reference.event_type == entry.event_type.0
                     && reference.kind == entry.kind
@@ -126,13 +134,14 @@ pub(crate) fn diff<'a>(from: &[Item<'a>], to: &[Item<'a>]) -> Vec<Change<'a>> {
     if from.len() == to.len() && from.iter().zip(to).all(|(a, b)| a.pcr == b.pcr && identical(a, b)) {
         return Vec::new();
     }
-    let mut pcrs: Vec<u32> = from.iter().chain(to).map(|item| item.pcr).collect();
-    pcrs.sort_unstable();
-    pcrs.dedup();
-    let of = |side: &[Item<'a>], pcr: u32| -> Vec<Item<'a>> {
-        side.iter().filter(|item| item.pcr == pcr).copied().collect()
-    };
-    pcrs.into_iter().flat_map(|pcr| diff_pcr(&of(from, pcr), &of(to, pcr))).collect()
+    let mut by_pcr: BTreeMap<u32, (Vec<Item<'a>>, Vec<Item<'a>>)> = BTreeMap::new();
+    for item in from {
+        by_pcr.entry(item.pcr).or_default().0.push(*item);
+    }
+    for item in to {
+        by_pcr.entry(item.pcr).or_default().1.push(*item);
+    }
+    by_pcr.values().flat_map(|(from, to)| diff_pcr(from, to)).collect()
 }
 
 fn identical(a: &Item<'_>, b: &Item<'_>) -> bool {
@@ -150,7 +159,13 @@ fn diff_pcr<'a>(from: &[Item<'a>], to: &[Item<'a>]) -> Vec<Change<'a>> {
     let mut changes = Vec::new();
     // From the surest correspondence to the loosest.
     pair_up(&mut old, &mut new, identical, |a, b| changes.push(Change::Moved(a, b)));
-    pair_up(&mut old, &mut new, |a, b| a.digest == b.digest, |a, b| changes.push(Change::Described(a, b)));
+    let in_place = align(&old, &new, |a, b| a.digest == b.digest && a.gap == b.gap);
+    changes
+        .extend(in_place.iter().filter_map(|(i, j)| Some(Change::Described(*old.get(*i)?, *new.get(*j)?))));
+    old = without(&old, in_place.iter().map(|(i, _)| *i));
+    new = without(&new, in_place.iter().map(|(_, j)| *j));
+    // Another description does not hide that the order is another one.
+    pair_up(&mut old, &mut new, |a, b| a.digest == b.digest, |a, b| changes.push(Change::Moved(a, b)));
     pair_up(
         &mut old,
         &mut new,
@@ -189,21 +204,31 @@ fn replaceable(kind: ComponentKind) -> bool {
     )
 }
 
+/// What is not paired, each with its gap: the pairs before it.
 fn left_over<'a>(side: &[Item<'a>], paired: impl Iterator<Item = usize>) -> Vec<Item<'a>> {
+    unpaired(side, paired).map(|(gap, item)| Item { gap, ..*item }).collect()
+}
+
+fn without<'a>(side: &[Item<'a>], paired: impl Iterator<Item = usize>) -> Vec<Item<'a>> {
+    unpaired(side, paired).map(|(_, item)| *item).collect()
+}
+
+/// Elements that are not at the positions of `paired`, which rise, with how many of these come before each.
+fn unpaired<T>(side: &[T], paired: impl Iterator<Item = usize>) -> impl Iterator<Item = (usize, &T)> {
     let mut paired = paired.peekable();
-    let rest = side.iter().enumerate().filter(|(at, _)| match paired.peek() {
-        Some(next) if next == at => {
-            paired.next();
-            false
+    let mut before = 0;
+    side.iter().enumerate().filter_map(move |(at, item)| {
+        if paired.next_if_eq(&at).is_some() {
+            before += 1;
+            return None;
         }
-        _ => true,
-    });
-    rest.map(|(_, item)| *item).collect()
+        Some((before, item))
+    })
 }
 
 /// Most left-over measurements for which pairs are looked for; beyond it they are added and removed ones. Keeps the
 /// work linear for logs that have nothing in common.
-const MAX_PAIRING: usize = 2048;
+const MAX_PAIRING: usize = 512;
 
 fn pair_up<'a>(
     old: &mut Vec<Item<'a>>,

@@ -1,12 +1,13 @@
 //! What profile and baseline say about an examined log.
 
-use veriboot_eventlog::{ComponentKind, HashAlg};
+use veriboot_eventlog::{ComponentKind, Format, HashAlg};
 use veriboot_wire::Finding;
 
 use crate::baseline::Baseline;
 use crate::code;
 use crate::deviation::{self, SWITCH_ON, Sides};
 use crate::diff::{diff, of_baseline, of_report, unchanged};
+use crate::enforcement::Rules;
 use crate::profile::{Profile, SecureBootDemand};
 use crate::report::LogReport;
 
@@ -64,7 +65,8 @@ fn deviations(report: &LogReport, bank: HashAlg, baseline: &Baseline, profile: &
         secure_boot_before: baseline.secure_boot,
         secure_boot_now: report.secure_boot,
     };
-    deviation::findings(changes, &sides, profile)
+    let rules = Rules { profile, bank, mixed_registers: report.format == Some(Format::Ccel) };
+    deviation::findings(changes, &sides, &rules)
 }
 
 fn demand_secure_boot(report: &LogReport, findings: &mut Vec<Finding>) {
@@ -121,7 +123,9 @@ pub fn compare(from: &LogReport, to: &LogReport) -> Vec<Finding> {
         secure_boot_before: from.secure_boot,
         secure_boot_now: to.secure_boot,
     };
-    let mut findings = deviation::findings(changes, &sides, &Profile::measured_only());
+    let mixed_registers = [from, to].iter().any(|report| report.format == Some(Format::Ccel));
+    let rules = Rules { profile: &Profile::measured_only(), bank, mixed_registers };
+    let mut findings = deviation::findings(changes, &sides, &rules);
     for finding in &mut findings {
         finding.reason = None;
     }

@@ -19,6 +19,7 @@ mod conclude;
 mod counters;
 mod deviation;
 mod diff;
+mod enforcement;
 mod judge;
 mod lists;
 mod profile;

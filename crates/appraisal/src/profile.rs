@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use veriboot_eventlog::ComponentKind;
 
+use crate::enforcement::belongs;
+
 /// A profile (SPEC section 5).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -13,7 +15,8 @@ pub struct Profile {
     pub name: String,
     /// Whether Secure Boot must be on.
     pub secure_boot: SecureBootDemand,
-    /// How much deviations of a kind matter, where it differs from [`default_enforcement`].
+    /// How much deviations of a kind matter, where it differs from [`default_enforcement`]. `note` and `ignore` hold in
+    /// the PCRs where that kind is measured.
     #[serde(default)]
     pub components: BTreeMap<ComponentKind, Enforcement>,
     /// PCRs that the running system extends, so that the boot log cannot explain them. A difference there is
@@ -42,6 +45,17 @@ pub enum Enforcement {
     Note,
     /// It is not reported.
     Ignore,
+}
+
+impl Enforcement {
+    /// The stricter of two.
+    pub(crate) fn stricter(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Enforce, _) | (_, Self::Enforce) => Self::Enforce,
+            (Self::Note, _) | (_, Self::Note) => Self::Note,
+            (Self::Ignore, Self::Ignore) => Self::Ignore,
+        }
+    }
 }
 
 impl Default for Profile {
@@ -78,29 +92,27 @@ impl Profile {
         }
     }
 
-    /// How much a deviation of this component matters.
-    pub fn enforcement(&self, kind: ComponentKind, pcr: u32, name: &str) -> Enforcement {
+    /// How much a deviation of this component matters, as far as kind and PCR say. A kind that the profile loosens is
+    /// loosened where it is measured; elsewhere a log that says so is not believed.
+    pub fn enforcement(&self, kind: ComponentKind, pcr: u32) -> Enforcement {
         match self.components.get(&kind) {
-            Some(enforcement) => *enforcement,
-            None => default_enforcement(kind, pcr, name),
+            Some(Enforcement::Enforce) => Enforcement::Enforce,
+            Some(loosened) if belongs(kind, pcr) => *loosened,
+            _ => default_enforcement(kind, pcr),
         }
     }
 }
 
-/// The default: everything that executes or configures trust is enforced; what differs from machine to machine or
-/// from boot to boot without anybody's doing is noted.
-pub fn default_enforcement(kind: ComponentKind, pcr: u32, name: &str) -> Enforcement {
+/// The default: everything is enforced but what differs from machine to machine or from boot to boot without anybody's
+/// doing, in the PCRs where nothing else than configuration is measured.
+pub fn default_enforcement(kind: ComponentKind, pcr: u32) -> Enforcement {
     use ComponentKind as K;
-    match kind {
+    match (kind, pcr) {
         // Tables hold addresses, serial numbers and the VM's size.
-        K::PlatformConfig | K::BootOrder | K::BootEntry | K::PartitionTable => Enforcement::Note,
-        // A boot option that is tried again, or ExitBootServices that is called again, is a normal boot; what it
-        // starts is measured by itself. Actions in other PCRs (DMA protection, debug mode in PCR 7) configure trust.
-        K::FirmwareAction if matches!(pcr, 4 | 5) => Enforcement::Note,
-        K::ExitBootServices => Enforcement::Note,
-        // GRUB's environment block counts boots; what its variables cause is measured as commands.
-        K::BootLoaderFile if name.rsplit(['/', '\\']).next() == Some("grubenv") => Enforcement::Note,
-        K::WindowsPolicy if name.to_ascii_lowercase().contains("counter") => Enforcement::Note,
+        (K::PlatformConfig | K::BootOrder | K::BootEntry, 1) => Enforcement::Note,
+        (K::PartitionTable | K::ExitBootServices, 5) => Enforcement::Note,
+        // A boot option that is tried again is a normal boot; what it starts is measured by itself.
+        (K::FirmwareAction, 4 | 5) => Enforcement::Note,
         _ => Enforcement::Enforce,
     }
 }
@@ -128,7 +140,7 @@ mod tests {
         assert!(serde_json::from_str::<Profile>(r#"{"name":"x"}"#).is_err(), "the demand is never implied");
         let changed = r#"{"name":"x","secure_boot":"not-required","components":{"boot-order":"enforce"}}"#;
         let profile: Profile = serde_json::from_str(changed).unwrap();
-        assert_eq!(profile.enforcement(ComponentKind::BootOrder, 1, "BootOrder"), Enforcement::Enforce);
+        assert_eq!(profile.enforcement(ComponentKind::BootOrder, 1), Enforcement::Enforce);
         assert_eq!(profile.run_time_pcrs, default_run_time_pcrs());
     }
 
@@ -150,7 +162,28 @@ mod tests {
             K::MokState,
             K::Unknown,
         ] {
-            assert_eq!(default_enforcement(kind, 4, ""), Enforcement::Enforce, "{kind}");
+            for pcr in 0..24 {
+                assert_eq!(default_enforcement(kind, pcr), Enforcement::Enforce, "{kind}");
+            }
+        }
+    }
+
+    /// What a kind is called is the log's word, so it counts only where nothing that runs is measured.
+    #[test]
+    fn a_loosened_kind_is_loosened_in_its_own_pcrs() {
+        let mut profile = Profile::default();
+        profile.components.insert(ComponentKind::BootOrder, Enforcement::Ignore);
+        profile.components.insert(ComponentKind::Initrd, Enforcement::Note);
+        profile.components.insert(ComponentKind::Unknown, Enforcement::Ignore);
+        let of = |kind, pcr| profile.enforcement(kind, pcr);
+        assert_eq!(of(ComponentKind::BootOrder, 1), Enforcement::Ignore);
+        assert_eq!(of(ComponentKind::Initrd, 9), Enforcement::Note);
+        for pcr in (0..24).filter(|pcr| *pcr != 1) {
+            assert_eq!(of(ComponentKind::BootOrder, pcr), Enforcement::Enforce, "{pcr}");
+        }
+        for pcr in (0..24).filter(|pcr| *pcr != 9) {
+            assert_eq!(of(ComponentKind::Initrd, pcr), Enforcement::Enforce, "{pcr}");
+            assert_eq!(of(ComponentKind::Unknown, pcr), Enforcement::Enforce, "{pcr}");
         }
     }
 }
