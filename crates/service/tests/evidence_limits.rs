@@ -5,8 +5,10 @@ mod agent_support;
 
 use std::io::Write as _;
 
+use agent_support::boot::{Boot, command, encode, sha256};
 use agent_support::*;
-use veriboot_wire::{Verdict, VmStatus};
+use veriboot_store::logs;
+use veriboot_wire::{LogEvidence, Verdict, VmStatus};
 
 /// The head of a POST whose body is announced and does not come yet.
 fn head(path: &str, token: &str, length: usize) -> String {
@@ -105,4 +107,65 @@ fn evidence_of_one_vm_is_taken_one_at_a_time_and_bytes_are_bounded() {
     }
     assert_eq!(answer, Ok(Verdict::Healthy), "the challenge was not used by the refusals");
     assert_eq!(b.attest().status, VmStatus::Healthy);
+}
+
+on_both!(logs_of_failed_attestations_are_bounded);
+
+mod scenario {
+    use super::*;
+
+    pub fn logs_of_failed_attestations_are_bounded(world: &World) {
+        let mut guest = world.healthy_guest("web-0");
+        let (id, good) = (guest.vm_id(), hex::encode(sha256(&guest.log())));
+        let has = |sha256: &str| {
+            let sha256 = sha256.to_owned();
+            world.read(move |tx| logs::has(tx, &sha256))
+        };
+        // Neither the log of the machine nor one that another VM is known by is for this guest to have forgotten.
+        let mut other = world.healthy_guest("other");
+        other.boot(&Boot { cmdline: "root=/dev/vdb1".into(), ..Boot::default() });
+        assert_eq!(other.attest().verdict, Verdict::Unhealthy);
+        let foreign = hex::encode(sha256(&other.log()));
+        let mut shown = Vec::new();
+        for round in 0..12 {
+            let mut events = Boot::default().events();
+            events.push(command(&format!("grub_cmd: echo {round}")));
+            let log = encode(&events);
+            let mut evidence = guest.evidence();
+            shown.push(hex::encode(sha256(&log)));
+            evidence.log = Some(LogEvidence { sha256: shown[round].clone(), content: Some(log.into()) });
+            assert_eq!(guest.submit(&evidence).unwrap().verdict, Verdict::Unhealthy);
+            evidence = guest.evidence();
+            evidence.log = Some(LogEvidence { sha256: foreign.clone(), content: Some(other.log().into()) });
+            assert_eq!(guest.submit(&evidence).unwrap().verdict, Verdict::Unhealthy);
+            world.clock.step_ms(10);
+        }
+        let kept: Vec<_> = shown.iter().map(|sha256| has(sha256)).collect();
+        assert_eq!(kept, [vec![false; 4], vec![true; 8]].concat(), "the last eight");
+        assert!(has(&good) && has(&foreign));
+        let attestations = world.attestations(&id);
+        assert_eq!(attestations.len(), 25, "no attestation is forgotten");
+        assert_eq!(attestations.iter().filter(|a| a.log_sha256.is_none()).count(), 4);
+        // One that is accepted later is no longer among them.
+        assert_eq!(guest.attest().status, VmStatus::Healthy);
+        guest.boot(&Boot { kernel: "vmlinuz-6.1.0-41".into(), ..Boot::default() });
+        assert_eq!(guest.attest().status, VmStatus::Unhealthy);
+        let updated = hex::encode(sha256(&guest.log()));
+        guest.boot(&Boot::default());
+        assert_eq!(guest.attest().status, VmStatus::Healthy);
+        world.write({
+            let updated = updated.clone();
+            move |tx| logs::accepted(tx, &updated)
+        });
+        guest.boot(&Boot::default());
+        for round in 0..12 {
+            let mut events = Boot::default().events();
+            events.push(command(&format!("grub_cmd: echo again {round}")));
+            let log = encode(&events);
+            let mut evidence = guest.evidence();
+            evidence.log = Some(LogEvidence { sha256: hex::encode(sha256(&log)), content: Some(log.into()) });
+            assert_eq!(guest.submit(&evidence).unwrap().verdict, Verdict::Unhealthy);
+        }
+        assert!(has(&updated) && has(&good));
+    }
 }

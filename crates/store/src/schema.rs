@@ -43,6 +43,7 @@ const FOUNDATION: &[&str] = &[
         clock_ms BIGINT,
         firmware_version BIGINT,
         counted_ak_name BYTEA,
+        reenrolments_paid_at BIGINT,
         log_sha256 TEXT,
         last_attestation_id TEXT,
         fault TEXT,
@@ -73,6 +74,8 @@ const FOUNDATION: &[&str] = &[
     )",
     "CREATE INDEX enrolments_by_expiry ON enrolments (expires_at)",
     "CREATE INDEX enrolments_by_vm ON enrolments (vm_id)",
+    "CREATE INDEX enrolments_by_ek ON enrolments (ek_sha256, created_at, id)",
+    "CREATE INDEX enrolments_by_join_token ON enrolments (join_token_id)",
     "CREATE TABLE join_tokens (
         id TEXT NOT NULL PRIMARY KEY,
         secret_sha256 BYTEA NOT NULL,
@@ -105,6 +108,12 @@ const FOUNDATION: &[&str] = &[
         content BYTEA NOT NULL,
         first_seen_at BIGINT NOT NULL
     )",
+    "CREATE TABLE suspect_logs (
+        sha256 TEXT NOT NULL PRIMARY KEY REFERENCES logs (sha256),
+        vm_id TEXT NOT NULL,
+        shown_at BIGINT NOT NULL
+    )",
+    "CREATE INDEX suspect_logs_by_vm ON suspect_logs (vm_id, shown_at)",
     "CREATE TABLE boots (
         id TEXT NOT NULL PRIMARY KEY,
         vm_id TEXT NOT NULL REFERENCES vms (id),
@@ -139,6 +148,7 @@ const FOUNDATION: &[&str] = &[
     )",
     "CREATE INDEX attestations_by_vm ON attestations (vm_id, at, id)",
     "CREATE INDEX attestations_by_boot ON attestations (boot_id)",
+    "CREATE INDEX attestations_by_log ON attestations (log_sha256)",
     "CREATE TABLE alerts (
         id TEXT NOT NULL PRIMARY KEY,
         vm_id TEXT NOT NULL REFERENCES vms (id),

@@ -71,7 +71,7 @@ async fn activate(
 
 /// Ask for a challenge
 ///
-/// Changes nothing: asking for challenges is no sign of health.
+/// Changes nothing: asking for challenges is no sign of health. It lives for a minute; quote at once.
 #[utoipa::path(post, path = "/v1/agent/vms/{vm_id}/challenge", tag = "agent", security(("agent" = [])),
     params(("vm_id" = String, Path, description = "Id of the VM")),
     responses(

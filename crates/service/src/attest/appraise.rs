@@ -17,8 +17,8 @@ use super::examine::{Broken, Examined, bank_of, examined, guarded};
 use super::learn::{Learned, learn};
 use super::record::{self, Recorded};
 use super::work::{self, LONG_BASELINE, LONG_LOG_BYTES};
-use super::{AttestState, bounds, directions};
-use crate::challenge::{self, ChallengeError, CheckedChallenge};
+use super::{AttestState, bounds, next_directions};
+use crate::challenge::{ChallengeError, CheckedChallenge};
 use crate::problem::kinds;
 use crate::result_token::Appraised;
 use crate::{ApiError, AppState};
@@ -46,7 +46,7 @@ pub async fn appraise(state: &AppState, vm: VmRow, request: EvidenceRequest) -> 
     let challenge = state
         .attest
         .challenges
-        .check(&vm.id, &evidence.nonce, now, challenge::lifetime_s(vm.interval_s))
+        .check(&vm.id, &evidence.nonce, vm.challenge_used_us, now, vm.interval_s)
         .and_then(|checked| checked.unused(vm.challenge_used_us).map(|()| checked))
         .map_err(refused)?;
     let report = examined(state, evidence.log.as_ref()).await?;
@@ -361,6 +361,6 @@ fn receipt(state: &AppState, plan: &Plan, done: record::Done) -> Result<Receipt,
         status: done.status,
         findings: outcome.findings.clone(),
         token,
-        directions: directions(state, &plan.vm.id, plan.challenge.issued_us, plan.interval_s, plan.now)?,
+        directions: next_directions(state, &plan.vm.id, plan.challenge.issued_us, plan.interval_s, plan.now)?,
     })
 }

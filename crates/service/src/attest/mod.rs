@@ -25,7 +25,7 @@ use veriboot_store::{Store, settings};
 use veriboot_tpm::{AttestationKey, PcrSelection, alg};
 use veriboot_wire::{Blob, Challenge, Directions, Time};
 
-use crate::challenge::{self, CHALLENGE_KEY_BYTES, Challenges};
+use crate::challenge::{CHALLENGE_KEY_BYTES, Challenges, Life};
 use crate::result_token::{self, Appraised, Issuer, Signer, TokenError};
 use crate::{ApiError, AppState, Clock, Config, StartError};
 
@@ -153,7 +153,7 @@ impl AttestState {
     }
 }
 
-/// What the agent of a VM does next. `challenge_used_us` is the last challenge that the VM used.
+/// What the agent of a VM does now that it asked. `challenge_used_us` is the last challenge that the VM used.
 pub(crate) fn directions(
     state: &AppState,
     vm_id: &str,
@@ -161,15 +161,37 @@ pub(crate) fn directions(
     interval_s: u32,
     now: Time,
 ) -> Result<Directions, ApiError> {
+    directed(state, vm_id, challenge_used_us, Life::Asked, interval_s, now)
+}
+
+/// What the agent of a VM does next time, after evidence for the challenge `challenge_used_us` was taken.
+fn next_directions(
+    state: &AppState,
+    vm_id: &str,
+    challenge_used_us: i64,
+    interval_s: u32,
+    now: Time,
+) -> Result<Directions, ApiError> {
+    directed(state, vm_id, challenge_used_us, Life::Riding, interval_s, now)
+}
+
+fn directed(
+    state: &AppState,
+    vm_id: &str,
+    challenge_used_us: i64,
+    life: Life,
+    interval_s: u32,
+    now: Time,
+) -> Result<Directions, ApiError> {
     let nonce = state
         .attest
         .challenges
-        .issue(vm_id, challenge_used_us, now)
+        .issue(vm_id, challenge_used_us, now, life)
         .map_err(|e| ApiError::internal(e.to_string()))?;
     Ok(Directions {
         challenge: Challenge {
             nonce: Blob(nonce.to_vec()),
-            expires_in_s: challenge::lifetime_s(interval_s),
+            expires_in_s: life.lifetime_s(interval_s),
             banks: BANKS.iter().filter_map(|bank| alg::bank_name(*bank)).map(str::to_owned).collect(),
             pcrs: PCRS.collect(),
         },

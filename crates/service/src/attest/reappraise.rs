@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use veriboot_store::baselines::CurrentBaseline;
-use veriboot_store::{StoreError, attestations, baselines, boots, new_id, vms};
+use veriboot_store::{StoreError, attestations, baselines, boots, logs, new_id, vms};
 use veriboot_wire::{Attestation, FactState, Time, Verdict, VmStatus};
 
 use super::appraise::{Input, Judged, judging, previous_boot};
@@ -175,6 +175,9 @@ impl Again {
             ..self.last.clone()
         };
         attestations::insert(tx, &attestation, &self.evidence)?;
+        if let (Verdict::Healthy, Some(sha256)) = (outcome.verdict, &self.last.log_sha256) {
+            logs::accepted(tx, sha256)?;
+        }
         let judged_status = matches!(vm.status, VmStatus::Healthy | VmStatus::Unhealthy);
         let (status, detail) = match judged_status {
             true => (self.judged.status, self.judged.detail.as_deref()),

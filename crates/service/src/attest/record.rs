@@ -2,11 +2,14 @@
 
 use serde_json::json;
 use veriboot_store::{StoreError, Tx, attestations, audit, baselines, boots, logs, new_id, vms};
-use veriboot_wire::{AlertReason, Attestation, FactState, VmStatus};
+use veriboot_wire::{AlertReason, Attestation, FactState, Verdict, VmStatus};
 
 use super::appraise::Plan;
 use crate::alerts;
 use crate::challenge::ChallengeError;
+
+/// Logs of failed attestations that are kept for each VM.
+const MAX_SUSPECT_LOGS: usize = 8;
 
 /// What the transaction came to.
 #[derive(Debug)]
@@ -73,12 +76,20 @@ fn stored_log(tx: &mut dyn Tx, plan: &Plan) -> Result<StoredLog, StoreError> {
     let (Some(log), Some(_)) = (&plan.evidence.log, plan.quote_believed()) else {
         return Ok(StoredLog::None);
     };
-    match &log.content {
-        Some(content) => {
-            logs::put_if_absent(tx, &log.sha256, content, plan.now)?;
-        }
+    let new = match &log.content {
+        Some(content) => logs::put_if_absent(tx, &log.sha256, content, plan.now)?,
         None if !logs::has(tx, &log.sha256)? => return Ok(StoredLog::Unknown),
-        None => {}
+        None => false,
+    };
+    match plan.judged.outcome.verdict {
+        // A guest can make any number of logs that its quotes believe or do not: the last ones are worth looking at.
+        Verdict::Unhealthy if new => {
+            logs::suspect(tx, &plan.vm.id, &log.sha256, MAX_SUSPECT_LOGS, plan.now)?;
+        }
+        Verdict::Healthy if !new && (log.content.is_some() || plan.vm.status != VmStatus::Healthy) => {
+            logs::accepted(tx, &log.sha256)?;
+        }
+        _ => {}
     }
     Ok(StoredLog::Known(log.sha256.clone()))
 }

@@ -22,3 +22,28 @@ pub fn content(tx: &mut dyn Tx, sha256: &str) -> Result<Option<Vec<u8>>, StoreEr
 pub fn has(tx: &mut dyn Tx, sha256: &str) -> Result<bool, StoreError> {
     Ok(query_one(tx, "SELECT 1 FROM logs WHERE sha256 = $1", params![sha256])?.is_some())
 }
+
+/// Notes that a log was first shown by this VM in an attestation that failed, and forgets what the VM showed so
+/// earlier, except for the last `keep`. Attestations stay and no longer name a log that is forgotten.
+///
+/// The note ends with [`accepted`]. A log that was there before it was shown is not for the VM to have forgotten: the
+/// caller notes only what [`put_if_absent`] added.
+pub fn suspect(tx: &mut dyn Tx, vm_id: &str, sha256: &str, keep: usize, now: Time) -> Result<(), StoreError> {
+    let sql = "INSERT INTO suspect_logs (sha256, vm_id, shown_at) VALUES ($1, $2, $3) ON CONFLICT (sha256) DO NOTHING";
+    tx.execute(sql, params![sha256, vm_id, now])?;
+    let sql = "SELECT sha256 FROM suspect_logs WHERE vm_id = $1 AND sha256 <> $2 ORDER BY shown_at DESC, sha256 DESC";
+    let others = tx.query(sql, params![vm_id, sha256])?;
+    for row in others.into_iter().skip(keep.saturating_sub(1)) {
+        let old = row.columns().text()?;
+        tx.execute("UPDATE attestations SET log_sha256 = NULL WHERE log_sha256 = $1", params![&old])?;
+        tx.execute("DELETE FROM suspect_logs WHERE sha256 = $1", params![&old])?;
+        tx.execute("DELETE FROM logs WHERE sha256 = $1", params![&old])?;
+    }
+    Ok(())
+}
+
+/// Keeps a log for good: an attestation with it was accepted.
+pub fn accepted(tx: &mut dyn Tx, sha256: &str) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM suspect_logs WHERE sha256 = $1", params![sha256])?;
+    Ok(())
+}
