@@ -180,3 +180,24 @@ fn the_logs_of_one_boot_replay_together() {
     let wrong = veriboot(&["log", "replay", &firmware, "--ima", &user]);
     assert_eq!(wrong.status.code(), Some(2));
 }
+
+/// What docs/log-formats.md shows is what the commands print.
+#[test]
+fn the_documented_output_is_true() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let doc = std::fs::read_to_string(root.join("docs/log-formats.md")).unwrap();
+    let mut shown = 0;
+    for block in doc.split("```text\n$ veriboot ").skip(1) {
+        let block = block.split("\n```").next().unwrap();
+        let (command, expected) = block.split_once('\n').unwrap();
+        let out = Command::new(env!("CARGO_BIN_EXE_veriboot"))
+            .args(command.split(' '))
+            .current_dir(&root)
+            .env("COLUMNS", "100")
+            .output()
+            .unwrap();
+        assert_eq!(text(&out.stdout).trim_end(), expected, "{command}: docs/log-formats.md is out of date");
+        shown += 1;
+    }
+    assert_eq!(shown, 4);
+}

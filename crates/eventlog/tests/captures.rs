@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 use common::captures;
 use serde::Deserialize;
+use veriboot_eventlog::sbat::{Sbat, compare};
 use veriboot_eventlog::{
     ComponentKind, HashAlg, check_digests, ima_boot_aggregate, measurements, parse, replay, story,
 };
@@ -99,4 +100,17 @@ fn pcr_10_of_a_linux_machine_is_predicted() {
         let predicted = ima_boot_aggregate(&log, &replay(&log, HashAlg::Sha256));
         assert_eq!(predicted.map(|d| d.to_string()).as_ref(), registers["sha256"].get(&10), "{name}");
     }
+}
+
+/// shim of Debian 12 (16.1) installs this level when Secure Boot is on.
+#[test]
+fn the_sbat_level_of_our_machines_has_date_and_generations() {
+    let folder = captures().into_iter().find(|(name, _)| name == "secure-boot").unwrap().1;
+    let bytes = std::fs::read(folder.join("eventlog.bin")).unwrap();
+    let level = story(&parse(&bytes).unwrap()).sbat.unwrap();
+    assert_eq!(level.date_text().as_deref(), Some("2025-02-18"));
+    assert_eq!(level.malformed_lines, 0);
+    let old = Sbat::parse(b"sbat,1,SBAT Version\nshim,3,UEFI shim,shim,15.7,https://example.org\n").unwrap();
+    let revoked: Vec<_> = compare(&level, &old).into_iter().map(|r| (r.component, r.has)).collect();
+    assert_eq!(revoked, [("shim".to_owned(), 3)]);
 }
