@@ -6,6 +6,8 @@
 //!   the second call carries the secret and nothing else.
 //! * A record is never taken over: a name belongs to the EK that has it.
 //! * A join token is used in the transaction that makes the VM, so that races for its last use lose cleanly.
+//! * Nobody takes room from others: what waits is bounded per EK and per join token, and what a known TPM may do without
+//!   a join token has a pace. Only who opened a credential counts against the pace, so that nobody else can use it up.
 
 use aws_lc_rs::constant_time;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -25,7 +27,13 @@ pub const AGENT_TOKEN_PREFIX: &str = "vba_";
 /// Seconds that a pending enrolment lives.
 pub const ENROLMENT_LIFETIME_S: u32 = 300;
 
-/// Enrolments that may wait for their activation at the same time.
+/// Enrolments of one EK that may wait for their activation at the same time.
+const MAX_PENDING_OF_EK: u32 = 3;
+/// Enrolments by one join token that may wait beyond the uses that it has left, for those that are given up.
+const MAX_PENDING_SPARE: u32 = 8;
+/// Enrolments by one join token that may wait, whatever uses it has left.
+const MAX_PENDING_OF_JOIN_TOKEN: u32 = 5_000;
+/// Enrolments by all join tokens that may wait.
 const MAX_PENDING: u32 = 20_000;
 const MAX_PUBLIC_BYTES: usize = 2048;
 const MAX_CERTIFICATE_BYTES: usize = 16 * 1024;
@@ -43,14 +51,11 @@ struct Checked {
 /// Starts an enrolment.
 ///
 /// # Errors
-/// The refusals of the enrolment section of docs/errors.md; nothing is stored then.
+/// The refusals of the enrolment section of docs/errors.md; nothing waits then.
 pub async fn begin(state: &AppState, request: EnrollRequest) -> Result<EnrollChallenge, ApiError> {
     let checked = check(&request)?;
     let mut secret = [0_u8; SECRET_BYTES];
     getrandom::fill(&mut secret).map_err(|e| ApiError::internal(e.to_string()))?;
-    let credential = make_credential(&checked.ek, &checked.ak_name, &secret).map_err(|e| {
-        ApiError::new(&kinds::EK_UNSUPPORTED, "no credential can be made for these keys").cause(e)
-    })?;
     let now = state.clock.now();
     let row = enrolments::EnrolmentRow {
         id: new_id(now),
@@ -66,7 +71,7 @@ pub async fn begin(state: &AppState, request: EnrollRequest) -> Result<EnrollCha
         ek_public: request.ek_public.0,
         ek_certificate: request.ek_certificate.map(|c| c.0),
         ak_public: request.ak_public.0,
-        ak_name: checked.ak_name,
+        ak_name: checked.ak_name.clone(),
     };
     let join_secret = request.join_token.map(|token| digest(&SHA256, token.as_bytes()).as_ref().to_vec());
     let enrolment_id = row.id.clone();
@@ -75,12 +80,21 @@ pub async fn begin(state: &AppState, request: EnrollRequest) -> Result<EnrollCha
         .write(move |tx| admit(tx, row.clone(), join_secret.as_deref(), now))
         .await
         .map_err(|error| match error {
-            StoreError::Limit { .. } => {
-                ApiError::new(&kinds::ENROLMENTS_BUSY, "too many enrolments wait for their activation")
+            StoreError::Limit { what } => {
+                ApiError::new(&kinds::ENROLMENTS_BUSY, format!("too many {what} wait for their activation"))
             }
             other => other.into(),
         })?
         .map_err(Refusal::into_api)?;
+    // Public-key work only for who is admitted.
+    let credential = match make_credential(&checked.ek, &checked.ak_name, &secret) {
+        Ok(credential) => credential,
+        Err(error) => {
+            state.store.write(move |tx| enrolments::take(tx, &enrolment_id)).await?;
+            let message = "no credential can be made for these keys";
+            return Err(ApiError::new(&kinds::EK_UNSUPPORTED, message).cause(error));
+        }
+    };
     Ok(EnrollChallenge {
         enrolment_id,
         credential_blob: Blob(credential.blob),
@@ -132,11 +146,23 @@ fn check(request: &EnrollRequest) -> Result<Checked, ApiError> {
 }
 
 /// A refusal that the database decided.
-struct Refusal(&'static Kind, String);
+struct Refusal {
+    kind: &'static Kind,
+    message: String,
+    retry_after_s: Option<u32>,
+}
 
 impl Refusal {
+    fn new(kind: &'static Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), retry_after_s: kind.retry_after_s }
+    }
+
     fn into_api(self) -> ApiError {
-        ApiError::new(self.0, self.1)
+        let error = ApiError::new(self.kind, self.message);
+        match self.retry_after_s {
+            Some(seconds) => error.retry_after_s(seconds),
+            None => error,
+        }
     }
 }
 
@@ -149,7 +175,7 @@ impl From<join_tokens::JoinRefusal> for Refusal {
             R::Expired => &kinds::JOIN_TOKEN_EXPIRED,
             R::UsedUp => &kinds::JOIN_TOKEN_USED_UP,
         };
-        Self(kind, refusal.to_string())
+        Self::new(kind, refusal.to_string())
     }
 }
 
@@ -160,12 +186,20 @@ fn admit(
     join_secret: Option<&[u8]>,
     now: Time,
 ) -> Result<Result<(), Refusal>, StoreError> {
+    let mut bounds = enrolments::Bounds {
+        per_ek: MAX_PENDING_OF_EK,
+        per_join_token: MAX_PENDING_OF_JOIN_TOKEN,
+        by_join_tokens: MAX_PENDING,
+    };
     if let Some(vm) = vms::by_ek_sha256(tx, &row.ek_sha256)? {
+        if let Some(refusal) = too_often(tx, &vm.id, now)? {
+            return Ok(Err(refusal));
+        }
         row.vm_id = Some(vm.id);
     } else {
         let Some(join_secret) = join_secret else {
             let message = "this TPM is not enrolled and no join token was given";
-            return Ok(Err(Refusal(&kinds::JOIN_TOKEN_REQUIRED, message.to_owned())));
+            return Ok(Err(Refusal::new(&kinds::JOIN_TOKEN_REQUIRED, message)));
         };
         let token = match join_tokens::by_secret_sha256(tx, join_secret)? {
             None => return Ok(Err(join_tokens::JoinRefusal::Unknown.into())),
@@ -177,14 +211,28 @@ fn admit(
         if vms::by_name(tx, &token.group, &row.name)?.is_some() {
             return Ok(Err(name_taken(&row.name, &token.group)));
         }
+        bounds.per_join_token =
+            token.uses_left.saturating_add(MAX_PENDING_SPARE).min(MAX_PENDING_OF_JOIN_TOKEN);
         row.join_token_id = Some(token.id);
     }
-    enrolments::insert(tx, &row, MAX_PENDING)?;
+    enrolments::insert(tx, &row, bounds)?;
     Ok(Ok(()))
 }
 
 fn name_taken(name: &str, group: &str) -> Refusal {
-    Refusal(&kinds::NAME_TAKEN, format!("another TPM has enrolled as {name} in group {group}"))
+    Refusal::new(&kinds::NAME_TAKEN, format!("another TPM has enrolled as {name} in group {group}"))
+}
+
+/// The refusal of a TPM that is known and enrols faster than anybody needs to.
+fn too_often(tx: &mut dyn Tx, vm_id: &str, now: Time) -> Result<Option<Refusal>, StoreError> {
+    let wait_ms = vms::reenrolment_wait_ms(tx, vm_id, now)?;
+    if wait_ms == 0 {
+        return Ok(None);
+    }
+    let message = "this TPM enrolled again too often";
+    let refusal = Refusal::new(&kinds::ENROLMENT_TOO_OFTEN, message);
+    let seconds = u32::try_from(wait_ms / 1000 + 1).ok();
+    Ok(Some(Refusal { retry_after_s: seconds.or(refusal.retry_after_s), ..refusal }))
 }
 
 /// What an activation did.
@@ -227,7 +275,7 @@ pub async fn activate(
             other => other.into(),
         })?
         .map_err(|refusal| match refusal {
-            Refusal(kind, _)
+            Refusal { kind, .. }
                 if kind == &kinds::ENROLMENT_UNKNOWN
                     && made_at.plus_s(i64::from(ENROLMENT_LIFETIME_S)) <= now =>
             {
@@ -261,15 +309,18 @@ impl Newcomer {
     /// A refusal is `Ok(Err)`: the attempt counts. Nothing else was written then.
     fn settle(&self, tx: &mut dyn Tx) -> Result<Result<Activated, Refusal>, StoreError> {
         let Some(pending) = enrolments::attempt(tx, &self.enrolment_id, self.now)? else {
-            return Ok(Err(Refusal(&kinds::ENROLMENT_UNKNOWN, "there is no such enrolment".to_owned())));
+            return Ok(Err(Refusal::new(&kinds::ENROLMENT_UNKNOWN, "there is no such enrolment")));
         };
         // Both are digests of secrets with 256 random bits, compared in constant time.
         if constant_time::verify_slices_are_equal(&pending.secret_sha256, &self.secret_sha256).is_err() {
             let message = "the secret is not the one in the credential";
-            return Ok(Err(Refusal(&kinds::CREDENTIAL_WRONG, message.to_owned())));
+            return Ok(Err(Refusal::new(&kinds::CREDENTIAL_WRONG, message)));
         }
         match vms::by_ek_sha256(tx, &pending.ek_sha256)? {
-            Some(vm) => self.renew(tx, &pending, vm).map(Ok),
+            Some(vm) => match too_often(tx, &vm.id, self.now)? {
+                Some(refusal) => Ok(Err(refusal)),
+                None => self.renew(tx, &pending, vm).map(Ok),
+            },
             None => self.join(tx, &pending),
         }
     }
@@ -329,7 +380,7 @@ impl Newcomer {
     ) -> Result<Result<Activated, Refusal>, StoreError> {
         let Some(join_token_id) = &pending.join_token_id else {
             let message = "the VM's record is gone and no join token was given";
-            return Ok(Err(Refusal(&kinds::JOIN_TOKEN_REQUIRED, message.to_owned())));
+            return Ok(Err(Refusal::new(&kinds::JOIN_TOKEN_REQUIRED, message)));
         };
         let Some(token) = join_tokens::by_id(tx, join_token_id)? else {
             return Ok(Err(join_tokens::JoinRefusal::Unknown.into()));

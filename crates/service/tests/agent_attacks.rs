@@ -15,11 +15,13 @@ on_both!(
     row_08_join_token_beyond_its_limits,
     row_08_join_tokens_last_use_is_raced_for,
     row_07_another_attestation_key_hides_no_rollback,
+    row_08_nobody_fills_the_room_of_others,
     row_09_bad_signature_replaces_the_healthy_state,
     row_09_fault_during_checks_is_never_healthy,
     row_09_enrolling_again_keeps_nothing_healthy,
     row_09_faults_hide_nothing,
     row_09_talking_is_no_attesting,
+    row_09_enrolling_again_has_a_pace,
     row_11_two_quotes_on_one_challenge,
     row_18_pcr_extended_at_run_time,
 );
@@ -50,7 +52,8 @@ mod scenario {
     use veriboot_store::vms;
     use veriboot_testkit::swtpm::SwtpmOptions;
     use veriboot_wire::{
-        ActivateRequest, AlertReason, Blob, FactState, LogEvidence, MachineInfo, Receipt, Verdict, VmStatus,
+        ActivateRequest, AlertReason, Blob, EnrollRequest, FactState, LogEvidence, MachineInfo, Receipt,
+        Verdict, VmStatus,
     };
 
     /// Sends evidence with a log of this content, for a fresh challenge.
@@ -324,6 +327,51 @@ mod scenario {
         assert_eq!(world.join_token_row(&token).uses_left, 0);
     }
 
+    fn pending(world: &World) -> i64 {
+        world.read(|tx| {
+            let rows = tx.query("SELECT COUNT(*) FROM enrolments", &[])?;
+            rows.into_iter().next().map_or(Ok(-1), |row| row.columns().int())
+        })
+    }
+
+    /// Enrolments that are begun and never ended, by somebody who knows a public EK and by a holder of a join token.
+    pub fn row_08_nobody_fills_the_room_of_others(world: &World) {
+        let mut victim = world.healthy_guest("victim");
+        let (request, endorsement, ak) = victim.agent.enroll_request().unwrap();
+        let mut begin = |request: &EnrollRequest| {
+            victim.agent.client().unwrap().enroll(request).map_err(|e| e.code().to_owned())
+        };
+        let first = begin(&request).unwrap();
+        for _ in 0..12 {
+            begin(&request).unwrap();
+        }
+        assert_eq!(pending(world), 3, "of one EK, whoever names it");
+        let last = begin(&request).unwrap();
+
+        // One join token of one use, and as many TPMs as one likes: an EK with another policy is another EK.
+        let token = world.join_token(None, 1);
+        let taken: Vec<_> = (0..12)
+            .map(|n| {
+                let mut request = request.clone();
+                request.name = format!("bot-{n}");
+                request.join_token = Some(token.clone());
+                request.ek_certificate = None;
+                request.ek_public.0[12] ^= n + 1;
+                begin(&request).map(|_| ())
+            })
+            .collect();
+        assert_eq!(taken.iter().filter(|t| t.is_ok()).count(), 9, "{taken:?}");
+        assert_eq!(taken[9..], vec![Err("enrolments-busy".to_owned()); 3]);
+        assert_eq!(pending(world), 12);
+
+        // The others go on.
+        let secret = victim.agent.activation(&endorsement, &ak, &last).unwrap();
+        let client = victim.agent.client().unwrap();
+        assert_eq!(client.activate(&first.enrolment_id, &secret).unwrap_err().code(), "enrolment-unknown");
+        client.activate(&last.enrolment_id, &secret).unwrap();
+        assert_eq!(world.healthy_guest("newcomer").attest().status, VmStatus::Healthy);
+    }
+
     pub fn row_07_cloned_vm_and_restored_snapshot(world: &World) {
         let mut guest = world.healthy_guest("web-0");
         let id = guest.vm_id();
@@ -517,6 +565,40 @@ mod scenario {
         assert_eq!(world.open_alerts(&id).len(), 1);
         assert_eq!(guest.attest().status, VmStatus::Healthy);
         assert!(world.open_alerts(&id).is_empty());
+    }
+
+    /// Each enrolment writes to the audit log: a known TPM does not fill it.
+    pub fn row_09_enrolling_again_has_a_pace(world: &World) {
+        let mut guest = world.healthy_guest("web-0");
+        let id = guest.vm_id();
+        let (request, endorsement, ak) = guest.agent.enroll_request().unwrap();
+        // Who only begins to enrol uses nothing up.
+        for _ in 0..6 {
+            guest.agent.client().unwrap().enroll(&request).unwrap();
+        }
+        for _ in 0..4 {
+            guest.agent.enroll().unwrap();
+        }
+        let late = guest.agent.client().unwrap().enroll(&request).unwrap();
+        let secret = guest.agent.activation(&endorsement, &ak, &late).unwrap();
+        guest.agent.enroll().unwrap();
+        let before = world.vm(&id);
+        assert_eq!(code(&guest.agent.enroll().unwrap_err()), "enrolment-too-often");
+        // One that was begun before ends no better.
+        let client = guest.agent.client().unwrap();
+        let refused = client.activate(&late.enrolment_id, &secret).unwrap_err();
+        assert_eq!(refused.code(), "enrolment-too-often");
+        let body = serde_json::to_vec(&request).unwrap();
+        let answer = raw::post(world.address(), &world.ca_file(), "/v1/agent/enroll", None, &body);
+        assert_eq!((answer.status, answer.code()), (429, "enrolment-too-often"));
+        let wait = answer.body["error"]["retry_after_s"].as_i64().unwrap();
+        assert!((600..=721).contains(&wait), "{wait}");
+        assert_untouched(world, &before);
+        assert_eq!(world.audit().iter().filter(|e| e.action == "vm.reenroll").count(), 5);
+        assert_eq!(guest.attest().status, VmStatus::Healthy, "the agent that enrolled last is not disturbed");
+        world.clock.step_ms(721_000);
+        guest.agent.enroll().unwrap();
+        assert_eq!(guest.attest().status, VmStatus::Healthy);
     }
 
     /// An operator who accepts a baseline does not thereby accept a quote that was not believed.

@@ -16,8 +16,8 @@
 //!
 //! | module | operations |
 //! |---|---|
-//! | [`vms`] | `insert` `by_id` `by_name` `by_name_in_any_group` `by_ek_sha256` `summary` `list` (filter, page) `counts_by_status` `use_challenge` (single use) `update_after_attestation` `touch` `set_status` `set_fault` `set_monitoring` `set_cadence` `reenrol` (new AK and agent token) `due_for_silence` `delete` (with its history) |
-//! | [`enrolments`] | `insert` (bounded) `attempt` (expiry, counts attempts) `take` (single use) `purge_expired` |
+//! | [`vms`] | `insert` `by_id` `by_name` `by_name_in_any_group` `by_ek_sha256` `summary` `list` (filter, page) `counts_by_status` `use_challenge` (single use) `update_after_attestation` `touch` `set_status` `set_fault` `set_monitoring` `set_cadence` `reenrol` (new AK and agent token) `reenrolment_wait_ms` `due_for_silence` `delete` (with its history) |
+//! | [`enrolments`] | `insert` (bounded per EK and join token) `attempt` (expiry, counts attempts) `take` (single use) `purge_expired` |
 //! | [`join_tokens`] | `insert` `by_id` `by_secret_sha256` `check` `consume` (atomic) `list` `revoke` |
 //! | [`api_tokens`] | `insert` `by_id` `by_secret_sha256` (valid ones) `count_admins` `list` `revoke`; [`api_tokens::Role`] |
 //! | [`logs`] | `put_if_absent` `content` `has`, by SHA-256 |

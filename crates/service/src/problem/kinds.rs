@@ -137,6 +137,9 @@ kinds! {
         "give this VM another name, or delete the old VM's record first";
     ENROLMENTS_BUSY = 429 "enrolments-busy" Client retry 30,
         "More enrolments wait for their activation than the service keeps.", "try again after Retry-After";
+    ENROLMENT_TOO_OFTEN = 429 "enrolment-too-often" Client retry 720,
+        "This TPM enrolled again five times in a row, faster than every 12 minutes.",
+        "try again after Retry-After; find out why the agent loses its state or who else uses its TPM";
     ENROLMENT_UNKNOWN = 404 "enrolment-unknown" Client,
         "The enrolment does not exist, was used, or failed too often.", "start a new enrolment";
     ENROLMENT_EXPIRED = 404 "enrolment-expired" Client,

@@ -3,10 +3,22 @@
 use veriboot_wire::{MachineInfo, Time};
 
 use crate::StoreError;
-use crate::tx::{Row, Tx, json, params, query_one};
+use crate::tx::{Param, Row, Tx, json, params, query_one};
 
 /// Attempts to answer one enrolment.
 pub const MAX_ATTEMPTS: u32 = 3;
+
+/// How many enrolments may wait. One EK takes room from no other one: its oldest gives way, so that who merely knows an
+/// EK (it is no secret) or holds one join token cannot keep others out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Of one EK; at least one.
+    pub per_ek: u32,
+    /// By one join token.
+    pub per_join_token: u32,
+    /// By all join tokens together. A TPM that is known needs none and is bounded by `per_ek`.
+    pub by_join_tokens: u32,
+}
 
 /// An enrolment that waits for its activation.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,16 +76,26 @@ fn read(row: Row) -> Result<EnrolmentRow, StoreError> {
     })
 }
 
-/// Adds an enrolment after forgetting the expired ones. [`StoreError::Limit`] when `max_pending` wait already.
-pub fn insert(tx: &mut dyn Tx, enrolment: &EnrolmentRow, max_pending: u32) -> Result<(), StoreError> {
+/// Adds an enrolment after forgetting the expired ones and the oldest ones of this EK. [`StoreError::Limit`] when as
+/// many wait already as join tokens may let in.
+pub fn insert(tx: &mut dyn Tx, enrolment: &EnrolmentRow, bounds: Bounds) -> Result<(), StoreError> {
     purge_expired(tx, enrolment.created_at)?;
-    let sql = "SELECT COUNT(*) FROM (SELECT id FROM enrolments LIMIT $1) AS pending";
-    let pending = match query_one(tx, sql, params![max_pending])? {
-        Some(row) => row.columns().int()?,
-        None => 0,
-    };
-    if pending >= i64::from(max_pending) {
-        return Err(StoreError::Limit { what: "pending enrolments" });
+    tx.execute(
+        "DELETE FROM enrolments WHERE ek_sha256 = $1 AND id NOT IN \
+         (SELECT id FROM enrolments WHERE ek_sha256 = $1 ORDER BY created_at DESC, id DESC LIMIT $2)",
+        params![&enrolment.ek_sha256, bounds.per_ek.saturating_sub(1)],
+    )?;
+    if let Some(join_token_id) = &enrolment.join_token_id {
+        let sql =
+            "SELECT COUNT(*) FROM (SELECT id FROM enrolments WHERE join_token_id = $1 LIMIT $2) AS pending";
+        if count(tx, sql, params![join_token_id, bounds.per_join_token])? >= i64::from(bounds.per_join_token)
+        {
+            return Err(StoreError::Limit { what: "enrolments by this join token" });
+        }
+        let sql = "SELECT COUNT(*) FROM (SELECT id FROM enrolments WHERE join_token_id IS NOT NULL LIMIT $1) AS pending";
+        if count(tx, sql, params![bounds.by_join_tokens])? >= i64::from(bounds.by_join_tokens) {
+            return Err(StoreError::Limit { what: "enrolments by join tokens" });
+        }
     }
     let machine = json(&enrolment.machine)?;
     tx.execute(
@@ -98,6 +120,10 @@ pub fn insert(tx: &mut dyn Tx, enrolment: &EnrolmentRow, max_pending: u32) -> Re
         ],
     )?;
     Ok(())
+}
+
+fn count(tx: &mut dyn Tx, sql: &str, params: &[Param<'_>]) -> Result<i64, StoreError> {
+    query_one(tx, sql, params)?.map_or(Ok(0), |row| row.columns().int())
 }
 
 /// Counts an attempt and gives the enrolment, unless it is unknown, expired or was tried [`MAX_ATTEMPTS`] times.

@@ -78,7 +78,7 @@ on_both! {
 async fn one_enrolment_is_taken_by_one(db) {
     let row = crate::tokens::enrolment(1);
     let id = row.id.clone();
-    db.store.write(move |tx| enrolments::insert(tx, &row, 10)).await.unwrap();
+    db.store.write(move |tx| enrolments::insert(tx, &row, crate::tokens::BOUNDS)).await.unwrap();
     let results = all_at_once(both(&db), 10, |store, _| {
         let id = id.clone();
         async move { store.write(move |tx| enrolments::take(tx, &id)).await.unwrap() }

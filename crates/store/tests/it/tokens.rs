@@ -1,5 +1,5 @@
 use veriboot_store::api_tokens::{self, ApiTokenRow, Role};
-use veriboot_store::enrolments::{self, EnrolmentRow, MAX_ATTEMPTS};
+use veriboot_store::enrolments::{self, Bounds, EnrolmentRow, MAX_ATTEMPTS};
 use veriboot_store::join_tokens::{self, JoinRefusal};
 use veriboot_store::{Constraint, StoreError, new_id};
 use veriboot_wire::{JoinToken, MachineInfo};
@@ -134,7 +134,7 @@ on_both! {
 async fn an_enrolment_is_taken_once_and_tried_a_few_times(db) {
     let row = enrolment(1);
     db.store.write(move |tx| {
-        enrolments::insert(tx, &row, 10)?;
+        enrolments::insert(tx, &row, BOUNDS)?;
         assert_eq!(enrolments::attempt(tx, "nobody", at(1))?, None);
         assert_eq!(enrolments::attempt(tx, &row.id, at(300_000))?, None, "expired");
         let first = enrolments::attempt(tx, &row.id, at(1))?.unwrap();
@@ -150,23 +150,45 @@ async fn an_enrolment_is_taken_once_and_tried_a_few_times(db) {
 }
 }
 
+pub const BOUNDS: Bounds = Bounds { per_ek: 3, per_join_token: 10, by_join_tokens: 10 };
+
 on_both! {
 async fn pending_enrolments_are_bounded(db) {
-    db.store.write(|tx| {
-        for n in 0..3 {
-            enrolments::insert(tx, &enrolment(n), 3)?;
-        }
-        Ok(())
+    let of = |ek: u8, token: Option<&str>, ms: i64| EnrolmentRow {
+        ek_sha256: format!("ek{ek}"),
+        join_token_id: token.map(Into::into),
+        created_at: at(ms),
+        expires_at: at(ms + 300_000),
+        ..enrolment(ek)
+    };
+    let bounds = Bounds { per_ek: 2, per_join_token: 3, by_join_tokens: 5 };
+    let add = async |row: EnrolmentRow| {
+        db.store.write(move |tx| enrolments::insert(tx, &row, bounds)).await.map_err(|e| e.code())
+    };
+    // Of one EK the oldest gives way, however often somebody asks; the newest can be answered.
+    let rows: Vec<_> = (0..20).map(|n| of(1, None, n)).collect();
+    for row in &rows {
+        assert_eq!(add(row.clone()).await, Ok(()));
+    }
+    let there = db.store.write(move |tx| {
+        rows.iter().map(|row| Ok(enrolments::attempt(tx, &row.id, at(30))?.is_some())).collect::<Result<Vec<_>, StoreError>>()
     }).await.unwrap();
-    let error = db.store.write(|tx| enrolments::insert(tx, &enrolment(9), 3)).await.unwrap_err();
-    assert_eq!(error.code(), "limit-reached");
-    db.store.write(|tx| {
-        let mut later = enrolment(9);
-        later.created_at = at(300_000);
-        later.expires_at = at(600_000);
-        enrolments::insert(tx, &later, 3)?;
-        assert_eq!(enrolments::purge_expired(tx, at(600_000))?, 1, "the others went when it came");
-        Ok(())
-    }).await.unwrap();
+    assert_eq!(there.iter().filter(|t| **t).count(), 2);
+    assert_eq!(there[18..], [true, true]);
+    // One join token fills its own room only, and one EK does not fill even that.
+    for _ in 0..5 {
+        assert_eq!(add(of(2, Some("a"), 40)).await, Ok(()));
+    }
+    assert_eq!(add(of(3, Some("a"), 40)).await, Ok(()));
+    assert_eq!(add(of(4, Some("a"), 40)).await, Err("limit-reached"));
+    assert_eq!(add(of(5, Some("b"), 40)).await, Ok(()));
+    assert_eq!(add(of(6, Some("b"), 40)).await, Ok(()));
+    assert_eq!(add(of(7, Some("b"), 40)).await, Err("limit-reached"), "five by all join tokens");
+    // TPMs that are known need no join token and are kept out by none.
+    assert_eq!(add(of(8, None, 50)).await, Ok(()));
+    // What has expired makes room.
+    assert_eq!(add(of(4, Some("a"), 300_040)).await, Ok(()));
+    let left = db.store.write(|tx| enrolments::purge_expired(tx, at(700_000))).await.unwrap();
+    assert_eq!(left, 2, "the known one of 50 and the last");
 }
 }

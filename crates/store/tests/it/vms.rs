@@ -193,6 +193,31 @@ async fn only_evidence_ends_silence(db) {
 }
 
 on_both! {
+async fn enrolling_again_has_a_pace(db) {
+    let (id, other) = (add_vm(&db.store, "default", "a").await, add_vm(&db.store, "default", "b").await);
+    let waits = db.store.write(move |tx| {
+        let machine = MachineInfo::default();
+        let mut waits = Vec::new();
+        // Six at once, the sixth although it should have waited; then later, and after a clock that was set back.
+        for s in [0, 0, 0, 0, 0, 0, 1000, 1900] {
+            waits.push(vms::reenrolment_wait_ms(tx, &id, at(s * 1000))? / 1000);
+            let again = Reenrolment {
+                ak_public: &[4, 5, 6], ak_name: &[0, 11, 7], agent_token_sha256: &[1; 32], ek_certificate: None,
+                machine: &machine, now: at(s * 1000),
+            };
+            if s < 1000 { vms::reenrol(tx, &id, &again)?; }
+        }
+        waits.push(vms::reenrolment_wait_ms(tx, &id, at(-86_400_000))? / 1000);
+        waits.push(vms::reenrolment_wait_ms(tx, &other, at(0))?);
+        waits.push(vms::reenrolment_wait_ms(tx, "nobody", at(0))?);
+        Ok(waits)
+    }).await.unwrap();
+    // 6 * 720 s of debt, of which 4 * 720 s may stand open.
+    assert_eq!(waits, [0, 0, 0, 0, 0, 720, 440, 0, 720, 0, 0]);
+}
+}
+
+on_both! {
 async fn a_fault_hides_nothing(db) {
     let id = add_vm(&db.store, "default", "a").await;
     for (before, after) in [
