@@ -80,7 +80,7 @@ fn rebuild(name: &[u8], text: &[u8]) -> Option<Vec<u8>> {
         push_field(&mut data, values.next()?)?;
         return values.next().is_none().then_some(data);
     }
-    for (_, kind) in &kinds {
+    for (_, kind) in kinds {
         let value = values.next().unwrap_or_default();
         let field = match kind {
             FieldKind::Digest => unhex(value)?,
@@ -99,7 +99,7 @@ fn rebuild(name: &[u8], text: &[u8]) -> Option<Vec<u8>> {
             FieldKind::Number { bytes } => {
                 let number: u64 = std::str::from_utf8(value).ok()?.parse().ok()?;
                 let number = number.to_le_bytes();
-                let (low, high) = number.split_at_checked(*bytes)?;
+                let (low, high) = number.split_at_checked(bytes)?;
                 high.iter().all(|b| *b == 0).then(|| low.to_vec())?
             }
         };

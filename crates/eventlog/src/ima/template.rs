@@ -68,13 +68,14 @@ pub(super) fn is_name(name: &[u8]) -> bool {
 }
 
 /// The fields of a template, by its name or its own description; `None` when one is not known.
-pub(super) fn fields_of(name: &[u8]) -> Option<Vec<(&[u8], FieldKind)>> {
+pub(super) fn fields_of(name: &[u8]) -> Option<impl Iterator<Item = (&[u8], FieldKind)> + Clone> {
     let format = TEMPLATES.iter().find(|(known, _)| *known == name).map_or(name, |(_, format)| format);
-    format
-        .split(|b| *b == b'|')
-        .enumerate()
-        .map(|(count, id)| if count < MAX_IMA_FIELDS { Some((id, kind_of(id)?)) } else { None })
-        .collect()
+    let fields = format.split(|b| *b == b'|').map(|id| Some((id, kind_of(id)?)));
+    let known = fields.clone().take(MAX_IMA_FIELDS + 1).enumerate();
+    if !known.into_iter().all(|(count, field)| count < MAX_IMA_FIELDS && field.is_some()) {
+        return None;
+    }
+    Some(fields.flatten())
 }
 
 /// A digest of a file.
@@ -205,7 +206,7 @@ impl ImaEntry<'_> {
             return unknown();
         };
         let mut reader = Reader::new(data);
-        let mut fields = Vec::with_capacity(kinds.len());
+        let mut fields = Vec::with_capacity(3);
         for (id, kind) in kinds {
             let value = if kind == FieldKind::Digest && self.template.0 == ORIGINAL {
                 reader.take(HashAlg::Sha1.size())
