@@ -102,7 +102,7 @@ async fn evidence(
 
 /// Report a platform fault
 ///
-/// Makes the status `error`; never a failed attestation.
+/// Makes the status `error`, unless it is `unhealthy` or `stale`; never a failed attestation, and no evidence.
 #[utoipa::path(post, path = "/v1/agent/vms/{vm_id}/fault", tag = "agent", security(("agent" = [])),
     params(("vm_id" = String, Path, description = "Id of the VM")),
     request_body = FaultReport,
