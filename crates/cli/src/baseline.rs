@@ -1,11 +1,14 @@
 //! `veriboot baseline`: what is trusted.
 
 use clap::{Args, Subcommand};
-use veriboot_wire::{BaselineAccept, BaselineDetail, BaselineSummary};
+use veriboot_wire::{
+    AlertReason, Attestation, BaselineAccept, BaselineDetail, BaselineSummary, Finding, VmDetail,
+};
 
 use crate::client::{Client, segment};
 use crate::error::CliError;
 use crate::output::{Output, Styled, Tone, safe};
+use crate::vm::NameArgs;
 
 /// Baselines.
 #[derive(Subcommand, Debug)]
@@ -24,7 +27,7 @@ pub enum BaselineCommand {
         /// Id, or name for its current version (scale-set/default/web)
         baseline: String,
     },
-    /// Trust what a VM booted last, as the next version of the baseline that judges it
+    /// Trust what a VM booted last, as the next version of the baseline that judges it, and show what that is
     Accept(AcceptArgs),
 }
 
@@ -36,7 +39,7 @@ pub struct AcceptArgs {
     /// Group, needed when several VMs have the name
     #[arg(long)]
     group: Option<String>,
-    /// Only when the VM's last boot is still this one
+    /// The boot that is to be trusted, when you looked at it before; refused when the VM has booted since
     #[arg(long, value_name = "ID")]
     boot: Option<String>,
     /// Why; kept in the baseline and in the audit log
@@ -114,11 +117,44 @@ fn show(name: &str, client: &Client, out: Output) -> Result<(), CliError> {
 }
 
 fn accept(args: AcceptArgs, client: &Client, out: Output) -> Result<(), CliError> {
-    let request =
-        BaselineAccept { vm: args.vm, group: args.group, boot_id: args.boot, comment: args.comment };
+    let vm: VmDetail =
+        client.get(&format!("/v1/vms/{}", segment(&args.vm)), &NameArgs::query(args.group.as_ref()))?;
+    let id = &vm.summary.id;
+    let path = format!("/v1/vms/{}/attestations", segment(id));
+    let (attestations, _): (Vec<Attestation>, bool) = client.list(&path, &[], 1)?;
+    let last = attestations.into_iter().next();
+    let booted = last.as_ref().and_then(|last| last.boot_id.clone());
+    let boot_id = args.boot.or_else(|| booted.clone()).ok_or_else(|| {
+        CliError::usage("no-boot", format!("there is no boot of {} that could be trusted", safe(&args.vm)))
+            .hint("`veriboot vm show VM` says why")
+    })?;
+    if !out.json {
+        out.line(&format!("{}: boot {}", safe(&vm.summary.name), safe(&boot_id)))?;
+        // Findings of another boot say nothing about this one, which the service refuses.
+        if let Some(last) = last.filter(|_| booted.as_ref() == Some(&boot_id)) {
+            let trusted = differences(last.findings);
+            if trusted.is_empty() {
+                out.line("differs in nothing from the baseline that judged it")?;
+            } else {
+                out.line("Trusted from now on")?;
+                out.findings(&trusted)?;
+            }
+        }
+        out.line("")?;
+    }
+    // Exactly what was shown: a boot that came meanwhile is refused.
+    let request = BaselineAccept { vm: id.clone(), group: None, boot_id, comment: args.comment };
     let baseline: BaselineSummary = client.post("/v1/baselines/accept", &request)?;
     if out.json {
         return out.print_json(&baseline);
     }
     out.line(&format!("{}@{} judges from now on", safe(&baseline.name), baseline.version))
+}
+
+/// What makes a boot differ from its baseline.
+fn differences(findings: Vec<Finding>) -> Vec<Finding> {
+    findings
+        .into_iter()
+        .filter(|f| f.change.is_some() || f.fails() && f.reason == Some(AlertReason::BaselineDeviation))
+        .collect()
 }

@@ -315,13 +315,19 @@ fn alerts_live(server: &TestServer) {
 fn baselines_are_accepted(server: &TestServer) {
     let admin = server.admin();
     let accept = |body: Value| admin.post("/v1/baselines/accept", &body);
-    refused(accept(json!({ "vm": "none" })), 404, "not-found");
-    refused(accept(json!({ "vm": "db-0" })), 409, "ambiguous-name");
-    refused(accept(json!({ "vm": "db-0", "group": "blue" })), 409, "no-boot");
+    refused(accept(json!({ "vm": "none", "boot_id": "x" })), 404, "not-found");
+    refused(accept(json!({ "vm": "db-0", "boot_id": "x" })), 409, "ambiguous-name");
+    refused(accept(json!({ "vm": "db-0", "group": "blue", "boot_id": "x" })), 409, "no-boot");
     refused(accept(json!({ "vm": "web-0", "boot_id": "other" })), 409, "boot-changed");
+    // What nobody looked at is not trusted.
+    refused(accept(json!({ "vm": "web-0" })), 400, "invalid-body");
+    refused(accept(json!({ "vm": "web-0", "boot_id": null })), 400, "invalid-body");
+    let last_boot = |vm: &str| {
+        admin.get(&format!("/v1/vms/{vm}/attestations?limit=1")).json()["items"][0]["boot_id"].clone()
+    };
 
     // The first one of a member of a scale set is that of the set.
-    let made = accept(json!({ "vm": "web-0", "comment": "new command line" }));
+    let made = accept(json!({ "vm": "web-0", "boot_id": last_boot("web-0"), "comment": "new command line" }));
     assert_eq!(made.status, 200, "{}", made.text());
     let made = made.json();
     assert_eq!((&made["name"], &made["version"]), (&json!("scale-set/default/web"), &json!(1)));
@@ -337,13 +343,13 @@ fn baselines_are_accepted(server: &TestServer) {
     // Without a scale set it is that of the VM.
     let id = admin.get("/v1/vms/db-0?group=default").json()["id"].as_str().unwrap().to_owned();
     attest(server, &id, 1, GOOD, None);
-    let made = accept(json!({ "vm": "db-0", "group": "default" })).json();
+    let made = accept(json!({ "vm": "db-0", "group": "default", "boot_id": last_boot(&id) })).json();
     assert_eq!((&made["name"], &made["scope"]["id"]), (&json!("vm/default/db-0"), &json!(id)));
     // Evidence that is not believed teaches nothing.
     for reason in [AlertReason::LogMismatch, AlertReason::QuoteUntrusted, AlertReason::EndorsementLost] {
         server.clock().step_ms(1000);
         attest(server, &id, 2, OTHER_CMDLINE, Some(failing(reason)));
-        refused(accept(json!({ "vm": id })), 409, "not-learnable");
+        refused(accept(json!({ "vm": id, "boot_id": last_boot(&id) })), 409, "not-learnable");
     }
     assert_eq!(
         admin.get("/v1/baselines?name=vm/default/db-0&all_versions=true").json()["items"]
@@ -353,7 +359,7 @@ fn baselines_are_accepted(server: &TestServer) {
         1
     );
     let viewer = server.with_scope("viewer");
-    refused(viewer.post("/v1/baselines/accept", &json!({ "vm": "web-0" })), 403, "forbidden");
+    refused(viewer.post("/v1/baselines/accept", &json!({ "vm": "web-0", "boot_id": "x" })), 403, "forbidden");
 }
 
 fn forgetting(server: &TestServer) {

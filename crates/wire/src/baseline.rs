@@ -63,9 +63,8 @@ pub struct BaselineAccept {
     /// Group of the VM, needed when the name alone is not unique.
     #[serde(default)]
     pub group: Option<String>,
-    /// Only accept when the last boot is still this one.
-    #[serde(default)]
-    pub boot_id: Option<String>,
+    /// The boot that is to be trusted, which somebody looked at. Refused when the VM's last boot is another one.
+    pub boot_id: String,
     /// Why; kept in the baseline and in the audit log.
     #[serde(default)]
     pub comment: Option<String>,

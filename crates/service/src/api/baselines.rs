@@ -62,7 +62,8 @@ struct LastBoot {
 /// Accept what a VM booted last
 ///
 /// Learns the next version of the baseline that judges the VM, or the first one of its scale set or of the VM
-/// itself. Refused when quote or log of the last attestation are not believed.
+/// itself. Names the boot that was looked at: refused when the VM has booted since, and when quote or log of the last
+/// attestation are not believed.
 #[utoipa::path(post, path = "/v1/baselines/accept", tag = "baselines", operation_id = "accept_baseline",
     request_body = BaselineAccept,
     responses((status = 200, body = BaselineSummary), (status = 404, body = Problem), (status = 409, body = Problem)))]
@@ -73,7 +74,7 @@ pub(crate) async fn accept(
 ) -> Result<Json<BaselineSummary>, ApiError> {
     check_comment(request.comment.as_deref())?;
     let (key, group, boot) = (request.vm.clone(), request.group.clone(), request.boot_id.clone());
-    let last = state.read(move |tx| last_boot(tx, &key, group.as_deref(), boot.as_deref())).await?;
+    let last = state.read(move |tx| last_boot(tx, &key, group.as_deref(), &boot)).await?;
 
     // Reading a log of up to 4 MiB is work for a thread that is not the network's.
     let (log, bank) = (last.log, last.bank);
@@ -135,21 +136,16 @@ fn last_attestation(tx: &mut dyn Tx, vm: &VmRow) -> Result<Attestation, ApiError
     last.ok_or_else(|| ApiError::new(&kinds::NO_BOOT, "the VM has never attested"))
 }
 
-fn last_boot(
-    tx: &mut dyn Tx,
-    key: &str,
-    group: Option<&str>,
-    expected: Option<&str>,
-) -> Result<LastBoot, ApiError> {
+fn last_boot(tx: &mut dyn Tx, key: &str, group: Option<&str>, expected: &str) -> Result<LastBoot, ApiError> {
     let vm = find_vm(tx, key, group)?;
     let attestation = last_attestation(tx, &vm)?;
+    if attestation.boot_id.as_deref().is_some_and(|boot_id| boot_id != expected) {
+        return Err(boot_changed());
+    }
     believed(&attestation)?;
     let boot_id = attestation.boot_id.clone().ok_or_else(|| {
         ApiError::new(&kinds::NO_BOOT, "the last attestation does not belong to a boot that is known")
     })?;
-    if expected.is_some_and(|expected| expected != boot_id) {
-        return Err(boot_changed());
-    }
     let evidence = attestations::evidence(tx, &attestation.id)?;
     let bank = evidence.and_then(|e| e.bank).and_then(|name| HashAlg::from_name(&name)).ok_or_else(|| {
         ApiError::new(&kinds::NOT_LEARNABLE, "the last quote names no PCR bank that is known")

@@ -1,0 +1,128 @@
+//! `veriboot baseline accept`: what is trusted is what was shown.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+use veriboot_agent::{Agent, AgentConfig, Trust};
+use veriboot_testkit::swtpm::Swtpm;
+
+/// `veriboot serve`; ends when dropped.
+struct Service {
+    child: Child,
+    url: String,
+    admin_token: String,
+}
+
+impl Service {
+    fn start(dir: &Path) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_veriboot"))
+            .args(["serve", "--json", "--listen", &format!("127.0.0.1:{port}")])
+            .arg("--data-dir")
+            .arg(dir.join("data"))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let announced: Value = serde_json::from_str(&line).unwrap();
+        let admin_token = announced["first_start"]["admin_token"].as_str().unwrap().to_owned();
+        Self { child, url: format!("https://127.0.0.1:{port}"), admin_token }
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Resets the TPM, measures `text` and gives the log of that.
+fn boot(tpm: &Swtpm, text: &str) -> Vec<u8> {
+    tpm.reboot().unwrap();
+    // GRUB measures a command without what it puts in front of it.
+    let measured = text.split_once(": ").unwrap().1;
+    let digest = veriboot_eventlog::HashAlg::Sha256.hash(&[measured.as_bytes()]);
+    let text = format!("{text}\0");
+    tpm.extend(8, "sha256", digest.as_ref()).unwrap();
+    let mut log = vec![0; 4];
+    log.extend(3_u32.to_le_bytes());
+    log.extend([0; 20]);
+    log.extend(33_u32.to_le_bytes());
+    log.extend(b"Spec ID Event03\0");
+    log.extend([0, 0, 0, 0, 0, 2, 0, 2, 1, 0, 0, 0, 0x0b, 0, 32, 0, 0]);
+    log.extend(8_u32.to_le_bytes());
+    log.extend(0xd_u32.to_le_bytes());
+    log.extend(1_u32.to_le_bytes());
+    log.extend(0x0b_u16.to_le_bytes());
+    log.extend(digest.as_ref());
+    log.extend(u32::try_from(text.len()).unwrap().to_le_bytes());
+    log.extend(text.as_bytes());
+    log
+}
+
+#[test]
+fn accept_shows_what_it_trusts_and_trusts_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = Service::start(dir.path());
+    let ca = dir.path().join("data/ca.pem");
+    let veriboot = |args: &[&str]| {
+        let out = Command::new(env!("CARGO_BIN_EXE_veriboot"))
+            .args(args)
+            .env("VERIBOOT_SERVER", &service.url)
+            .env("VERIBOOT_CA", &ca)
+            .env("VERIBOOT_TOKEN", &service.admin_token)
+            .env("VERIBOOT_CLI_CONFIG", dir.path().join("none"))
+            .output()
+            .unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (out.status.code().unwrap(), text(&out.stdout), text(&out.stderr))
+    };
+    let json = |args: &[&str]| -> Value {
+        let (code, stdout, stderr) = veriboot(args);
+        assert_eq!(code, 0, "{stderr}");
+        serde_json::from_str(&stdout).unwrap()
+    };
+    let token = json(&["token", "create", "--json"])["secret"].as_str().unwrap().to_owned();
+    let tpm = Swtpm::start().unwrap();
+    let config = AgentConfig {
+        join_token: Some(token),
+        trust: Trust::CaFile(ca.clone()),
+        tpm: tpm.tpm_address().parse().unwrap(),
+        event_log: dir.path().join("log"),
+        name: Some("app-0".to_owned()),
+        ..AgentConfig::new(&service.url, dir.path().join("state"))
+    };
+    let mut agent = Agent::new(config).unwrap();
+    let mut attest = |text: &str| {
+        std::fs::write(dir.path().join("log"), boot(&tpm, text)).unwrap();
+        agent.attest_once().unwrap();
+        json(&["boot", "list", "app-0", "--json"])[0]["id"].as_str().unwrap().to_owned()
+    };
+
+    let first = attest("grub_cmd: set a=1");
+    let (code, stdout, stderr) = veriboot(&["baseline", "accept", "app-0"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.contains(&first) && stdout.contains("vm/default/app-0@1 judges from now on"), "{stdout}");
+
+    let second = attest("grub_cmd: set a=evil");
+    // Looked at before the VM booted again.
+    let (code, _, stderr) = veriboot(&["baseline", "accept", "app-0", "--boot", &first]);
+    assert!(code == 4 && stderr.contains("boot-changed"), "{code} {stderr}");
+    let (code, stdout, stderr) = veriboot(&["baseline", "accept", "app-0", "-m", "planned"]);
+    assert_eq!(code, 0, "{stderr}");
+    let (shown, judges) = stdout.split_once("vm/default/app-0@2 judges from now on").expect(&stdout);
+    assert!(judges.trim().is_empty());
+    for part in [second.as_str(), "Trusted from now on", "PCR 8"] {
+        assert!(shown.contains(part), "{part:?} is missing in\n{stdout}");
+    }
+    let baselines = json(&["baseline", "list", "--json"]);
+    assert_eq!(baselines[0]["boot_id"], second.as_str());
+}
