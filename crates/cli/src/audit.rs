@@ -43,12 +43,12 @@ fn list(limit: usize, client: &Client, out: Output) -> Result<(), CliError> {
                 e.actor.as_str().into(),
                 e.action.as_str().into(),
                 e.target.as_str().into(),
-                detail.into(),
                 short(&e.hash).into(),
+                detail.into(),
             ]
         })
         .collect();
-    out.table(&["#", "AT", "WHO", "DID", "ON", "DETAIL", "HASH"], rows, "no entries")?;
+    out.table(&["#", "AT", "WHO", "DID", "ON", "HASH", "DETAIL"], rows, "no entries")?;
     if more {
         out.line(&format!("… more than {limit} entries: raise --limit"))?;
     }

@@ -4,17 +4,18 @@ use serde_json::Value;
 
 use crate::output::{Styled, Tone, short};
 
-/// One row per component: PCR, what it is, its name, its value or digest, its signer.
+/// One row per measurement: PCR, what it is, its name, its value or digest, its signer.
 pub fn rows(document: &Value) -> Vec<Vec<Styled>> {
-    let components = document.get("components").and_then(Value::as_array);
-    components.into_iter().flatten().map(row).collect()
+    let measurements = document.get("measurements").and_then(Value::as_array);
+    measurements.into_iter().flatten().map(row).collect()
 }
 
-fn row(component: &Value) -> Vec<Styled> {
-    let text = |key: &str| component.get(key).and_then(Value::as_str).unwrap_or_default();
-    let pcr = component.get("pcr").and_then(Value::as_u64).map(|p| p.to_string()).unwrap_or_default();
+fn row(measurement: &Value) -> Vec<Styled> {
+    let text = |key: &str| measurement.get(key).and_then(Value::as_str).unwrap_or_default();
+    let pcr = measurement.get("pcr").and_then(Value::as_u64).map(|p| p.to_string()).unwrap_or_default();
+    let digest = measurement.get("digests").and_then(Value::as_object).and_then(|d| d.values().next());
     let what = match text("value") {
-        "" => short(text("digest")),
+        "" => short(digest.and_then(Value::as_str).unwrap_or_default()),
         value => value.chars().take(120).collect(),
     };
     vec![
@@ -24,4 +25,24 @@ fn row(component: &Value) -> Vec<Styled> {
         Styled::new(what, Tone::Plain),
         Styled::new(text("signer"), Tone::Dim),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rows;
+
+    #[test]
+    fn every_measurement_of_a_learned_baseline_has_a_row() {
+        let log = include_bytes!("../../testkit/corpus/secure-boot/eventlog.bin");
+        let report = veriboot_appraisal::examine(log);
+        let bank = veriboot_eventlog::HashAlg::Sha256;
+        let baseline = veriboot_appraisal::Baseline::learn(&report, bank).unwrap();
+        let document = serde_json::from_str(&baseline.to_json().unwrap()).unwrap();
+        let rows = rows(&document);
+        assert_eq!(rows.len(), baseline.measurements.len());
+        assert!(rows.len() > 30);
+        for row in rows {
+            assert!(!row[0].text().is_empty() && !row[1].text().is_empty() && !row[3].text().is_empty());
+        }
+    }
 }

@@ -112,21 +112,29 @@ fn show(boot: &str, client: &Client, out: Output) -> Result<(), CliError> {
     out.fields(&components)
 }
 
+/// Boots that are looked through for two with a log.
+const MAX_BOOTS_SEARCHED: usize = 50;
+
+/// The boot that was attested last and the one that was attested before it, of those with a log.
+fn last_two(boots: &[Boot]) -> Option<(String, String)> {
+    let mut with_log: Vec<&Boot> = boots.iter().filter(|boot| boot.log_sha256.is_some()).collect();
+    with_log.sort_by_key(|boot| std::cmp::Reverse(boot.last_attested_at));
+    match with_log.as_slice() {
+        [later, earlier, ..] => Some((earlier.id.clone(), later.id.clone())),
+        _ => None,
+    }
+}
+
 fn diff(args: &DiffArgs, client: &Client, out: Output) -> Result<u8, CliError> {
     let (from, to) = match &args.to {
         Some(to) => (args.from.clone(), to.clone()),
         None => {
-            let (vm, boots, _) = boots_of(&args.from, args.group.as_ref(), 2, client)?;
-            match boots.as_slice() {
-                [later, earlier, ..] => (earlier.id.clone(), later.id.clone()),
-                _ => {
-                    return Err(CliError::usage(
-                        "one-boot",
-                        format!("{} has fewer than two boots on record", safe(&vm.summary.name)),
-                    )
-                    .hint("give two boot ids, or wait for its next boot"));
-                }
-            }
+            let (vm, boots, _) = boots_of(&args.from, args.group.as_ref(), MAX_BOOTS_SEARCHED, client)?;
+            last_two(&boots).ok_or_else(|| {
+                let name = safe(&vm.summary.name);
+                CliError::usage("one-boot", format!("{name} has no two boots on record whose logs are kept"))
+                    .hint("give two boot ids (`veriboot boot list` shows them), or wait for its next boot")
+            })?
         }
     };
     let diff: BootDiff = client.get(&format!("/v1/boots/{}/diff/{}", segment(&from), segment(&to)), &[])?;

@@ -1,5 +1,6 @@
 //! `veriboot login`: remembers a service and an API token.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -32,7 +33,9 @@ pub fn run(args: LoginArgs) -> Result<(), CliError> {
     let token = match &args.token_file {
         Some(path) => read(path)?,
         None => {
-            eprint!("API token: ");
+            if std::io::stdin().is_terminal() {
+                eprint!("API token (it will show): ");
+            }
             let mut line = String::new();
             std::io::stdin()
                 .read_line(&mut line)
@@ -41,6 +44,10 @@ pub fn run(args: LoginArgs) -> Result<(), CliError> {
         }
     };
     let token = token.trim().to_owned();
+    if token.is_empty() {
+        return Err(CliError::usage("no-token", "no API token was given")
+            .hint("give --token-file FILE, or write the token to standard input"));
+    }
     let ca_pem = args.ca.as_deref().map(read).transpose()?;
     let login = SavedLogin { server, token, ca_pem };
     let path = Connection { cli_config: args.cli_config, ..Connection::default() }.config_path()?;

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal as _, Write as _};
 
 use clap::ValueEnum;
-use comfy_table::{Cell, Color, ContentArrangement, LineStyle, Row, Table, TableStyle};
+use comfy_table::{Cell, Color, ColumnConstraint, ContentArrangement, LineStyle, Row, Table, TableStyle};
 use serde::Serialize;
 use veriboot_wire::{FactState, Finding, Severity, Time, Verdict, VmStatus};
 
@@ -62,17 +62,43 @@ impl Output {
         }
     }
 
-    /// Prints a table, or `empty` when it has no rows.
+    /// Prints a table, or `empty` when it has no rows. Only the last column is ever wrapped; where it would
+    /// be squeezed, it goes below its row instead, so that ids stay whole.
     pub fn table(&self, header: &[&str], rows: Vec<Vec<Styled>>, empty: &str) -> Result<(), CliError> {
         if rows.is_empty() {
             return self.line(empty);
         }
+        let width = terminal_width();
+        let last = header.len().saturating_sub(1);
+        let taken: usize = (0..last).map(|column| column_width(header, &rows, column) + 3).sum();
+        let wanted = column_width(header, &rows, last);
+        if taken + wanted.min(MIN_SENTENCE_WIDTH) <= width {
+            let table = self.layout(header, rows, width);
+            return self.lines(table.lines());
+        }
+        let (mut heads, mut tails) = (Vec::new(), Vec::new());
+        for mut row in rows {
+            tails.push(row.pop().map(|cell| cell.text).unwrap_or_default());
+            heads.push(row);
+        }
+        let header = header.split_last().map_or(header, |(_, first)| first);
+        let table = self.layout(header, heads, usize::from(u16::MAX));
+        let mut lines = table.lines();
+        self.lines(lines.by_ref().take(2))?;
+        for (line, tail) in lines.zip(tails) {
+            self.lines(std::iter::once(line))?;
+            if !tail.is_empty() {
+                self.line(&format!("    {tail}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn layout(&self, header: &[&str], rows: Vec<Vec<Styled>>, width: usize) -> Table {
         let mut table = Table::new();
         table.load_style(TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─')));
         table.set_content_arrangement(ContentArrangement::Dynamic);
-        if table.width().is_none() {
-            table.set_width(env_columns().unwrap_or(160));
-        }
+        table.set_width(u16::try_from(width).unwrap_or(u16::MAX));
         if self.color {
             table.enforce_styling();
         } else {
@@ -84,7 +110,16 @@ impl Output {
                 row.into_iter().map(|cell| cell.into_cell(self.color)).collect::<Vec<_>>(),
             ));
         }
-        for line in table.lines() {
+        for column in 0..header.len().saturating_sub(1) {
+            if let Some(column) = table.column_mut(column) {
+                column.set_constraint(ColumnConstraint::ContentWidth);
+            }
+        }
+        table
+    }
+
+    fn lines(&self, lines: impl Iterator<Item = String>) -> Result<(), CliError> {
+        for line in lines {
             self.line(line.strip_prefix(' ').unwrap_or(&line).trim_end())?;
         }
         Ok(())
@@ -149,9 +184,20 @@ impl Output {
     }
 }
 
-/// The width that `COLUMNS` asks for.
-fn env_columns() -> Option<u16> {
-    std::env::var("COLUMNS").ok()?.parse().ok().filter(|w| (20..=1000).contains(w))
+/// A sentence narrower than this goes below its row.
+const MIN_SENTENCE_WIDTH: usize = 40;
+
+/// What `COLUMNS` asks for, the terminal's width, or 160 in a pipe.
+fn terminal_width() -> usize {
+    let asked = std::env::var("COLUMNS").ok().and_then(|w| w.parse().ok());
+    asked.filter(|w| (20..=1000).contains(w)).or_else(|| Table::new().width().map(usize::from)).unwrap_or(160)
+}
+
+/// Characters of the widest cell of a column.
+fn column_width(header: &[&str], rows: &[Vec<Styled>], column: usize) -> usize {
+    let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.text.chars().count());
+    let title = header.get(column).map_or(0, |title| title.chars().count());
+    cells.max().unwrap_or(0).max(title)
 }
 
 /// Meaning of a colour.
@@ -191,6 +237,12 @@ impl Styled {
     /// `text` in `tone`; control characters are made visible.
     pub fn new(text: impl AsRef<str>, tone: Tone) -> Self {
         Self { text: safe(text.as_ref()), tone }
+    }
+
+    /// The text, without its tone.
+    #[cfg(test)]
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     fn into_cell(self, color: bool) -> Cell {
@@ -261,7 +313,11 @@ pub fn safe(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         let steers = c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+            || matches!(
+                c,
+                '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+                    | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
+            );
         if steers {
             out.extend(c.escape_unicode());
         } else {

@@ -1,5 +1,7 @@
 //! `veriboot vm`: the fleet.
 
+use std::io::IsTerminal as _;
+
 use clap::{Args, Subcommand};
 use veriboot_wire::{FactState, VmDetail, VmStatus, VmSummary};
 
@@ -14,8 +16,8 @@ pub enum VmCommand {
     List(ListArgs),
     /// Show everything about one VM
     Show(NameArgs),
-    /// Forget a VM, its history and its alerts
-    Delete(NameArgs),
+    /// Forget a VM, its history and its alerts for ever; its agent needs a join token to come back
+    Delete(DeleteArgs),
 }
 
 /// Filters of `vm list`.
@@ -48,6 +50,16 @@ pub struct NameArgs {
     pub group: Option<String>,
 }
 
+/// Arguments of `vm delete`.
+#[derive(Args, Debug)]
+pub struct DeleteArgs {
+    #[command(flatten)]
+    name: NameArgs,
+    /// Do not ask
+    #[arg(long, short = 'y')]
+    yes: bool,
+}
+
 impl NameArgs {
     /// The query that goes with a name.
     pub fn query(group: Option<&String>) -> Vec<(&'static str, String)> {
@@ -60,12 +72,27 @@ pub fn run(command: VmCommand, client: &Client, out: Output) -> Result<(), CliEr
     match command {
         VmCommand::List(args) => list(&args, client, out),
         VmCommand::Show(args) => show(&args, client, out),
-        VmCommand::Delete(args) => {
-            let vm: VmDetail = fetch(&args, client)?;
-            client.delete(&format!("/v1/vms/{}", segment(&vm.summary.id)))?;
-            out.line(&format!("{} is forgotten ({})", vm.summary.name, vm.summary.id))
+        VmCommand::Delete(args) => delete(&args, client, out),
+    }
+}
+
+fn delete(args: &DeleteArgs, client: &Client, out: Output) -> Result<(), CliError> {
+    let vm = fetch(&args.name, client)?;
+    let name = safe(&vm.summary.name);
+    if !args.yes {
+        if !std::io::stdin().is_terminal() {
+            return Err(CliError::usage("not-confirmed", format!("deleting {name} has to be confirmed"))
+                .hint("give --yes"));
+        }
+        eprint!("Forget {name} in group {} with its history and alerts? [y/N] ", safe(&vm.summary.group));
+        let mut answer = String::new();
+        let read = std::io::stdin().read_line(&mut answer);
+        if read.is_err() || !matches!(answer.trim(), "y" | "Y" | "yes") {
+            return Err(CliError::usage("not-confirmed", format!("{name} is kept")));
         }
     }
+    client.delete(&format!("/v1/vms/{}", segment(&vm.summary.id)))?;
+    out.line(&format!("{name} is forgotten ({})", vm.summary.id))
 }
 
 fn fetch(args: &NameArgs, client: &Client) -> Result<VmDetail, CliError> {
