@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use veriboot_eventlog::{ComponentKind, Digest, HashAlg};
 
-use crate::report::LogReport;
+use crate::report::{LogReport, MAX_EVENTS};
 
 /// What the document says about its own shape.
 const SCHEMA: &str = "veriboot-baseline/1";
 /// Bytes of JSON that [`Baseline::from_json`] reads.
 pub const MAX_BASELINE_BYTES: usize = 16 * 1024 * 1024;
 /// Measurements that a baseline may have.
-pub const MAX_BASELINE_MEASUREMENTS: usize = 32_768;
+pub const MAX_BASELINE_MEASUREMENTS: usize = MAX_EVENTS;
 
 /// A baseline. The JSON shape is docs/baseline.md.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,7 +50,7 @@ pub struct Reference {
     /// Members of a list in plain words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<String>,
-    /// Digest by bank.
+    /// Digest by bank. A baseline has one bank; [`Baseline::bank`].
     pub digests: Digests,
 }
 
@@ -63,6 +63,14 @@ impl Digests {
     /// The digest for a bank.
     pub fn get(&self, bank: HashAlg) -> Option<&Digest> {
         self.0.iter().find(|(alg, _)| *alg == bank).map(|(_, digest)| digest)
+    }
+
+    /// The bank, if there is one and no other.
+    fn only_bank(&self) -> Option<HashAlg> {
+        match self.0.as_slice() {
+            [(bank, _)] => Some(*bank),
+            _ => None,
+        }
     }
 }
 
@@ -92,13 +100,19 @@ pub enum LearnError {
         /// The bank.
         bank: HashAlg,
     },
-    /// Too many measurements.
-    #[error(
-        "the log has {measurements} measurements, more than the {MAX_BASELINE_MEASUREMENTS} of a baseline"
-    )]
+    /// An event has no digest in this bank, so the log does not say what was measured.
+    #[error("event {event} has no digest of the {bank} bank")]
+    DigestMissing {
+        /// The bank.
+        bank: HashAlg,
+        /// Index of the event in the log.
+        event: u32,
+    },
+    /// Too many events.
+    #[error("the log has {events} events, more than the {MAX_BASELINE_MEASUREMENTS} of a baseline")]
     TooLarge {
-        /// Measurements in the log.
-        measurements: usize,
+        /// Events in the log.
+        events: usize,
     },
 }
 
@@ -107,6 +121,7 @@ impl LearnError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::BankNotMeasured { .. } => "bank-not-measured",
+            Self::DigestMissing { .. } => "digest-missing",
             Self::TooLarge { .. } => "baseline-too-large",
         }
     }
@@ -139,35 +154,34 @@ impl BaselineError {
 }
 
 impl Baseline {
-    /// Takes what a log measured as the reference, in every bank that the log extends. `bank` must be one of them.
+    /// Takes what a log measured as the reference, in `bank` and no other: `bank` is the one that a quote proved, and what
+    /// the log says of another bank is a claim of whoever wrote it.
     pub fn learn(report: &LogReport, bank: HashAlg) -> Result<Self, LearnError> {
-        if report.bank(bank).is_none() {
-            return Err(LearnError::BankNotMeasured { bank });
+        if report.events > MAX_BASELINE_MEASUREMENTS {
+            return Err(LearnError::TooLarge { events: report.events });
         }
-        if report.entries.len() > MAX_BASELINE_MEASUREMENTS {
-            return Err(LearnError::TooLarge { measurements: report.entries.len() });
-        }
+        let digests = match report.bank(bank) {
+            Some(measured) if !report.entries.is_empty() => &measured.digests,
+            _ => return Err(LearnError::BankNotMeasured { bank }),
+        };
         let measurements = report
             .entries
             .iter()
-            .enumerate()
-            .map(|(at, entry)| Reference {
-                pcr: entry.pcr,
-                event_type: entry.event_type.0,
-                kind: entry.kind,
-                name: entry.name.clone(),
-                value: entry.value.clone(),
-                signer: entry.signer.clone(),
-                items: entry.items.clone(),
-                digests: Digests(
-                    report
-                        .banks
-                        .iter()
-                        .filter_map(|b| Some((b.replay.bank, (*b.digests.get(at)?)?)))
-                        .collect(),
-                ),
+            .zip(digests)
+            .map(|(entry, digest)| {
+                let digest = digest.ok_or(LearnError::DigestMissing { bank, event: entry.event })?;
+                Ok(Reference {
+                    pcr: entry.pcr,
+                    event_type: entry.event_type.0,
+                    kind: entry.kind,
+                    name: entry.name.clone(),
+                    value: entry.value.clone(),
+                    signer: entry.signer.clone(),
+                    items: entry.items.clone(),
+                    digests: Digests(vec![(bank, digest)]),
+                })
             })
-            .collect();
+            .collect::<Result<_, LearnError>>()?;
         Ok(Self {
             schema: SCHEMA.to_owned(),
             log_sha256: report.sha256.clone(),
@@ -196,8 +210,10 @@ impl Baseline {
         Ok(baseline)
     }
 
-    /// Whether it can judge this bank. A measurement without a digest for it was not made in that bank.
-    pub fn covers(&self, bank: HashAlg) -> bool {
-        self.measurements.iter().any(|m| m.digests.get(bank).is_some())
+    /// The bank that it was learned in and can judge. `None` for a document with digests of several banks, or without
+    /// some: nobody knows which of them a quote proved.
+    pub fn bank(&self) -> Option<HashAlg> {
+        let bank = self.measurements.first()?.digests.only_bank()?;
+        self.measurements.iter().all(|m| m.digests.only_bank() == Some(bank)).then_some(bank)
     }
 }

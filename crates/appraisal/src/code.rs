@@ -71,6 +71,12 @@ codes! {
         "The event log cannot be read.";
     BANK_MISSING = "log-bank-missing", Critical, LOG,
         "The quoted bank is not in the event log, or no event extends it.";
+    DIGEST_MISSING = "log-digest-missing", Critical, LOG,
+        "An event has no digest of the quoted bank: nothing says what was measured.";
+    REGISTER_UNKNOWN = "log-register-unknown", Critical, LOG,
+        "An event extends a register that does not exist: no quote can prove it.";
+    TOO_MANY_EVENTS = "log-too-many-events", High, LOG,
+        "The event log has more events than are judged.";
     LOG_CUT = "log-cut", High, LOG,
         "Reading the event log stopped at a malformed event; what follows is unknown.";
     LOG_MISSING = "log-missing", High, LOG,
@@ -103,8 +109,8 @@ codes! {
         "The same components were measured in another order.";
     DESCRIPTION_CHANGED = "description-changed", High, BASELINE,
         "An event has the digest of the baseline, but the log describes it in another way.";
-    BASELINE_BANK_MISSING = "baseline-bank-missing", High, BASELINE,
-        "The baseline has no digests of the quoted bank.";
+    BASELINE_BANK_MISMATCH = "baseline-bank-mismatch", High, BASELINE,
+        "The baseline was learned in another PCR bank than the quoted one: no quote proved what it says there.";
     MORE_CHANGES = "more-changes", High, BASELINE,
         "There are more differences than are listed.";
     NOT_PROVEN = "pcr-not-proven", High, BASELINE,

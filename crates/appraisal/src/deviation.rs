@@ -451,7 +451,7 @@ fn values_of<'a>(change: &Change<'a>) -> Option<(Option<&'a str>, Option<&'a str
 /// How to turn Secure Boot on.
 pub(crate) const SWITCH_ON: &str = "Switch Secure Boot on in the VM's firmware settings (QEMU/libvirt: OVMF with \
      `secure-boot` and enrolled Microsoft keys; clouds: trusted launch / shielded VM options) and reboot. If this VM must \
-     run without it, use the profile `measured-only`.";
+     run without it, put it in a group that the service's setting `measured_only_groups` names.";
 
 /// The content of a measurement: its text, or its digest.
 fn content(item: &Item<'_>) -> String {

@@ -9,7 +9,7 @@ use crate::deviation::{self, SWITCH_ON, Sides};
 use crate::diff::{diff, of_baseline, of_report, unchanged};
 use crate::enforcement::Rules;
 use crate::profile::{Profile, SecureBootDemand};
-use crate::report::LogReport;
+use crate::report::{LogReport, MAX_EVENTS};
 
 /// A judged log. Depends on log, bank, baseline and profile only, so it can be cached by them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,10 +33,14 @@ impl Judgement {
 /// judgement only as far as the quote proves the log.
 pub fn judge(report: &LogReport, bank: HashAlg, baseline: Option<&Baseline>, profile: &Profile) -> Judgement {
     let mut findings = Vec::new();
-    if report.bank(bank).is_none() {
+    if report.events > MAX_EVENTS {
+        findings.push(code::NOT_JUDGED.finding("The event log has more events than are judged"));
+    } else if report.bank(bank).is_none() {
         findings.push(
             code::BANK_MISSING.finding(format!("The event log does not extend the {} bank", bank.name())),
         );
+    } else if let Some(missing) = digest_missing(report, bank) {
+        findings.push(missing);
     } else if let Some(baseline) = baseline {
         findings.extend(deviations(report, bank, baseline, profile));
     }
@@ -50,11 +54,8 @@ pub fn judge(report: &LogReport, bank: HashAlg, baseline: Option<&Baseline>, pro
 }
 
 fn deviations(report: &LogReport, bank: HashAlg, baseline: &Baseline, profile: &Profile) -> Vec<Finding> {
-    if !baseline.covers(bank) {
-        let mut finding = code::BASELINE_BANK_MISSING
-            .finding(format!("The baseline has no {} digests, so it cannot judge this quote", bank.name()));
-        finding.hint = Some("Accept the current boot as the new baseline after checking it.".to_owned());
-        return vec![finding];
+    if baseline.bank() != Some(bank) {
+        return vec![another_bank(bank, baseline)];
     }
     if unchanged(baseline, report, bank) {
         return Vec::new();
@@ -67,6 +68,40 @@ fn deviations(report: &LogReport, bank: HashAlg, baseline: &Baseline, profile: &
     };
     let rules = Rules { profile, bank, mixed_registers: report.format == Some(Format::Ccel) };
     deviation::findings(changes, &sides, &rules)
+}
+
+/// What another bank says about an event is not what the quote proves.
+fn digest_missing(report: &LogReport, bank: HashAlg) -> Option<Finding> {
+    let digests = &report.bank(bank)?.digests;
+    let missing = || report.entries.iter().zip(digests).filter(|(_, digest)| digest.is_none());
+    let (first, _) = missing().next()?;
+    let count = missing().count();
+    let mut finding = code::DIGEST_MISSING.finding(format!(
+        "{count} {} of the log no digest of the {} bank, which is the quoted one: nothing says what was measured there",
+        if count == 1 { "event has" } else { "events have" },
+        bank.name()
+    ));
+    finding.pcr = Some(first.pcr);
+    finding.event = Some(first.event);
+    finding.component = Some(first.kind.title().to_owned());
+    Some(finding)
+}
+
+fn another_bank(bank: HashAlg, baseline: &Baseline) -> Finding {
+    let learned = baseline.bank().map_or("several banks", HashAlg::name);
+    let mut finding = code::BASELINE_BANK_MISMATCH.finding(format!(
+        "The baseline is of {learned}, and the quote proves {}: no quote proved what the baseline says there",
+        bank.name()
+    ));
+    finding.component = Some("PCR bank".to_owned());
+    finding.expected = Some(learned.to_owned());
+    finding.seen = Some(bank.name().to_owned());
+    finding.hint = Some(
+        "Find out why the VM quotes another bank. If that is on purpose, check the boot and accept it as the new \
+         baseline."
+            .to_owned(),
+    );
+    finding
 }
 
 fn demand_secure_boot(report: &LogReport, findings: &mut Vec<Finding>) {
@@ -111,6 +146,12 @@ fn shim_validation_off(report: &LogReport) -> Finding {
 /// What differs between two boots, in the words of findings, most telling first. Severities are those that the default
 /// profile would give; bytes of the logs are compared in the best bank that both have.
 pub fn compare(from: &LogReport, to: &LogReport) -> Vec<Finding> {
+    if [from, to].iter().any(|report| report.events > MAX_EVENTS) {
+        return vec![
+            code::TOO_MANY_EVENTS
+                .finding(format!("A log has more than {MAX_EVENTS} events; it is not compared")),
+        ];
+    }
     let preference = [HashAlg::Sha384, HashAlg::Sha512, HashAlg::Sha256, HashAlg::Sm3_256, HashAlg::Sha1];
     let Some(bank) = preference.into_iter().find(|b| from.bank(*b).is_some() && to.bank(*b).is_some()) else {
         return vec![

@@ -40,4 +40,4 @@ pub use judge::{Judgement, compare, judge};
 pub use profile::{Enforcement, Profile, SecureBootDemand, default_enforcement};
 pub use proof::PcrValues;
 pub use recommend::recommendations;
-pub use report::{BankReport, Entry, LogReport, examine};
+pub use report::{BankReport, Entry, LogReport, MAX_EVENTS, examine};

@@ -1,8 +1,8 @@
 //! What one event log says, in an owned form that can be kept by the digest of the log.
 
 use veriboot_eventlog::{
-    ComponentKind, Digest, EventLog, EventType, Format, HashAlg, Replay, check_digests_of, measurements,
-    parse, replay,
+    ComponentKind, Digest, Event, EventLog, EventType, Format, HashAlg, Replay, check_digests_of,
+    measurements, parse, replay,
 };
 use veriboot_wire::Finding;
 
@@ -12,6 +12,8 @@ use crate::{code, lists};
 
 /// Warnings and digest mismatches that become findings of their own; the rest is counted.
 const MAX_LISTED: usize = 16;
+/// Events of one boot that are judged. Real machines write some hundred; what is compared grows faster than the log.
+pub const MAX_EVENTS: usize = 8192;
 
 /// An examined event log. Depends on nothing but the bytes of the log, so it can be cached by their digest.
 #[derive(Clone, Debug)]
@@ -20,6 +22,8 @@ pub struct LogReport {
     pub sha256: String,
     /// Bytes of the log.
     pub bytes: usize,
+    /// Events of the last session. Above [`MAX_EVENTS`] there are no entries, and a finding.
+    pub events: usize,
     /// Layout; `None` when the log could not be read.
     pub format: Option<Format>,
     /// Whether the log shows Secure Boot on or off; `None` when it does not say, or says both.
@@ -28,7 +32,7 @@ pub struct LogReport {
     pub shim_validation_off: bool,
     /// Findings about the log itself, without any baseline or profile.
     pub findings: Vec<Finding>,
-    /// What was measured, in log order: every event of the last session that extends a register.
+    /// What was measured, in log order: every event of the last session that extends a register that exists.
     pub entries: Vec<Entry>,
     /// Banks that the log extends.
     pub banks: Vec<BankReport>,
@@ -88,6 +92,7 @@ pub fn examine(bytes: &[u8]) -> LogReport {
     let mut report = LogReport {
         sha256: HashAlg::Sha256.hash(&[bytes]).to_string(),
         bytes: bytes.len(),
+        events: 0,
         format: None,
         secure_boot: None,
         shim_validation_off: false,
@@ -113,20 +118,26 @@ pub fn examine(bytes: &[u8]) -> LogReport {
 
 fn fill(report: &mut LogReport, log: &EventLog<'_>) {
     report.format = Some(log.format);
+    report.events = log.session().len();
     let active = log.active_banks();
     let primary = active.iter().copied().find(|b| *b == HashAlg::Sha256).or_else(|| active.first().copied());
-    for bank in primary.into_iter().chain(active.iter().copied().filter(|b| Some(*b) != primary)) {
-        add_entries(report, log, bank);
+    let replays: Vec<Replay> = active.iter().map(|bank| replay(log, *bank)).collect();
+    let exists = |pcr: u32| replays.first().is_some_and(|replay| replay.pcrs.contains_key(&pcr));
+    if report.events <= MAX_EVENTS {
+        for bank in primary.into_iter().chain(active.iter().copied().filter(|b| Some(*b) != primary)) {
+            add_entries(report, log, bank, exists);
+        }
     }
-    for bank in &active {
-        let replay = replay(log, *bank);
-        let digests =
-            report.entries.iter().map(|entry| Digest::new(event(log, entry.event)?.digest(*bank)?)).collect();
+    for replay in replays {
+        let digest = |entry: &Entry| Digest::new(event(log, entry.event)?.digest(replay.bank)?);
+        let digests = report.entries.iter().map(digest).collect();
         let pcr5_after_exit = replay.pcr5_with_exit_boot_services(log);
         report.banks.push(BankReport { replay, digests, pcr5_after_exit });
     }
     same_image_twice(report);
 
+    too_many_events(report);
+    unknown_registers(report, log);
     cut_and_trailing(report, log);
     digest_mismatches(report, log);
     structure_checks::run(report, log);
@@ -151,15 +162,16 @@ fn same_image_twice(report: &mut LogReport) {
 }
 
 /// Adds what `bank` measures and no bank before it did; normally every event has a digest for every bank.
-fn add_entries(report: &mut LogReport, log: &EventLog<'_>, bank: HashAlg) {
-    let extending = log.session().iter().filter(|e| e.extends() && e.digest(bank).is_some()).map(|e| e.index);
+fn add_entries(report: &mut LogReport, log: &EventLog<'_>, bank: HashAlg, exists: impl Fn(u32) -> bool) {
+    let extends = |e: &&Event<'_>| e.extends() && exists(e.pcr) && e.digest(bank).is_some();
+    let extending = log.session().iter().filter(extends).map(|e| e.index);
     let known: Vec<u32> = report.entries.iter().map(|e| e.event).collect();
     if !known.is_empty() && extending.clone().all(|index| known.binary_search(&index).is_ok()) {
         return;
     }
     let measured = measurements(log, bank);
     report.entries.reserve(measured.len());
-    for measured in measured {
+    for measured in measured.into_iter().filter(|m| exists(m.pcr)) {
         if known.binary_search(&measured.event).is_ok() {
             continue;
         }
@@ -180,9 +192,34 @@ fn add_entries(report: &mut LogReport, log: &EventLog<'_>, bank: HashAlg) {
     }
 }
 
-fn event<'l, 'a>(log: &'l EventLog<'a>, index: u32) -> Option<&'l veriboot_eventlog::Event<'a>> {
+fn event<'l, 'a>(log: &'l EventLog<'a>, index: u32) -> Option<&'l Event<'a>> {
     let at = usize::try_from(index).ok()?;
     log.events.get(at).filter(|e| e.index == index)
+}
+
+fn too_many_events(report: &mut LogReport) {
+    if report.events > MAX_EVENTS {
+        report.findings.push(code::TOO_MANY_EVENTS.finding(format!(
+            "The event log has {} events; logs with more than {MAX_EVENTS} are not judged",
+            report.events
+        )));
+    }
+}
+
+/// Firmware has no such event, and no quote can say anything about it.
+fn unknown_registers(report: &mut LogReport, log: &EventLog<'_>) {
+    let Some(registers) = report.banks.first().map(|bank| &bank.replay.pcrs) else { return };
+    let mut unknown =
+        log.session().iter().filter(|e| e.extends() && !registers.contains_key(&e.pcr)).peekable();
+    let Some((pcr, index)) = unknown.peek().map(|e| (e.pcr, e.index)) else { return };
+    let count = unknown.count();
+    let mut finding = code::REGISTER_UNKNOWN.finding(match count {
+        1 => format!("An event of the log extends register {pcr}, which does not exist"),
+        _ => format!("{count} events of the log extend registers that do not exist, such as {pcr}"),
+    });
+    finding.event = Some(index);
+    finding.component = Some("event log".to_owned());
+    report.findings.push(finding);
 }
 
 fn cut_and_trailing(report: &mut LogReport, log: &EventLog<'_>) {
@@ -217,7 +254,7 @@ fn digest_mismatches(report: &mut LogReport, log: &EventLog<'_>) {
         let entry = report.entries.iter().find(|e| e.event == mismatch.event);
         let what = entry.map_or("an unknown component", |e| e.kind.title());
         let mut finding = code::DIGEST_MISMATCH.finding(format!(
-            "The log's text about the {what} (PCR {}, event {}) does not have the digest that was measured: the text was edited{}",
+            "The log's text about the {what} (PCR {}, event {}) does not have the digest that stands beside it: the log was edited{}",
             mismatch.pcr,
             mismatch.event,
             if total > MAX_LISTED { format!("; {total} events are affected in all") } else { String::new() },

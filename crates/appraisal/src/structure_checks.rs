@@ -32,10 +32,15 @@ const SEPARATOR_ERROR: [u8; 4] = [1, 0, 0, 0];
 const GLOBAL_VARIABLE: [u8; 16] =
     [0x61, 0xDF, 0xE4, 0x8B, 0xCA, 0x93, 0xD2, 0x11, 0xAA, 0x0D, 0x00, 0xE0, 0x98, 0x03, 0x2B, 0x8C];
 
-/// UEFI_VARIABLE_DATA of SecureBoot with this content.
-fn secure_boot_variable(content: &[u8]) -> Vec<u8> {
-    let name = "SecureBoot";
-    let mut bytes = GLOBAL_VARIABLE.to_vec();
+/// SHIM_LOCK_GUID.
+const SHIM_LOCK: [u8; 16] =
+    [0x50, 0xAB, 0x5D, 0x60, 0x46, 0xE0, 0x00, 0x43, 0xAB, 0xB6, 0x3D, 0xD8, 0x10, 0xDD, 0x8B, 0x23];
+/// The PCR of shim's state.
+const SHIM_STATE_PCR: u32 = 14;
+
+/// UEFI_VARIABLE_DATA of a variable with this content.
+fn variable_data(vendor: [u8; 16], name: &str, content: &[u8]) -> Vec<u8> {
+    let mut bytes = vendor.to_vec();
     bytes.extend((name.len() as u64).to_le_bytes());
     bytes.extend((content.len() as u64).to_le_bytes());
     bytes.extend(name.encode_utf16().flat_map(u16::to_le_bytes));
@@ -50,15 +55,22 @@ struct Known {
     /// Content 0, and no content.
     off: [Digest; 2],
     separators: [Digest; 2],
+    /// The variable MokSBState with content 1, and this content alone.
+    validation_off: Digest,
+    one: Digest,
 }
 
 impl Known {
     fn new(bank: HashAlg) -> Self {
+        let secure_boot =
+            |content: &[u8]| bank.hash(&[&variable_data(GLOBAL_VARIABLE, "SecureBoot", content)]);
         Self {
             bank,
-            on: bank.hash(&[&secure_boot_variable(&[1])]),
-            off: [bank.hash(&[&secure_boot_variable(&[0])]), bank.hash(&[&secure_boot_variable(&[])])],
+            on: secure_boot(&[1]),
+            off: [secure_boot(&[0]), secure_boot(&[])],
             separators: [bank.hash(&[&[0; 4]]), bank.hash(&[&[0xFF; 4]])],
+            validation_off: bank.hash(&[&variable_data(SHIM_LOCK, "MokSBState", &[1])]),
+            one: bank.hash(&[&[1]]),
         }
     }
 
@@ -102,9 +114,18 @@ impl<'l, 'a> SecureBootEvents<'l, 'a> {
         if self.known.iter().all(|known| known.is(event, &[known.on])) {
             return Some(Says::On);
         }
+        let variable = Variable::parse(event.data).filter(|v| v.is_global("SecureBoot"));
+        // Some firmware of the TPM 1.2 time measured the content alone (quirk `variable-content-only`).
+        let content_alone = |v: &Variable<'_>| {
+            self.log.format == Format::Tcg12
+                && matches!(v.data, [] | [0])
+                && self.known.iter().all(|known| known.is(event, &[known.bank.hash(&[v.data])]))
+        };
+        if variable.as_ref().is_some_and(content_alone) {
+            return Some(Says::Off);
+        }
         let partly = self.known.iter().any(|known| known.is(event, &[known.on]));
-        let named = Variable::parse(event.data).is_some_and(|v| v.is_global("SecureBoot"));
-        (partly || named).then_some(Says::Unclear)
+        (partly || variable.is_some()).then_some(Says::Unclear)
     }
 
     fn is_separator(&self, event: &Event<'_>) -> bool {
@@ -128,16 +149,26 @@ fn secure_boot(events: &SecureBootEvents<'_, '_>) -> Option<bool> {
 }
 
 /// Whether shim's verification was switched off (`mokutil --disable-validation`): MokSBState is 1. shim measures the
-/// variable in PCR 7 and its content in PCR 14.
-fn shim_validation_off(log: &EventLog<'_>) -> bool {
-    log.session().iter().filter(|e| e.extends()).any(|event| match event.event_type {
-        EventType::EV_EFI_VARIABLE_AUTHORITY => {
-            Variable::parse(event.data).is_some_and(|v| v.name.is("MokSBState") && v.data == [1])
+/// variable in PCR 7 and its content in PCR 14, so it is one when its digest is that in any bank, whatever the log calls
+/// it. In PCR 14 the content of MokListTrusted is 1 on most machines: one event may have that name and digest. The register of a
+/// confidential VM that PCR 14 goes to holds too much else for that.
+fn shim_validation_off(events: &SecureBootEvents<'_, '_>) -> bool {
+    let is = |event: &Event<'_>, digest: fn(&Known) -> Digest| {
+        events.known.iter().any(|known| known.is(event, &[digest(known)]))
+    };
+    let mut trusted_lists = 0;
+    events.log.session().iter().filter(|e| e.extends()).any(|event| {
+        if is(event, |known| known.validation_off) {
+            return true;
         }
-        EventType::EV_IPL if event.data.starts_with(b"MokSBState\0") => {
-            log.banks.iter().any(|bank| event.digest(*bank) == Some(bank.hash(&[&[1]]).as_ref()))
+        if event.pcr == SHIM_STATE_PCR && is(event, |known| known.one) {
+            let named = event.event_type == EventType::EV_IPL && event.data.starts_with(b"MokListTrusted\0");
+            trusted_lists += u32::from(named);
+            return !named || trusted_lists > 1;
         }
-        _ => false,
+        event.event_type == EventType::EV_EFI_VARIABLE_AUTHORITY
+            && Variable::parse(event.data)
+                .is_some_and(|v| v.name.is("MokSBState") && v.data.iter().any(|byte| *byte != 0))
     })
 }
 
@@ -145,7 +176,7 @@ fn shim_validation_off(log: &EventLog<'_>) -> bool {
 pub(crate) fn run(report: &mut LogReport, log: &EventLog<'_>) {
     let events = SecureBootEvents::new(log);
     report.secure_boot = secure_boot(&events);
-    report.shim_validation_off = shim_validation_off(log);
+    report.shim_validation_off = shim_validation_off(&events);
     let mut said = events.events().filter_map(|event| Some((event, events.says(event)?)));
     let first = said.next();
     if let Some((event, _)) = said.find(|(_, says)| first.as_ref().is_some_and(|(_, f)| f != says)) {

@@ -16,7 +16,7 @@ mod common;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
-use veriboot_appraisal::{Baseline, Profile, compare, components, examine, judge};
+use veriboot_appraisal::{Baseline, LearnError, Profile, compare, components, examine, judge};
 
 fn own(variant: &str) -> Vec<u8> {
     let path =
@@ -47,12 +47,22 @@ fn logs() -> Vec<(PathBuf, Vec<u8>)> {
 /// SPEC section 12: a baseline learned from a log accepts that log, in every bank, also after a round trip as JSON.
 #[test]
 fn a_learned_baseline_accepts_its_log() {
-    let mut learned = 0;
+    let (mut learned, mut partial) = (0, Vec::new());
     for (path, bytes) in logs() {
         let report = examine(&bytes);
         for bank in &report.banks {
             let bank = bank.replay.bank;
-            let baseline = Baseline::learn(&report, bank).unwrap();
+            let baseline = match Baseline::learn(&report, bank) {
+                Ok(baseline) => baseline,
+                // Some logs have events of one bank only; such a bank explains nothing.
+                Err(LearnError::DigestMissing { .. }) => {
+                    let judgement = judge(&report, bank, None, &Profile::measured_only());
+                    assert_eq!(judgement.findings[0].code, "log-digest-missing");
+                    partial.push(format!("{} {}", path.display(), bank.name()));
+                    continue;
+                }
+                Err(error) => panic!("{}: {error}", path.display()),
+            };
             let baseline = Baseline::from_json(baseline.to_json().unwrap().as_bytes()).unwrap();
             let judgement = judge(&report, bank, Some(&baseline), &Profile::measured_only());
             assert_eq!(judgement.findings, [], "{} {}", path.display(), bank.name());
@@ -62,6 +72,7 @@ fn a_learned_baseline_accepts_its_log() {
         assert_eq!(compare(&report, &report).iter().filter(|f| f.code != "log-bank-missing").count(), 0);
     }
     assert!(learned >= 9, "{learned} baselines were learned");
+    assert!(partial.len() <= 2, "{partial:?}");
 }
 
 proptest! {
@@ -112,6 +123,10 @@ fn genuine_logs_have_no_failing_finding_of_their_own() {
     for (path, bytes) in logs() {
         let name = path.display().to_string();
         let report = examine(&bytes);
+        assert!(
+            !report.shim_validation_off || SHIM_VERIFIES_NOT.iter().any(|part| name.contains(part)),
+            "{name}"
+        );
         let failing: Vec<_> = report.findings.iter().filter(|f| f.fails()).map(|f| &f.message).collect();
         let expected = EXCEPTIONS.iter().find(|(part, _)| name.contains(part));
         match expected {
@@ -124,6 +139,9 @@ fn genuine_logs_have_no_failing_finding_of_their_own() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// Logs of machines on which `mokutil --disable-validation` was run.
+const SHIM_VERIFIES_NOT: &[&str] = &[];
 
 /// Logs that are altered, partial or not logs at all.
 const EXCEPTIONS: &[(&str, &str)] = &[("TPMLog_Altered", "a genuine log with one event edited")];

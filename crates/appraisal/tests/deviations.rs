@@ -207,22 +207,46 @@ fn nothing_in_common_stays_readable_and_bounded() {
 }
 
 #[test]
-fn every_bank_of_the_log_is_learned_and_no_other() {
+fn the_bank_that_was_quoted_is_learned_and_no_other() {
     let report = examine(&Machine::default().log().bytes());
-    let baseline = Baseline::learn(&report, SHA256).unwrap();
-    assert!(baseline.covers(HashAlg::Sha1) && baseline.covers(SHA256));
-    assert!(!baseline.covers(HashAlg::Sha384));
+    assert_eq!(Baseline::learn(&report, SHA256).unwrap().bank(), Some(SHA256));
+    let baseline = Baseline::learn(&report, HashAlg::Sha1).unwrap();
+    assert_eq!(baseline.bank(), Some(HashAlg::Sha1));
+    assert!(baseline.measurements.iter().all(|m| m.digests.get(SHA256).is_none()));
     assert_eq!(
         Baseline::learn(&report, HashAlg::Sha384),
         Err(LearnError::BankNotMeasured { bank: HashAlg::Sha384 })
     );
-    let mut machine = Machine::default();
-    machine.banks = vec![HashAlg::Sha384];
-    let findings =
-        judge(&examine(&machine.log().bytes()), HashAlg::Sha384, Some(&baseline), &Profile::default())
-            .findings;
-    assert_eq!(findings[0].code, "baseline-bank-missing");
-    assert!(findings[0].fails());
+    let judgement = judge(&report, SHA256, Some(&baseline), &Profile::default());
+    assert_eq!(judgement.findings[0].code, "baseline-bank-mismatch");
+    assert_eq!(judgement.findings[0].expected.as_deref(), Some("sha1"));
+    assert!(!judgement.accepts());
+}
+
+/// A document that somebody made, or that is older: it does not say which bank was proven.
+#[test]
+fn a_baseline_of_several_banks_accepts_nothing() {
+    let report = examine(&Machine::default().log().bytes());
+    let of = |bank| {
+        let json = Baseline::learn(&report, bank).unwrap().to_json().unwrap();
+        serde_json::from_str::<serde_json::Value>(&json).unwrap()
+    };
+    let (mut several, other) = (of(SHA256), of(HashAlg::Sha1));
+    let mut part = several.clone();
+    for at in 0..report.entries.len() {
+        let digest = other["measurements"][at]["digests"]["sha1"].clone();
+        several["measurements"][at]["digests"]["sha1"] = digest;
+    }
+    part["measurements"][3]["digests"] = serde_json::json!({});
+    for document in [several, part] {
+        let baseline = Baseline::from_json(document.to_string().as_bytes()).unwrap();
+        assert_eq!(baseline.bank(), None);
+        for bank in [HashAlg::Sha1, SHA256] {
+            let judgement = judge(&report, bank, Some(&baseline), &Profile::default());
+            assert_eq!(judgement.findings[0].code, "baseline-bank-mismatch");
+            assert!(!judgement.accepts());
+        }
+    }
 }
 
 #[test]
