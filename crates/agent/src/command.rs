@@ -11,7 +11,7 @@ use signal_hook::iterator::Signals;
 use tracing_subscriber::filter::LevelFilter;
 use veriboot_agent::{
     Agent, AgentError, DEFAULT_CONFIG, LogFormat, Settings, SettingsError, StateDir, Stop, attest_forever,
-    evidence_bundle,
+    evidence_bundle, printable,
 };
 use veriboot_wire::Verdict;
 
@@ -87,7 +87,7 @@ fn run(settings: Settings, once: bool) -> Result<ExitCode, AgentError> {
         let receipt = agent.attest_once()?;
         println!("{}", receipt.verdict);
         for finding in receipt.findings.iter().filter(|finding| finding.fails()).take(32) {
-            println!("  {:?}", finding.message);
+            println!("  {}", printable(&finding.message, 512));
         }
         return Ok(verdict_code(Some(receipt.verdict)));
     }
@@ -140,17 +140,17 @@ fn status(settings: &Settings) -> Result<ExitCode, AgentError> {
     };
     let outcome = state.outcome()?;
     let word = |text: Option<String>| text.unwrap_or_else(|| "none yet".into());
-    println!("server        {}", enrolment.server);
-    println!("vm            {}", enrolment.vm_id.escape_debug());
-    println!("name          {}", enrolment.name.escape_debug());
+    println!("server        {}", printable(&enrolment.server, 256));
+    println!("vm            {}", printable(&enrolment.vm_id, 64));
+    println!("name          {}", printable(&enrolment.name, 64));
     println!("last verdict  {}", word(outcome.verdict.map(|v| v.to_string())));
     println!("status        {}", word(outcome.status.map(|s| s.to_string())));
     println!("at            {}", word(outcome.at.map(|t| t.to_string())));
     for reason in &outcome.reasons {
-        println!("reason        {}", reason.escape_debug());
+        println!("reason        {}", printable(reason, 512));
     }
     if let Some(error) = &outcome.error {
-        println!("last error    {}", error.escape_debug());
+        println!("last error    {}", printable(error, 1024));
     }
     Ok(verdict_code(outcome.verdict))
 }

@@ -55,9 +55,9 @@ pub enum Trust {
     /// The CA certificates in this PEM file.
     CaFile(PathBuf),
     /// SHA-256 over the DER of the CA certificate. On first contact the service must show that certificate in its
-    /// chain; it is kept in the state folder and is the only root afterwards.
+    /// chain; it is kept in the state folder.
     CaFingerprint([u8; 32]),
-    /// The CA bundle of the distribution.
+    /// The CA that an earlier run pinned, else the CA bundle of the distribution.
     System,
 }
 

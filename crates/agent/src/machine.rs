@@ -5,6 +5,8 @@ use std::io::Read as _;
 
 use veriboot_wire::MachineInfo;
 
+use crate::text::printable;
+
 /// Longest text that is passed on.
 const MAX_CHARS: usize = 128;
 
@@ -47,7 +49,7 @@ fn text(path: &str) -> String {
 }
 
 fn clean(text: &str) -> String {
-    text.trim().chars().filter(|c| !c.is_control()).take(MAX_CHARS).collect()
+    printable(text.trim(), MAX_CHARS)
 }
 
 fn pretty_name(os_release: &str) -> String {
@@ -72,7 +74,7 @@ mod tests {
 
     #[test]
     fn control_characters_do_not_travel() {
-        assert_eq!(clean(" a\x1b[2Jb\n"), "a[2Jb");
+        assert_eq!(clean(" a\x1b[2J\u{202e}b\n"), "a [2J b");
         assert_eq!(pretty_name("ID=x\nPRETTY_NAME=\"Debian GNU/Linux 12\"\n"), "Debian GNU/Linux 12");
     }
 }

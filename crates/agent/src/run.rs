@@ -8,7 +8,7 @@ use veriboot_wire::{Receipt, Verdict};
 use crate::agent::Agent;
 use crate::error::AgentError;
 use crate::pace;
-use crate::service::printable;
+use crate::text::printable;
 
 /// Ends the wait between two attestations.
 #[derive(Debug)]
@@ -68,5 +68,6 @@ fn report(receipt: &Receipt) {
 
 fn complain(error: &AgentError, wait: Duration) {
     let hint = error.hint().unwrap_or_default();
-    tracing::error!(code = error.code(), fault = error.blame().as_str(), %hint, retry_in_s = wait.as_secs(), "{error}");
+    let (fault, message) = (error.blame().as_str(), printable(&error.to_string(), 1024));
+    tracing::error!(code = error.code(), fault, %hint, retry_in_s = wait.as_secs(), "{message}");
 }

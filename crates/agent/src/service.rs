@@ -16,6 +16,7 @@ use veriboot_wire::{
 use crate::clock;
 use crate::error::Blame;
 use crate::pace;
+use crate::text::printable;
 use crate::trust;
 use crate::url::ServerUrl;
 
@@ -313,11 +314,6 @@ fn refusal(status: StatusCode, body: &[u8], retry_after: Option<Duration>) -> Se
         }
         Err(_) => ServiceError::Status { status, retry_after },
     }
-}
-
-/// Text of the service that goes to a terminal or a log.
-pub(crate) fn printable(text: &str, limit: usize) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(limit).collect()
 }
 
 /// Identifiers of the service become part of a path, so only plain ones are used.

@@ -67,8 +67,26 @@ impl SettingsError {
                 let env = setting.to_uppercase().replace('-', "_");
                 Some(format!("give --{setting}, VERIBOOT_AGENT_{env}, or {setting} in {DEFAULT_CONFIG}"))
             }
+            Self::Value { setting, .. } => Some(what_to_give(setting).into()),
             _ => Some("veriboot-agent --help lists the settings".into()),
         }
+    }
+}
+
+/// A right value for a setting that has a wrong one.
+fn what_to_give(setting: &str) -> &'static str {
+    match setting {
+        "server" => {
+            "give https://HOST[:PORT], as `veriboot serve` prints it; http:// needs insecure-http and this machine"
+        }
+        "tpm" => "give auto, a device such as /dev/tpmrm0, or tcp:HOST:PORT of swtpm",
+        "ak-algorithm" => "give auto, ecc or rsa, or leave ak-algorithm out",
+        "join-token" => "keep join-token or join-token-file, not both",
+        "ca" => "keep ca or ca-fingerprint, not both",
+        "ca-fingerprint" => "copy the fingerprint that `veriboot serve` prints: sha256: and 64 hex digits",
+        "name" => "give another name, or leave name out: the host name is used then",
+        "nonce" => "make one with `openssl rand -hex 32`, or leave --nonce out",
+        _ => "veriboot-agent --help lists the settings",
     }
 }
 

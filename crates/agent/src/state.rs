@@ -319,6 +319,11 @@ impl StateDir {
         self.read(CA)
     }
 
+    /// Where the pinned CA certificate is kept.
+    pub fn ca_path(&self) -> PathBuf {
+        self.path.join(CA)
+    }
+
     /// Keeps the pinned CA certificate.
     ///
     /// # Errors

@@ -36,7 +36,7 @@ pub trait Connector: Send + Sync {
     /// Connects to the TPM.
     ///
     /// # Errors
-    /// `tpm-missing`, `tpm-permission`, `tpm-busy` or `tpm-io`.
+    /// `tpm-missing`, `tpm-unreachable`, `tpm-permission`, `tpm-busy` or `tpm-io`.
     fn connect(&self) -> Result<Box<dyn Transport>, TpmError>;
 }
 
@@ -137,10 +137,7 @@ fn open_tcp(address: &str) -> Result<Box<dyn Transport>, TpmError> {
     };
     match connect() {
         Ok(stream) => Ok(Box::new(TcpTransport { stream })),
-        Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
-            Err(TpmError::Missing { tried: format!("tcp:{address}") })
-        }
-        Err(source) => Err(TpmError::Io { source }),
+        Err(source) => Err(TpmError::Unreachable { address: format!("tcp:{address}"), source }),
     }
 }
 

@@ -45,6 +45,14 @@ pub enum TrustError {
         /// Why.
         reason: String,
     },
+    /// The pinned CA in the state folder is no certificate any more.
+    #[error("the pinned CA in {path} is broken: {reason}")]
+    KeptCa {
+        /// The file.
+        path: String,
+        /// Why.
+        reason: String,
+    },
     /// The distribution has no CA bundle.
     #[error("this system has no CA bundle")]
     NoSystemBundle,
@@ -80,6 +88,7 @@ impl TrustError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::CaFile { .. } => "ca-file",
+            Self::KeptCa { .. } => "ca-kept-broken",
             Self::NoSystemBundle => "ca-system-bundle-missing",
             Self::Fingerprint { .. } => "ca-fingerprint-mismatch",
             Self::Certificate { .. } => "service-certificate-invalid",
@@ -93,7 +102,7 @@ impl TrustError {
         match self {
             Self::CaFile { .. } | Self::NoSystemBundle => Blame::Operator,
             Self::Fingerprint { .. } | Self::Certificate { .. } | Self::Unreachable { .. } => Blame::Network,
-            Self::State(_) => Blame::Machine,
+            Self::KeptCa { .. } | Self::State(_) => Blame::Machine,
         }
     }
 
@@ -101,6 +110,10 @@ impl TrustError {
     pub fn hint(&self) -> String {
         match self {
             Self::CaFile { .. } => "give the PEM file of the CA that certifies the service".into(),
+            Self::KeptCa { .. } => {
+                "give --ca-fingerprint again, or --ca; without either, removing the file makes the system's CAs roots"
+                    .into()
+            }
             Self::NoSystemBundle => "install ca-certificates, or give --ca or --ca-fingerprint".into(),
             Self::Fingerprint { .. } => "compare with the fingerprint that `veriboot serve` prints; if it is right, \
                                          somebody between this machine and the service opens its TLS"
@@ -121,7 +134,8 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
-/// The roots that the service's chain must end in.
+/// The roots that the service's chain must end in: the CA file, the CA with the fingerprint, else the CA that was
+/// pinned before, else the system's.
 ///
 /// With a fingerprint and no CA in the state folder this connects to the service.
 ///
@@ -135,6 +149,9 @@ pub(crate) fn roots(
     match &config.trust {
         Trust::CaFile(path) => pem_file(path),
         Trust::System => {
+            if let Some(der) = state.ca()? {
+                return kept(der, state).map(|ca| vec![ca]);
+            }
             let own = std::env::var_os("SSL_CERT_FILE");
             let bundles = own.iter().map(Path::new).chain(SYSTEM_BUNDLES.iter().map(Path::new));
             for bundle in bundles {
@@ -154,6 +171,17 @@ pub(crate) fn roots(
             state.set_ca(&ca)?;
             tracing::info!(fingerprint = %hex::encode(fingerprint), "the service showed the pinned CA");
             Ok(vec![ca])
+        }
+    }
+}
+
+/// A CA that was pinned once stays the only root when its fingerprint is not configured any more.
+fn kept(der: Vec<u8>, state: &StateDir) -> Result<CertificateDer<'static>, TrustError> {
+    let ca = CertificateDer::from(der);
+    match RootCertStore::empty().add(ca.clone()) {
+        Ok(()) => Ok(ca),
+        Err(e) => {
+            Err(TrustError::KeptCa { path: state.ca_path().display().to_string(), reason: e.to_string() })
         }
     }
 }

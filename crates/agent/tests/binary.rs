@@ -77,14 +77,22 @@ fn once_tells_the_verdict_by_its_exit_code() {
         200,
         format!(
             r#"{{"attestation_id":"a","verdict":"unhealthy","status":"unhealthy","directions":{directions},
-            "findings":[{{"code":"c","severity":"high","message":"kernel command line changed\u001b[2J"}}]}}"#
+            "findings":[{{"code":"c","severity":"high","message":"the kernel's \"cmdline\" changed\u001b[2J\u202e"}}]}}"#
         ),
     ));
     let output = machine.agent(&["--once"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
-    assert!(text(&output).contains("kernel command line changed"));
-    assert!(!text(&output).contains('\u{1b}'));
-    assert_eq!(machine.agent(&["status"]).output().unwrap().status.code(), Some(1));
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "unhealthy\n  the kernel's \"cmdline\" changed [2J \n"
+    );
+    let output = machine.agent(&["status"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output).contains("reason        the kernel's \"cmdline\" changed [2J"),
+        "{}",
+        text(&output)
+    );
 }
 
 #[test]
@@ -100,7 +108,7 @@ fn errors_have_code_blame_and_hint() {
     };
     let once = || machine.agent(&["--once"]);
     expect(once().env("VERIBOOT_AGENT_TPM", "/dev/veriboot-none"), "tpm-missing", "machine", "--tpm");
-    expect(once().env("VERIBOOT_AGENT_TPM", "tpm0"), "setting-invalid", "configuration", "--help");
+    expect(once().env("VERIBOOT_AGENT_TPM", "tpm0"), "setting-invalid", "configuration", "/dev/tpmrm0");
     expect(
         once().env_remove("VERIBOOT_AGENT_SERVER"),
         "setting-missing",
@@ -137,7 +145,7 @@ fn errors_have_code_blame_and_hint() {
         once().args(["evidence", "--nonce", "12"]).env_remove("VERIBOOT_AGENT_SERVER"),
         "setting-invalid",
         "configuration",
-        "",
+        "openssl rand -hex 32",
     );
 }
 

@@ -108,7 +108,7 @@ fn state_survives_a_restart_and_a_reboot_of_the_tpm() {
     assert_eq!(agent.enrolment().unwrap().unwrap(), before);
     // The TPM goes away and comes back.
     setup.swtpm.stop();
-    assert_eq!(agent.attest_once().unwrap_err().code(), "tpm-missing");
+    assert_eq!(agent.attest_once().unwrap_err().code(), "tpm-unreachable");
     setup.swtpm.restart().unwrap();
     let mut agent = setup.agent();
     assert_eq!(agent.attest_once().unwrap().verdict, Verdict::Healthy);
@@ -330,12 +330,12 @@ fn a_tpm_fault_is_reported_and_is_no_evidence() {
     let mut agent = setup.settled();
     setup.swtpm.stop();
     for expected in [vec![FAULT.to_owned()], vec![]] {
-        assert_eq!(agent.attest_once().unwrap_err().code(), "tpm-missing");
+        assert_eq!(agent.attest_once().unwrap_err().code(), "tpm-unreachable");
         assert_eq!(setup.stub.paths(), expected);
         setup.stub.forget_seen();
     }
     let outcome = agent.state().outcome().unwrap();
-    assert!(outcome.error.unwrap().starts_with("tpm-missing: "));
+    assert!(outcome.error.unwrap().starts_with("tpm-unreachable: "));
     assert_eq!(outcome.verdict, Some(Verdict::Healthy));
 }
 
@@ -380,6 +380,11 @@ fn fingerprint(stub: &Stub) -> [u8; 32] {
     hex::decode(&sum[..64]).unwrap().try_into().unwrap()
 }
 
+/// The CA of another service.
+fn fresh_ca() -> Vec<u8> {
+    Stub::https(&TlsOptions::default()).tls().ca.to_vec()
+}
+
 #[test]
 fn a_pinned_fingerprint_finds_the_ca_and_keeps_it() {
     let setup = Setup::new(Stub::https(&TlsOptions::default()));
@@ -390,6 +395,18 @@ fn a_pinned_fingerprint_finds_the_ca_and_keeps_it() {
     assert_eq!(agent.state().ca().unwrap().unwrap(), setup.stub.tls().ca.to_vec());
     // Kept: works again after a restart.
     Agent::new(config.clone()).unwrap().attest_once().unwrap();
+    // Also without the fingerprint, and no other root counts then.
+    let unset = AgentConfig { trust: Trust::System, ..config.clone() };
+    Agent::new(unset.clone()).unwrap().attest_once().unwrap();
+    let kept = agent.state().ca().unwrap().unwrap();
+    agent.state().set_ca(&fresh_ca()).unwrap();
+    let error = Agent::new(unset.clone()).unwrap().attest_once().unwrap_err();
+    assert_eq!(error.code(), "service-certificate-invalid");
+    agent.state().set_ca(b"no certificate").unwrap();
+    let error = Agent::new(unset.clone()).unwrap().attest_once().unwrap_err();
+    assert_eq!(error.code(), "ca-kept-broken");
+    agent.state().set_ca(&kept).unwrap();
+    Agent::new(unset).unwrap().attest_once().unwrap();
     let code = |stub: &Stub, fingerprint: [u8; 32]| {
         let mut config = config.clone();
         config.server = stub.url();

@@ -242,11 +242,15 @@ fn a_busy_tpm_is_asked_again_but_not_for_ever() {
 
 #[test]
 fn no_tpm_is_said_so() {
-    for missing in ["/dev/veriboot-no-such-tpm", "tcp:127.0.0.1:1"] {
-        let address: TpmAddress = missing.parse().unwrap();
-        let Err(error) = Tpm::open(&address) else { panic!("{missing}") };
-        assert_eq!(error.code(), "tpm-missing");
-        assert!(error.hint().contains("vTPM"));
+    for (address, code, message, hint) in [
+        ("/dev/veriboot-no-such-tpm", "tpm-missing", "does not exist", "vTPM"),
+        ("tcp:127.0.0.1:1", "tpm-unreachable", "refused", "swtpm"),
+    ] {
+        let tpm: TpmAddress = address.parse().unwrap();
+        let Err(error) = Tpm::open(&tpm) else { panic!("{address}") };
+        assert_eq!(error.code(), code);
+        assert!(error.to_string().contains(message), "{error}");
+        assert!(error.hint().contains(hint), "{}", error.hint());
     }
 }
 

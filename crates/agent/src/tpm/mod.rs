@@ -33,6 +33,14 @@ pub enum TpmError {
         /// What was looked for.
         tried: String,
     },
+    /// Nobody answers where swtpm should listen.
+    #[error("no TPM answers at {address}: {source}")]
+    Unreachable {
+        /// `tcp:HOST:PORT`.
+        address: String,
+        /// What the operating system says.
+        source: io::Error,
+    },
     /// The device belongs to somebody else.
     #[error("no permission to open {device}")]
     Denied {
@@ -107,6 +115,7 @@ impl TpmError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Missing { .. } => "tpm-missing",
+            Self::Unreachable { .. } => "tpm-unreachable",
             Self::Denied { .. } => "tpm-permission",
             Self::Busy { .. } => "tpm-busy",
             Self::Lockout => "tpm-lockout",
@@ -127,6 +136,9 @@ impl TpmError {
             Self::Missing { .. } => {
                 "turn on the vTPM of this VM (trusted launch) and load tpm_crb or tpm_tis, or name a TPM with --tpm"
             }
+            Self::Unreachable { .. } => {
+                "start swtpm with --server type=tcp,port=PORT, and give host and port of that channel with --tpm"
+            }
             Self::Denied { .. } => "run the agent as root, or put its user into the group that owns the device (tss)",
             Self::Busy { .. } => "the agent tries again by itself; if it stays, stop the other user of the TPM",
             Self::Lockout => "wait for the lockout to end, or clear it: tpm2_dictionarylockout --clear-lockout",
@@ -134,7 +146,7 @@ impl TpmError {
                 "remove leftovers of other programs: tpm2_flushcontext --transient-object, or use /dev/tpmrm0"
             }
             Self::Io { .. } => "see the kernel log for faults of the TPM driver",
-            Self::Refused { .. } => "see docs/agent.md for response codes; a hierarchy with a password is not usable",
+            Self::Refused { .. } => "TPM 2.0 part 2 explains the response code; a hierarchy with a password is not usable",
             Self::Malformed { .. } => "see the kernel log; check that --tpm names a TPM 2.0",
             Self::Command(_) => "report this with the agent's version",
             Self::BankInactive { .. } => "activate the SHA-256 bank in firmware, or tpm2_pcrallocate, then reboot",
