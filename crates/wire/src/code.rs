@@ -30,7 +30,7 @@ macro_rules! words {
             type Err = UnknownWord;
             fn from_str(text: &str) -> Result<Self, UnknownWord> {
                 Self::ALL.iter().copied().find(|v| v.as_str() == text).ok_or_else(|| UnknownWord {
-                    kind: stringify!($name),
+                    allowed: &[$($word,)+],
                     word: text.chars().take(64).collect(),
                 })
             }
@@ -40,10 +40,10 @@ macro_rules! words {
 
 /// A word outside of the closed set.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{word:?} is not a {kind}")]
+#[error("`{}` is not one of {}", .word.escape_debug(), .allowed.join(", "))]
 pub struct UnknownWord {
-    /// Name of the set.
-    pub kind: &'static str,
+    /// The words of the set.
+    pub allowed: &'static [&'static str],
     /// What was given, cut to 64 characters.
     pub word: String,
 }
@@ -205,5 +205,19 @@ words! {
         Operator = "operator",
         /// Also handle API tokens.
         Admin = "admin",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_word_is_told_what_is_known() {
+        let said = |word: &str| word.parse::<Severity>().map_err(|e| e.to_string());
+        assert_eq!(said("high"), Ok(Severity::High));
+        assert_eq!(said("bogus").unwrap_err(), "`bogus` is not one of info, low, medium, high, critical");
+        assert!(said("\u{1b}[2J\u{202e}").unwrap_err().starts_with("`\\u{1b}[2J\\u{202e}`"));
+        assert!(said(&"x".repeat(1000)).unwrap_err().len() < 200);
     }
 }
