@@ -93,7 +93,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if arguments.once {
         return service.stop();
     }
-    invite(&environment, &service_binary);
+    invite(&environment, &service_binary, &alert_of(&service, "web-2")?);
     while !interrupted.load(Ordering::Relaxed) {
         if service.ended_within(Duration::from_millis(200))? {
             break;
@@ -128,7 +128,14 @@ fn write_environment(folder: &Path, service: &Service) -> Result<PathBuf> {
     Ok(path)
 }
 
-fn invite(environment: &Path, binary: &Path) {
+/// The id of the open alert of a VM.
+fn alert_of(service: &Service, vm: &str) -> Result<String> {
+    let alerts = service.json(&["alert", "list", "--vm", vm])?;
+    let id = alerts.pointer("/0/id").and_then(serde_json::Value::as_str);
+    id.map(str::to_owned).with_context(|| format!("{vm} has no open alert"))
+}
+
+fn invite(environment: &Path, binary: &Path, alert: &str) {
     println!(
         "\nWhat to try next, in another terminal:\n\
          \x20   . {}\n\
@@ -136,7 +143,7 @@ fn invite(environment: &Path, binary: &Path) {
          \x20   veriboot vm show web-2           # the tampered machine: what changed, in plain words\n\
          \x20   veriboot boot diff web-2         # its good boot against its bad one\n\
          \x20   veriboot vm show db-0            # what to do about Secure Boot\n\
-         \x20   veriboot alert show --help       # one alert with its findings and remediation\n\
+         \x20   veriboot alert show {alert}\n\
          \x20   veriboot baseline accept web-2 -m 'planned change'\n\n\
          The service stays up until Ctrl-C.",
         environment.display(),

@@ -1,6 +1,6 @@
 //! The verdict on a bundle, for people.
 
-use veriboot_wire::Facts;
+use veriboot_wire::{FactState, Facts};
 
 use super::verify::Report;
 use crate::error::CliError;
@@ -9,8 +9,14 @@ use crate::output::{Output, Tone, fact_tone, safe, short};
 /// Prints verdict, facts and findings.
 pub(super) fn show(report: &Report, out: Output) -> Result<(), CliError> {
     let (word, tone) = if report.trusted { ("TRUSTED", Tone::Good) } else { ("NOT TRUSTED", Tone::Bad) };
-    let why = report.findings.first().filter(|f| f.fails()).map(|f| format!(": {}", safe(&f.message)));
-    out.line(&format!("{}{}", out.paint(word, tone), why.unwrap_or_default()))?;
+    let why = match report.findings.first().filter(|f| f.fails()) {
+        Some(finding) => format!(": {}", safe(&finding.message)),
+        None if report.trusted && report.facts.baseline == FactState::Unknown => {
+            " (quote and log; no baseline was compared)".to_owned()
+        }
+        None => String::new(),
+    };
+    out.line(&format!("{}{why}", out.paint(word, tone)))?;
     out.line("")?;
     let mut fields = Vec::new();
     if let Some(key) = &report.key {
