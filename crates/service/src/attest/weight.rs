@@ -83,3 +83,35 @@ pub(super) fn baseline(baseline: &Baseline) -> usize {
         + text(&baseline.log_sha256)
         + baseline.measurements.iter().map(reference).sum::<usize>()
 }
+
+#[cfg(test)]
+mod tests {
+    use veriboot_appraisal::{Profile, examine, judge};
+
+    use super::*;
+
+    /// A log of `events` events without data in the SHA-1 format of TCG 1.2.
+    fn log(events: u32) -> Vec<u8> {
+        let event = |n: u32| {
+            let mut bytes = 8_u32.to_le_bytes().to_vec();
+            bytes.extend(0xd_u32.to_le_bytes());
+            bytes.extend([n.to_le_bytes(); 5].concat());
+            bytes.extend(0_u32.to_le_bytes());
+            bytes
+        };
+        (0..events).flat_map(event).collect()
+    }
+
+    #[test]
+    fn what_a_log_makes_of_itself_counts() {
+        let (small, large) = (examine(&log(10)), examine(&log(5000)));
+        assert_eq!(large.entries.len(), 5000);
+        assert!(report(&large) > 4 * large.bytes, "{} of {} bytes", report(&large), large.bytes);
+        assert!(report(&large) > 100 * report(&small));
+        let baseline_of = |report| Baseline::learn(report, HashAlg::Sha1).unwrap();
+        let (few, many) = (baseline_of(&small), baseline_of(&large));
+        assert!(baseline(&many) > 5000 * size_of::<Reference>());
+        let judged = judge(&large, HashAlg::Sha1, Some(&few), &Profile::default());
+        assert!(judgement(&judged) > judged.findings.len() * size_of::<Finding>());
+    }
+}
