@@ -2,18 +2,28 @@
 
 use std::collections::BTreeMap;
 
-use veriboot_eventlog::ComponentKind;
+use veriboot_eventlog::{ComponentKind, HashAlg};
 
 use crate::deviation::{is_image, readable};
-use crate::report::LogReport;
+use crate::report::{BankReport, LogReport};
 use crate::text::shortened;
 
 /// Characters of one value.
 const MAX_CHARS: usize = 512;
 
-/// Components of a boot by plain words (`kernel`, `kernel command line`, `shim`), for `Boot.components`. Where the log
-/// has text for a component it is that text, else its name and digest.
+/// [`components_in`] the bank with the longest digests, for a log whose bank is not known.
 pub fn components(report: &LogReport) -> BTreeMap<String, String> {
+    of_bank(report, report.banks.iter().max_by_key(|b| b.replay.bank.size()))
+}
+
+/// Components of a boot by plain words (`kernel`, `kernel command line`, `shim`), for `Boot.components`. Where the log
+/// has text for a component it is that text, else its name and digest. `bank` is the one that the quote proves: what
+/// the log says of other banks is not shown.
+pub fn components_in(report: &LogReport, bank: HashAlg) -> BTreeMap<String, String> {
+    of_bank(report, report.bank(bank))
+}
+
+fn of_bank(report: &LogReport, bank: Option<&BankReport>) -> BTreeMap<String, String> {
     use ComponentKind as K;
     const SHOWN: &[ComponentKind] = &[
         K::CrtmVersion,
@@ -37,15 +47,14 @@ pub fn components(report: &LogReport) -> BTreeMap<String, String> {
         None => "unknown",
     };
     components.insert("Secure Boot".to_owned(), secure_boot.to_owned());
-    let digests = report.banks.iter().max_by_key(|b| b.replay.bank.size()).map(|b| b.digests.as_slice());
-    for (at, entry) in report.entries.iter().enumerate().filter(|(_, e)| SHOWN.contains(&e.kind)) {
-        let digest = digests.and_then(|d| d.get(at)).copied().flatten();
-        let mut text = match (&entry.value, digest) {
-            (Some(value), _) if !value.is_empty() && !is_image(entry.kind) => readable(value),
+    let digests = bank.map(|b| b.digests.as_slice()).unwrap_or_default();
+    for (entry, digest) in report.entries.iter().zip(digests).filter(|(e, _)| SHOWN.contains(&e.kind)) {
+        let Some(digest) = digest else { continue };
+        let mut text = match &entry.value {
+            Some(value) if !value.is_empty() && !is_image(entry.kind) => readable(value),
             _ if !entry.items.is_empty() => entry.items.join(", "),
-            (_, Some(digest)) if entry.name.is_empty() => digest.to_string(),
-            (_, Some(digest)) => format!("{} ({digest:.16}…)", entry.name),
-            (_, None) => entry.name.clone(),
+            _ if entry.name.is_empty() => digest.to_string(),
+            _ => format!("{} ({digest:.16}…)", entry.name),
         };
         if let Some(signer) = &entry.signer {
             text = format!("{}, signed by {signer}", shortened(&text, MAX_CHARS / 2));

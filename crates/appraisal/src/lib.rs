@@ -34,10 +34,11 @@ pub use baseline::{
     Baseline, BaselineError, Digests, LearnError, MAX_BASELINE_BYTES, MAX_BASELINE_MEASUREMENTS, Reference,
 };
 pub use code::{CODES, Code};
-pub use components::components;
+pub use components::{components, components_in};
 pub use conclude::{Conclude, Outcome, PreviousBoot, conclude};
 pub use judge::{Judgement, compare, judge};
 pub use profile::{Enforcement, Profile, SecureBootDemand, default_enforcement};
 pub use proof::PcrValues;
 pub use recommend::recommendations;
 pub use report::{BankReport, Entry, LogReport, MAX_EVENTS, examine};
+pub use text::is_shown_as_it_is;

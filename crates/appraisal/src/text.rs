@@ -19,11 +19,18 @@ pub(crate) fn shortened(value: &str, max: usize) -> String {
     text
 }
 
-/// Control and bidirectional formatting characters become the replacement character.
+/// Control characters, and those that change how others are shown (bidirectional marks, invisible operators, zero-width
+/// characters, line separators, annotations, tags), become the replacement character.
 fn printable(c: char) -> char {
-    let steers =
-        matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
-    if c.is_control() || steers { '\u{fffd}' } else { c }
+    if is_shown_as_it_is(c) { c } else { char::REPLACEMENT_CHARACTER }
+}
+
+/// Whether a character steers neither a terminal nor the characters around it.
+pub fn is_shown_as_it_is(c: char) -> bool {
+    !c.is_control()
+        && !matches!(c,
+            '\u{00AD}' | '\u{061C}' | '\u{180E}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}'
+            | '\u{2060}'..='\u{206F}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}')
 }
 
 /// `PCR 4`, `PCRs 4, 8 and 9`.
@@ -51,6 +58,12 @@ mod tests {
     #[test]
     fn nothing_steers_a_terminal() {
         assert_eq!(shortened("\u{1b}[31mred\u{202e}\n", 64), "\u{fffd}[31mred\u{fffd}\u{fffd}");
+        for c in
+            ['\u{61c}', '\u{2060}', '\u{2064}', '\u{206a}', '\u{206f}', '\u{fff9}', '\u{e0001}', '\u{e007f}']
+        {
+            assert_eq!(shortened(&c.to_string(), 4), "\u{fffd}", "{}", c.escape_unicode());
+        }
+        assert_eq!(shortened("grüße 世界 🦀", 64), "grüße 世界 🦀");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use common::{Log, Machine, SHA256, Tpm, appraise, codes};
-use veriboot_appraisal::{Baseline, LogReport, Profile, examine, judge};
+use veriboot_appraisal::{Baseline, LogReport, Profile, components_in, examine, judge};
 use veriboot_eventlog::{EventType, HashAlg, parse};
 use veriboot_wire::{AlertReason, FactState, Severity, Verdict};
 
@@ -457,6 +457,8 @@ fn an_event_without_a_digest_of_the_quoted_bank_fails() {
     let report = examine(&log.bytes());
     let last = report.entries.last().unwrap();
     assert_eq!(Baseline::learn(&report, SHA256).unwrap_err().code(), "digest-missing");
+    let shown = |bank| components_in(&report, bank).values().any(|text| text.contains("of-the-attacker"));
+    assert!(!shown(SHA256));
     for baseline in [None, Some(&baseline)] {
         let outcome = appraise(&log.tpm(), &log.bytes(), baseline, None);
         assert_eq!(outcome.reasons, [AlertReason::LogMismatch], "{:?}", codes(&outcome));
