@@ -1,18 +1,15 @@
 //! Words of strangers, made fit to be stored and shown.
 
+use veriboot_appraisal::is_shown_as_it_is;
 use veriboot_wire::MachineInfo;
 
 /// At most `max` characters, without control characters and without characters that change how others are
 /// shown (bidirectional marks, zero-width and line separators); each of these becomes U+FFFD.
 pub fn plain(text: &str, max: usize) -> String {
-    text.chars().take(max).map(|c| if shown_as_is(c) { c } else { char::REPLACEMENT_CHARACTER }).collect()
-}
-
-fn shown_as_is(c: char) -> bool {
-    !c.is_control()
-        && !matches!(c,
-            '\u{061C}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}'
-            | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}')
+    text.chars()
+        .take(max)
+        .map(|c| if is_shown_as_it_is(c) { c } else { char::REPLACEMENT_CHARACTER })
+        .collect()
 }
 
 /// What the agent says about its machine, every member bounded.
