@@ -17,6 +17,8 @@ use crate::{ApiError, AppState, ServeOptions, StartError, api, auth, install, tl
 pub const FIRST_ADMIN: &str = "admin";
 /// VMs that the first join token admits.
 const FIRST_JOIN_USES: u32 = 100;
+/// What an operator is told when there is no agent to hand out.
+const NO_AGENT: &str = "/install.sh is off: there is no agent binary to hand out; set agent_binary";
 
 /// What an operator is told. `--json` prints exactly this as one line.
 #[derive(Clone, Serialize)]
@@ -31,6 +33,9 @@ pub struct Announcement {
     /// SHA-256 of the CA certificate, lower-case hex.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_sha256: Option<String>,
+    /// What does not work and what to set, one sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
     /// Only on the first start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_start: Option<FirstStart>,
@@ -65,11 +70,16 @@ pub(crate) async fn prepare(
     options: &ServeOptions,
 ) -> Result<Announcement, StartError> {
     let first_start = first_start(state, options).await?;
+    let warning = state.agent.is_none().then(|| NO_AGENT.to_owned());
+    if let Some(warning) = &warning {
+        tracing::warn!("{warning}");
+    }
     Ok(Announcement {
         url: state.public_url.clone(),
         listen,
         ca_file: state.identity.ca_pem.as_ref().map(|_| tls::ca_path(&state.config).display().to_string()),
         ca_sha256: state.identity.ca_sha256.clone(),
+        warning,
         first_start,
     })
 }
@@ -151,6 +161,9 @@ impl std::fmt::Display for Announcement {
         if let (Some(file), Some(sha256)) = (&self.ca_file, &self.ca_sha256) {
             writeln!(f, "CA certificate:  {file}")?;
             writeln!(f, "CA fingerprint:  sha256:{sha256}")?;
+        }
+        if let Some(warning) = &self.warning {
+            writeln!(f, "Warning:         {warning}")?;
         }
         let Some(first) = &self.first_start else { return Ok(()) };
         writeln!(f)?;

@@ -32,6 +32,8 @@ pub struct Config {
     pub silence_limit_s: Option<u32>,
     /// The agent's binary that `/install.sh` hands out.
     pub agent_binary: Option<PathBuf>,
+    /// Groups whose VMs may run without Secure Boot: judged by the profile `measured-only`.
+    pub measured_only_groups: Vec<String>,
     /// TLS.
     pub tls: TlsConfig,
     /// Logs.
@@ -125,6 +127,7 @@ impl Default for Config {
             interval_s: 300,
             silence_limit_s: None,
             agent_binary: None,
+            measured_only_groups: Vec::new(),
             tls: TlsConfig::default(),
             log: LogConfig::default(),
             tokens: TokenConfig::default(),
@@ -285,6 +288,12 @@ impl Config {
             if name.parse::<std::net::IpAddr>().is_err() && !is_host_name(name) {
                 let reason = format!("{name:?} is neither a host name nor an IP address");
                 return Err(ConfigError::Value { setting: "tls.names", reason });
+            }
+        }
+        for group in &self.measured_only_groups {
+            if !crate::api::is_name(group) {
+                let reason = format!("{group:?} is not 1 to 63 characters of A-Z a-z 0-9 . _ -");
+                return Err(ConfigError::Value { setting: "measured_only_groups", reason });
             }
         }
         if let Some(url) = &self.database

@@ -239,6 +239,8 @@ fn too_often(tx: &mut dyn Tx, vm_id: &str, now: Time) -> Result<Option<Refusal>,
 struct Activated {
     vm_id: String,
     name: String,
+    group: String,
+    again: bool,
     interval_s: u32,
     challenge_used_us: i64,
 }
@@ -283,6 +285,9 @@ pub async fn activate(
             }
             refusal => refusal.into_api(),
         })?;
+    let Activated { vm_id: vm, name, group, again, .. } = &activated;
+    let what = if *again { "VM enrolled again" } else { "VM enrolled" };
+    tracing::info!(vm, name, group, "{what}");
     let directions =
         attest::directions(state, &activated.vm_id, activated.challenge_used_us, activated.interval_s, now)?;
     Ok(Enrolled { vm_id: activated.vm_id, name: activated.name, agent_token, directions })
@@ -367,6 +372,8 @@ impl Newcomer {
         Ok(Activated {
             vm_id: vm.id,
             name: vm.name,
+            group: vm.group,
+            again: true,
             interval_s: vm.interval_s,
             challenge_used_us: vm.challenge_used_us,
         })
@@ -413,7 +420,14 @@ impl Newcomer {
                 }),
             },
         )?;
-        Ok(Ok(Activated { vm_id: vm.id, name: vm.name, interval_s: vm.interval_s, challenge_used_us: 0 }))
+        Ok(Ok(Activated {
+            vm_id: vm.id,
+            name: vm.name,
+            group: vm.group,
+            again: false,
+            interval_s: vm.interval_s,
+            challenge_used_us: 0,
+        }))
     }
 
     fn new_vm(&self, pending: &enrolments::EnrolmentRow, group: &str, scale_set: Option<&str>) -> vms::VmRow {

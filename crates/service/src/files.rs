@@ -51,6 +51,11 @@ pub(crate) fn read_text(path: &Path) -> Result<String, StartError> {
     std::fs::read_to_string(path).map_err(fault(path))
 }
 
+/// Whether anybody but owner and group may read the file. A group is how a key is shared with its renewer.
+pub(crate) fn readable_by_others(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|m| m.permissions().mode() & 0o007 != 0)
+}
+
 /// A file with a private key: refused when group or others may read it.
 pub(crate) fn read_secret(path: &Path) -> Result<String, StartError> {
     let mode = std::fs::metadata(path).map_err(fault(path))?.permissions().mode();

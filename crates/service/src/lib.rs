@@ -29,6 +29,7 @@ mod files;
 mod gate;
 mod health;
 mod install;
+mod journal;
 mod metrics;
 mod middleware;
 mod openapi;

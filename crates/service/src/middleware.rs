@@ -6,15 +6,16 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument as _;
 
+use crate::journal::{Refusals, Refused};
 use crate::metrics::Metrics;
-use crate::problem::{IsProblem, REQUEST_ID, kinds, normalise};
+use crate::problem::{IsProblem, REQUEST_ID, Told, kinds, normalise};
 use crate::{ApiError, Config};
 
 /// Largest body of every route that does not say otherwise.
@@ -27,6 +28,7 @@ struct Outer {
     slots: Arc<Semaphore>,
     timeout: Duration,
     metrics: Metrics,
+    refusals: Arc<Refusals>,
 }
 
 /// Wraps a router in everything that holds for all routes.
@@ -36,6 +38,7 @@ pub(crate) fn wrap(router: Router, config: &Config, metrics: Metrics) -> Router 
         slots: Arc::new(Semaphore::new(usize::try_from(config.limits.requests).unwrap_or(1024))),
         timeout: Duration::from_secs(u64::from(config.limits.request_timeout_s)),
         metrics,
+        refusals: Arc::default(),
     };
     router
         .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
@@ -57,7 +60,7 @@ async fn around(State(outer): State<Outer>, request: Request, next: Next) -> Res
     let method = method_name(request.method());
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", |m| m.as_str()).to_owned();
     let _in_flight = outer.metrics.request();
-    let span = tracing::info_span!("request", id, method, route);
+    let span = tracing::info_span!("request", request_id = id, method, route);
     let mut response = REQUEST_ID
         .scope(
             id.clone(),
@@ -85,10 +88,21 @@ async fn around(State(outer): State<Outer>, request: Request, next: Next) -> Res
     let code = response.extensions().get::<IsProblem>().map(|p| p.0);
     let status = response.status().as_u16();
     outer.metrics.answered(method, &route, status, code, took);
+    if let Some(code) = code
+        && refuses_agent(&route, code, response.status())
+    {
+        let message = response.extensions().get::<Told>().map_or("", |told| told.0.as_str());
+        outer.refusals.note(&Refused { request_id: &id, route: &route, code, message }, Instant::now());
+    }
     let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     tracing::debug!(request_id = id, method, route, status, code, took_us, "answered");
     finish(&mut response, &id);
     response
+}
+
+/// Whether an agent was refused something. `log-needed` is how the protocol asks for a log.
+fn refuses_agent(route: &str, code: &str, status: StatusCode) -> bool {
+    route.starts_with("/v1/agent/") && status.is_client_error() && code != kinds::LOG_NEEDED.code
 }
 
 /// Different callers are told to come back at different times, one to eight seconds from now.

@@ -108,8 +108,8 @@ impl From<StoreError> for ApiError {
             StoreError::Busy | StoreError::Locked | StoreError::Contended => &kinds::DATABASE_BUSY,
             StoreError::Closed => &kinds::STOPPING,
             StoreError::BadCursor => &kinds::INVALID_CURSOR,
+            StoreError::CommitUnknown { .. } => &kinds::DATABASE_COMMIT_UNKNOWN,
             StoreError::Unavailable { .. }
-            | StoreError::CommitUnknown { .. }
             | StoreError::ReadOnly { .. }
             | StoreError::Full { .. } => &kinds::DATABASE_UNAVAILABLE,
             StoreError::Limit { .. } => &kinds::TOO_MANY,
@@ -145,6 +145,10 @@ pub(crate) fn chain(error: &(dyn Error + Send + Sync + 'static)) -> String {
 #[derive(Clone, Copy)]
 pub(crate) struct IsProblem(pub(crate) &'static str);
 
+/// The sentence in that [`Problem`].
+#[derive(Clone)]
+pub(crate) struct Told(pub(crate) String);
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         self.log();
@@ -161,6 +165,7 @@ impl IntoResponse for ApiError {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"veriboot\""));
         }
         response.extensions_mut().insert(IsProblem(self.kind.code));
+        response.extensions_mut().insert(Told(self.message));
         response
     }
 }

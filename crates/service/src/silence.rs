@@ -23,8 +23,7 @@ pub async fn run(state: AppState, mut stop: watch::Receiver<bool>) {
     let pause = (state.config.silence_limit_s() / 4).clamp(1, MAX_PAUSE_S);
     loop {
         match sweep(&state).await {
-            Ok(0) => {}
-            Ok(count) => tracing::info!(count, "VMs turned stale"),
+            Ok(_) => {}
             // Only a look was lost: the rows are still due at the next one.
             Err(error) => tracing::warn!(code = error.code(), %error, "cannot look for silent agents"),
         }
@@ -46,8 +45,12 @@ pub async fn sweep(state: &AppState) -> Result<usize, StoreError> {
         if state.store.read(move |tx| vms::due_for_silence(tx, now, 1)).await?.is_empty() {
             return Ok(total);
         }
-        let count = state.store.write(move |tx| turn_stale(tx, now)).await?;
-        (0..count).for_each(|_| state.metrics.alert_raised(AlertReason::AgentSilent));
+        let stale = state.store.write(move |tx| turn_stale(tx, now)).await?;
+        for VmRow { id: vm, name, group, .. } in &stale {
+            tracing::info!(vm, name, group, reason = %AlertReason::AgentSilent, "VM is stale, alert raised");
+            state.metrics.alert_raised(AlertReason::AgentSilent);
+        }
+        let count = stale.len();
         total += count;
         if count == 0 {
             return Ok(total);
@@ -56,14 +59,14 @@ pub async fn sweep(state: &AppState) -> Result<usize, StoreError> {
 }
 
 /// Rows are chosen and changed in one transaction, so that none is chosen twice.
-fn turn_stale(tx: &mut dyn Tx, now: Time) -> Result<usize, StoreError> {
+fn turn_stale(tx: &mut dyn Tx, now: Time) -> Result<Vec<VmRow>, StoreError> {
     let due = vms::due_for_silence(tx, now, BATCH)?;
     for vm in &due {
         let message = message(vm);
         vms::set_status(tx, &vm.id, VmStatus::Stale, Some(&message))?;
         alerts::agent_silent(tx, &vm.id, &message, now)?;
     }
-    Ok(due.len())
+    Ok(due)
 }
 
 fn message(vm: &VmRow) -> String {

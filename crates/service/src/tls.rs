@@ -23,7 +23,7 @@ use veriboot_wire::Time;
 use x509_cert::der::{Decode as _, Encode as _};
 
 use crate::files::{exists, read_secret, read_text, write_secret};
-use crate::{Config, StartError};
+use crate::{Config, StartError, files};
 
 const CA_DAYS: i64 = 3650;
 const LEAF_DAYS: i64 = 90;
@@ -85,6 +85,10 @@ fn own(cert_path: &Path, key_path: &Path, ca_path: Option<&Path>, now: Time) -> 
             Some(ca.into_owned())
         }
     };
+    if files::readable_by_others(key_path) {
+        let path = key_path.display();
+        tracing::warn!(%path, "every user may read the private key of the server's certificate; chmod 0600 it");
+    }
     let leaf = chain.first().ok_or_else(|| bad(cert_path, "no certificate in PEM".to_owned()))?;
     let facts = LeafFacts::of(leaf).map_err(|reason| bad(cert_path, reason))?;
     if facts.not_after <= now {

@@ -18,7 +18,17 @@ on_sqlite!(
     a_clock_set_back_by_a_day_stops_nobody,
     an_ek_certificate_must_be_of_the_ek,
     an_unmonitored_vm_is_appraised_and_raises_nothing,
+    a_dismissed_alert_stays_dismissed_until_the_cause_is_another_one,
+    one_cause_raises_one_alert,
 );
+
+#[test]
+fn a_group_may_run_without_secure_boot() {
+    let world = agent_support::World::sqlite_with(|config| {
+        config.measured_only_groups = vec!["lab".into(), "default".into()];
+    });
+    scenario::secure_boot_may_be_off(&world);
+}
 
 mod scenario {
     use super::agent_support::boot::Boot;
@@ -27,7 +37,7 @@ mod scenario {
     use veriboot_service::attest::reappraise;
     use veriboot_service::result_token::{EarClaims, EarStatus, JwkSet};
     use veriboot_service::silence;
-    use veriboot_store::{baselines, vms};
+    use veriboot_store::{alerts, baselines, vms};
     use veriboot_testkit::swtpm::SwtpmOptions;
     use veriboot_wire::{AlertReason, AlertState, FactState, Verdict, VmStatus};
 
@@ -276,6 +286,23 @@ mod scenario {
         assert!(world.audit().iter().all(|e| e.action != "baseline.learn"));
     }
 
+    pub fn secure_boot_may_be_off(world: &World) {
+        let off = Boot { secure_boot: false, ..Boot::default() };
+        let mut guest = world.guest("db-0", Some(&world.join_token(None, 1)));
+        guest.boot(&off);
+        let receipt = guest.attest();
+        assert_eq!(receipt.status, VmStatus::Healthy, "{:#?}", receipt.findings);
+        let id = guest.vm_id();
+        let vm = world.vm(&id);
+        assert_eq!(vm.baseline.as_deref(), Some("vm/default/db-0@1"));
+        assert_eq!(vm.facts.secure_boot, FactState::Invalid);
+        // Judged again from what is stored, by the same profile.
+        assert_eq!(world.block_on(reappraise(world.state(), &id)).unwrap().verdict, Verdict::Healthy);
+        // Held to its baseline like any other.
+        guest.boot(&Boot { kernel: "vmlinuz-6.1.0-41".into(), ..off });
+        assert_caught(&guest.attest(), "component-changed");
+    }
+
     pub fn a_clock_set_back_by_a_day_stops_nobody(world: &World) {
         let mut guest = world.healthy_guest("web-0");
         world.clock.step_ms(-86_400_000);
@@ -302,6 +329,63 @@ mod scenario {
         guest.boot(&Boot::default());
         let receipt = guest.attest();
         assert_eq!((receipt.status, receipt.token), (VmStatus::Unmonitored, None));
+    }
+
+    pub fn a_dismissed_alert_stays_dismissed_until_the_cause_is_another_one(world: &World) {
+        let mut guest = world.healthy_guest("web-0");
+        let id = guest.vm_id();
+        let deviating = Boot { cmdline: "root=/dev/vda1 ro quiet debug".into(), ..Boot::default() };
+        let dismiss = |id: String| {
+            let now = world.clock.now();
+            world.write(move |tx| {
+                alerts::change_state(tx, &id, AlertState::Dismissed, "ann", Some("known"), now)
+            });
+        };
+        guest.boot(&deviating);
+        guest.attest();
+        dismiss(world.open_alerts(&id)[0].id.clone());
+
+        // The same cause, in this boot and the next: counted where it was dismissed, nothing is opened.
+        guest.attest();
+        guest.boot(&deviating);
+        let last = guest.attest();
+        assert_eq!(last.status, VmStatus::Unhealthy);
+        let all = world.alerts(&id);
+        assert_eq!(all.len(), 1, "{all:#?}");
+        assert_eq!((all[0].state, all[0].count), (AlertState::Dismissed, 3));
+        assert_eq!(all[0].attestation_id.as_deref(), Some(last.attestation_id.as_str()));
+        assert!(all[0].closed_at.unwrap() <= all[0].last_at && all[0].first_at < all[0].last_at);
+
+        // Another cause is another alert, and afterwards the first one is news too.
+        let other = Boot { kernel: "vmlinuz-6.1.0-41".into(), ..deviating.clone() };
+        guest.boot(&other);
+        guest.attest();
+        assert_eq!((world.alerts(&id).len(), world.open_alerts(&id).len()), (2, 1));
+        dismiss(world.open_alerts(&id)[0].id.clone());
+        guest.attest();
+        assert!(world.open_alerts(&id).is_empty());
+
+        // A healthy attestation ends the memory; two do not note it twice.
+        guest.boot(&Boot::default());
+        guest.attest();
+        assert_eq!(guest.attest().status, VmStatus::Healthy);
+        assert_eq!(world.alerts(&id)[0].state, AlertState::Dismissed);
+        let steps: Vec<_> = world.alerts(&id)[0].timeline.iter().map(|step| step.by.clone()).collect();
+        assert_eq!(steps, ["service", "ann", "service"]);
+        guest.boot(&other);
+        guest.attest();
+        assert_eq!((world.alerts(&id).len(), world.open_alerts(&id).len()), (3, 1));
+    }
+
+    pub fn one_cause_raises_one_alert(world: &World) {
+        let mut guest = world.healthy_guest("web-0");
+        let id = guest.vm_id();
+        // An extension of PCR 7 behind the log's back: the log is not believed, so Secure Boot is unknown too.
+        guest.tpm.extend(7, "sha256", &[7; 32]).unwrap();
+        let receipt = guest.attest();
+        assert_caught(&receipt, "secure-boot-unknown");
+        let open = world.open_alerts(&id);
+        assert_eq!(open.iter().map(|a| a.reason).collect::<Vec<_>>(), [AlertReason::LogMismatch], "{open:#?}");
     }
 
     pub fn an_ek_certificate_must_be_of_the_ek(world: &World) {

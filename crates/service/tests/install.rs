@@ -140,6 +140,8 @@ fn without_an_agent_nothing_is_handed_out() {
     let server = TestServer::start();
     assert_eq!(server.anonymous().get("/install.sh").code(), "not-found");
     assert_eq!(server.anonymous().get("/agent/linux-x86_64").code(), "not-found");
+    let told = server.announcement().to_string();
+    assert!(told.contains("/install.sh is off") && told.contains("agent_binary"), "{told}");
     let line = server.announcement().first_start.clone().unwrap().install;
     assert!(line.contains("veriboot-agent --server ") && line.contains("--ca-fingerprint sha256:"), "{line}");
     assert_eq!(

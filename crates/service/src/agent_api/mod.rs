@@ -122,12 +122,16 @@ async fn fault(
     let line = format!("{}: {}", report.code, text::plain(&report.message, 500));
     let machine = text::machine(&report.machine);
     let (id, monitored) = (vm.id.clone(), vm.monitoring);
+    let news = vm.fault.as_deref() != Some(line.as_str());
     state
         .store
         .write(move |tx| {
             if monitored { vms::set_fault(tx, &id, &line, &machine, now) } else { vms::touch(tx, &id, now) }
         })
         .await?;
+    if news {
+        tracing::info!(vm = vm.id, name = vm.name, group = vm.group, code = report.code, "agent reports a fault");
+    }
     attest::directions(&state, &vm.id, vm.challenge_used_us, state.config.interval_s, now).map(Answer)
 }
 

@@ -49,7 +49,8 @@ async fn change(
 ) -> Result<Json<Alert>, ApiError> {
     check_comment(change.comment.as_deref())?;
     let now = state.clock.now();
-    state
+    let by = caller.name.clone();
+    let alert = state
         .write(move |tx| {
             let comment = change.comment.as_deref();
             match alerts::change_state(tx, &id, to, &caller.name, comment, now)? {
@@ -66,8 +67,10 @@ async fn change(
                 }
             }
         })
-        .await
-        .map(Json)
+        .await?;
+    let Alert { id, vm_id: vm, vm_name: name, group, reason, .. } = &alert;
+    tracing::info!(vm, name, group, alert = id, %reason, by, state = %alert.state, "alert changed");
+    Ok(Json(alert))
 }
 
 /// Acknowledge an alert
@@ -102,7 +105,8 @@ pub(crate) async fn resolve(
 
 /// Dismiss an alert
 ///
-/// Closed on purpose although the cause may remain.
+/// Closed on purpose although the cause may remain: the same findings are counted on it and raise nothing, until a
+/// healthy attestation. Other findings raise a new alert.
 #[utoipa::path(post, path = "/v1/alerts/{id}/dismiss", tag = "alerts", request_body = AlertChange,
     params(("id" = String, Path, description = "Id of the alert")),
     responses((status = 200, body = Alert), (status = 404, body = Problem), (status = 409, body = Problem)))]

@@ -87,6 +87,7 @@ pub(crate) async fn accept(
     .await
     .map_err(ApiError::internal)??;
 
+    let by = caller.name.clone();
     let now = state.clock.now();
     let (vm_id, boot_id, comment) = (last.vm.id.clone(), last.boot_id, request.comment);
     let summary = state
@@ -117,11 +118,17 @@ pub(crate) async fn accept(
             Ok(row.summary)
         })
         .await?;
+    let (VmRow { id: vm, name, group, .. }, baseline) = (&last.vm, summary_reference(&summary));
+    tracing::info!(vm, name, group, baseline, by, "baseline accepted");
     // The verdict that people see follows at once; should that fail, the next attestation brings it.
     if let Err(error) = crate::attest::reappraise(&state, &last.vm.id).await {
         tracing::warn!(vm = last.vm.id, ?error, "judging again after a baseline was accepted failed");
     }
     Ok(Json(summary))
+}
+
+fn summary_reference(summary: &BaselineSummary) -> String {
+    format!("{}@{}", summary.name, summary.version)
 }
 
 fn boot_changed() -> ApiError {

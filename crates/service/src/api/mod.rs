@@ -96,11 +96,15 @@ pub(crate) fn invalid(message: impl Into<String>) -> ApiError {
     ApiError::new(&kinds::INVALID_VALUE, message)
 }
 
+/// Whether a token, group or scale set can have this name.
+pub(crate) fn is_name(name: &str) -> bool {
+    (1..=63).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+}
+
 /// Names of tokens, groups and scale sets.
 pub(crate) fn check_name(member: &str, name: &str) -> Result<(), ApiError> {
-    let ok = (1..=63).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
-    if ok {
+    if is_name(name) {
         Ok(())
     } else {
         Err(invalid(format!("{member} must be 1 to 63 characters of A-Z a-z 0-9 . _ -")))

@@ -21,7 +21,7 @@ use super::{AttestState, bounds, next_directions};
 use crate::challenge::{ChallengeError, CheckedChallenge};
 use crate::problem::kinds;
 use crate::result_token::Appraised;
-use crate::{ApiError, AppState};
+use crate::{ApiError, AppState, journal};
 
 /// How often an appraisal is repeated because the VM's record or its baseline changed meanwhile.
 const MAX_ROUNDS: u32 = 8;
@@ -62,7 +62,14 @@ pub async fn appraise(state: &AppState, vm: VmRow, request: EvidenceRequest) -> 
         match state.store.write(move |tx| record::record(tx, &in_tx)).await? {
             Recorded::Done(done) => {
                 state.metrics.attested(plan.judged.outcome.verdict, started.elapsed());
-                done.raised.iter().for_each(|reason| state.metrics.alert_raised(*reason));
+                done.alerts.raised.iter().for_each(|reason| state.metrics.alert_raised(*reason));
+                journal::attested(&journal::Attested {
+                    before: &plan.vm,
+                    status: done.status,
+                    code: plan.judged.outcome.primary().map(|finding| finding.code.as_str()),
+                    learned: plan.judged.learned.as_ref().and(done.baseline.as_deref()),
+                    alerts: &done.alerts,
+                });
                 return receipt(state, &plan, done);
             }
             Recorded::Refused(error) => return Err(refused(error)),
@@ -237,8 +244,9 @@ impl AttestState {
             }
             None => None,
         };
+        let profile = self.profile(&input.vm.group);
         let judgement = match (report, bank) {
-            (Some(report), Some(bank)) => Some(self.judge(report, bank, baseline)?),
+            (Some(report), Some(bank)) => Some(self.judge(report, bank, baseline, profile)?),
             _ => None,
         };
         let concluded = |judgement| {
@@ -249,7 +257,7 @@ impl AttestState {
                     report,
                     log_absent_because: input.evidence.log_absent_because.as_deref(),
                     judgement,
-                    profile: &self.profile,
+                    profile,
                     previous,
                 })
             })
@@ -262,7 +270,7 @@ impl AttestState {
             match learn(&input.vm, report, bank) {
                 Ok(new) => {
                     // What is learned from a log accepts that log (SPEC section 5). Shown, not assumed.
-                    let judgement = guarded(|| judge(report, bank, Some(&new.baseline), &self.profile))?;
+                    let judgement = guarded(|| judge(report, bank, Some(&new.baseline), profile))?;
                     let again = concluded(Some(&judgement))?;
                     if again.verdict == Verdict::Healthy {
                         outcome = again;

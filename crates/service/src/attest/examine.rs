@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use veriboot_appraisal::{Baseline, Judgement, LogReport, examine, judge};
+use veriboot_appraisal::{Baseline, Judgement, LogReport, Profile, examine, judge};
 use veriboot_eventlog::HashAlg;
 use veriboot_store::{baselines, logs};
 use veriboot_tpm::{AttestationKey, Expectation, Quote, QuoteError, peek_selection, verify_quote};
@@ -122,17 +122,18 @@ impl AttestState {
         report: &LogReport,
         bank: HashAlg,
         baseline: Option<(&str, &Baseline)>,
+        profile: &Profile,
     ) -> Result<Arc<Judgement>, Broken> {
         let key = JudgementKey {
             log_sha256: report.sha256.clone(),
             bank: bank.tpm_id(),
             baseline_id: baseline.map(|(id, _)| id.to_owned()),
-            profile: self.profile.name.clone(),
+            profile: profile.name.clone(),
         };
         if let Some(judgement) = self.judgements.get(&key) {
             return Ok(judgement);
         }
-        let judgement = Arc::new(guarded(|| judge(report, bank, baseline.map(|(_, b)| b), &self.profile))?);
+        let judgement = Arc::new(guarded(|| judge(report, bank, baseline.map(|(_, b)| b), profile))?);
         self.judgements.put(key, Arc::clone(&judgement), weight::judgement(&judgement));
         Ok(judgement)
     }

@@ -17,6 +17,7 @@ pub mod text;
 mod weight;
 mod work;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
@@ -66,7 +67,10 @@ pub struct AttestState {
     challenges: Challenges,
     signer: Signer,
     issuer: Issuer,
-    profile: Profile,
+    /// Judges the VMs of every group but those below.
+    secure_boot_required: Profile,
+    measured_only: Profile,
+    measured_only_groups: BTreeSet<String>,
     selections: Vec<PcrSelection>,
     logs: Cache<String, Arc<LogReport>>,
     judgements: Cache<JudgementKey, Arc<Judgement>>,
@@ -105,7 +109,9 @@ impl AttestState {
                 audience: config.tokens.audience.clone(),
                 lifetime_s: lifetime_s.min(result_token::MAX_LIFETIME_S),
             },
-            profile: Profile::default(),
+            secure_boot_required: Profile::default(),
+            measured_only: Profile::measured_only(),
+            measured_only_groups: config.measured_only_groups.iter().cloned().collect(),
             selections: BANKS.iter().filter_map(|bank| PcrSelection::new(*bank, PCRS)).collect(),
             logs: Cache::new(LOG_CACHE_BYTES),
             judgements: Cache::new(JUDGEMENT_CACHE_BYTES),
@@ -129,9 +135,12 @@ impl AttestState {
         &self.admission
     }
 
-    /// The profile that judges.
-    pub fn profile(&self) -> &Profile {
-        &self.profile
+    /// The profile that judges the VMs of this group.
+    pub fn profile(&self, group: &str) -> &Profile {
+        match self.measured_only_groups.contains(group) {
+            true => &self.measured_only,
+            false => &self.secure_boot_required,
+        }
     }
 
     /// Who issues results, for whom and for how long.

@@ -9,7 +9,7 @@ use veriboot_wire::{Attestation, FactState, Time, Verdict, VmStatus};
 use super::appraise::{Input, Judged, judging, previous_boot};
 use super::evidence::{Evidence, Log};
 use super::examine::examined;
-use crate::{ApiError, AppState, alerts};
+use crate::{ApiError, AppState, alerts, journal};
 
 /// How often it is repeated because the VM attested meanwhile.
 const MAX_ROUNDS: u32 = 4;
@@ -122,7 +122,17 @@ async fn once(state: &AppState, vm_id: &str) -> Result<Option<Attestation>, Reap
         judged,
         now,
     });
-    Ok(state.store.write(move |tx| again.record(tx)).await?)
+    let before = again.vm.clone();
+    let code = again.judged.outcome.primary().map(|finding| finding.code.clone());
+    let Some(done) = state.store.write(move |tx| again.record(tx)).await? else { return Ok(None) };
+    journal::attested(&journal::Attested {
+        before: &before,
+        status: done.status,
+        code: code.as_deref(),
+        learned: None,
+        alerts: &done.alerts,
+    });
+    Ok(Some(done.attestation))
 }
 
 fn api_error(error: ApiError) -> ReappraiseError {
@@ -138,8 +148,15 @@ struct Again {
     now: Time,
 }
 
+/// What was stored.
+struct Done {
+    attestation: Attestation,
+    status: VmStatus,
+    alerts: alerts::AlertChanges,
+}
+
 impl Again {
-    fn record(&self, tx: &mut dyn veriboot_store::Tx) -> Result<Option<Attestation>, StoreError> {
+    fn record(&self, tx: &mut dyn veriboot_store::Tx) -> Result<Option<Done>, StoreError> {
         let Some(vm) = vms::by_id(tx, &self.vm.id)? else { return Ok(None) };
         let baseline = baselines::current_id_for_vm(tx, &vm.id, &vm.group, vm.scale_set.as_deref())?;
         if vm.last_attestation_id != self.vm.last_attestation_id
@@ -200,9 +217,18 @@ impl Again {
         if let Some(fault) = &vm.fault {
             vms::set_fault(tx, &vm.id, fault, &vm.machine, vm.last_seen_at.unwrap_or(self.last.at))?;
         }
+        let mut changes = alerts::AlertChanges::default();
         if vm.monitoring && (judged_status || outcome.verdict == Verdict::Unhealthy) {
-            alerts::after_attestation(tx, &vm.id, outcome, Some(&attestation.id), false, self.now)?;
+            let attested = alerts::Attested {
+                vm_id: &vm.id,
+                before: vm.status,
+                outcome,
+                attestation_id: &attestation.id,
+                quote_believed: false,
+                at: self.now,
+            };
+            changes = alerts::after_attestation(tx, &attested)?;
         }
-        Ok(Some(attestation))
+        Ok(Some(Done { attestation, status, alerts: changes }))
     }
 }

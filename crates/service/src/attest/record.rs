@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use veriboot_store::{StoreError, Tx, attestations, audit, baselines, boots, logs, new_id, vms};
-use veriboot_wire::{AlertReason, Attestation, FactState, Verdict, VmStatus};
+use veriboot_wire::{Attestation, FactState, Verdict, VmStatus};
 
 use super::appraise::Plan;
 use crate::alerts;
@@ -33,7 +33,7 @@ pub(super) struct Done {
     pub boot_id: Option<String>,
     pub baseline: Option<String>,
     pub status: VmStatus,
-    pub raised: Vec<AlertReason>,
+    pub alerts: alerts::AlertChanges,
 }
 
 /// Writes the outcome, unless the record that it was decided on has changed.
@@ -174,12 +174,20 @@ fn write(tx: &mut dyn Tx, plan: &Plan, log_sha256: Option<String>) -> Result<Don
     if (vm.interval_s, vm.silence_limit_s) != (plan.interval_s, plan.silence_limit_s) {
         vms::set_cadence(tx, &vm.id, plan.interval_s, plan.silence_limit_s)?;
     }
-    let raised = if vm.monitoring {
-        alerts::after_attestation(tx, &vm.id, outcome, Some(&attestation_id), quote.is_some(), plan.now)?
+    let alerts = if vm.monitoring {
+        let attested = alerts::Attested {
+            vm_id: &vm.id,
+            before: vm.status,
+            outcome,
+            attestation_id: &attestation_id,
+            quote_believed: quote.is_some(),
+            at: plan.now,
+        };
+        alerts::after_attestation(tx, &attested)?
     } else {
-        Vec::new()
+        alerts::AlertChanges::default()
     };
-    Ok(Done { attestation_id, boot_id, baseline, status, raised })
+    Ok(Done { attestation_id, boot_id, baseline, status, alerts })
 }
 
 /// Stores the first baseline of the scope. That there is none was read in this transaction; the unique constraint

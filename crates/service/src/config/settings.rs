@@ -109,6 +109,13 @@ pub const SETTINGS: &[Setting] = &[
         "The static agent for Linux that `/install.sh` installs.",
     ),
     setting(
+        "measured_only_groups",
+        ValueType::List,
+        "",
+        "Groups whose VMs may run without Secure Boot: they are judged by the profile `measured-only`, so that they \
+         learn a baseline and are held to it whether Secure Boot is on or off. All others must show that it is on.",
+    ),
+    setting(
         "tls.cert",
         ValueType::Text,
         "a certificate of the service's own CA, renewed by itself",
@@ -118,7 +125,7 @@ pub const SETTINGS: &[Setting] = &[
         "tls.key",
         ValueType::Text,
         "made by the service",
-        "PEM file with the private key of `tls.cert`.",
+        "PEM file with the private key of `tls.cert`. The log warns when every user of the machine may read it.",
     ),
     setting(
         "tls.ca",
@@ -227,7 +234,8 @@ pub fn markdown() -> String {
         "# Configuration of the service\n\n\
          <!-- Made from crates/service/src/config/settings.rs; `VERIBOOT_BLESS=1 cargo nextest run -p veriboot-service` writes it. -->\n\n\
          `veriboot serve --config FILE` reads a TOML file; every setting can also be given as an environment\n\
-         variable, which wins over the file. Unknown settings are refused. Without file and variables the defaults\n\
+         variable, which wins over the file. A setting in the file that is not listed here is refused. A variable\n\
+         `VERIBOOT_*` that is not listed here is ignored, so check the spelling. Without file and variables the defaults\n\
          below hold: the service works with none of them set, given that it may write `data_dir`.\n\n\
          ```toml\n\
          data_dir = \"/var/lib/veriboot\"\n\

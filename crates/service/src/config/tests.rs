@@ -100,6 +100,7 @@ fn refusals_name_the_place() {
     assert!(load("database = \"mysql://x\"\n").1.contains("database"));
     assert!(load("public_url = \"http://x\"\n").1.contains("public_url"));
     assert!(load("[tls]\nnames = [\"a b\"]\n").1.contains("tls.names"));
+    assert!(load("measured_only_groups = [\"a b\"]\n").1.contains("measured_only_groups"));
     assert!(load("interval_s = \"x").1.contains("line 1"));
     let e = Config::load(Some(&dir.path().join("none")), none).unwrap_err();
     assert_eq!(e.code(), "config-unreadable");

@@ -101,7 +101,6 @@ main() {
     cat >"$work/unit" <<'UNIT'
 [Unit]
 Description=Veriboot guest attestation agent
-Documentation=man:veriboot-agent(8)
 Wants=network-online.target
 After=network-online.target
 

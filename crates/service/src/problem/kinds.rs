@@ -68,6 +68,9 @@ kinds! {
     DATABASE_UNAVAILABLE = 503 "database-unavailable" Service retry 5,
         "The database cannot be reached or cannot be written.",
         "the operator finds the cause in the service's log under the request id";
+    DATABASE_COMMIT_UNKNOWN = 503 "database-commit-unknown" Service,
+        "The connection to the database broke while the change was on its way: it was done or it was not.",
+        "look whether the change is there before it is made again";
     TOO_MANY = 429 "too-many" Client retry 60,
         "There are more things of this kind than the service keeps.", "try again after Retry-After";
     INTERNAL = 500 "internal" Service,

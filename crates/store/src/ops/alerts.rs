@@ -9,6 +9,8 @@ use crate::tx::{Row, Tx, json, params, query_one};
 
 /// The oldest steps of a longer timeline are dropped.
 const MAX_TIMELINE: usize = 200;
+/// Who changes an alert when nobody does.
+const SERVICE: &str = "service";
 
 /// An alert to raise.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,7 +98,7 @@ fn is_open(state: AlertState) -> bool {
 pub fn raise(tx: &mut dyn Tx, alert: &AlertRaise<'_>) -> Result<Raised, StoreError> {
     let findings = json(&alert.findings)?;
     let opened =
-        AlertEvent { at: alert.at, state: AlertState::Active, by: "service".to_owned(), comment: None };
+        AlertEvent { at: alert.at, state: AlertState::Active, by: SERVICE.to_owned(), comment: None };
     let timeline = json(&[opened])?;
     let id = crate::new_id(alert.at);
     let row = query_one(
@@ -163,6 +165,48 @@ pub fn list(tx: &mut dyn Tx, query: &AlertQuery) -> Result<Page<Alert>, StoreErr
     }
     let rows = select.page(tx, " ORDER BY a.first_at DESC, a.id DESC", limit)?;
     page(rows, limit, read, |a| encode_cursor("alerts", &[&a.first_at.unix_ms().to_string(), &a.id]))
+}
+
+/// Counts one more time on a closed alert, which stays closed.
+pub fn count_again(
+    tx: &mut dyn Tx,
+    id: &str,
+    attestation_id: Option<&str>,
+    now: Time,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE alerts SET raised = raised + 1, last_at = $3, attestation_id = $2 WHERE id = $1 AND is_open = 0",
+        params![id, attestation_id, now],
+    )?;
+    Ok(())
+}
+
+/// Notes in the newest alert of each of these reasons, when it is dismissed, that its cause has ended: its
+/// [`is_remembered`] is over. State and times stay.
+pub fn forget_dismissals(
+    tx: &mut dyn Tx,
+    vm_id: &str,
+    reasons: &[AlertReason],
+    comment: &str,
+    now: Time,
+) -> Result<(), StoreError> {
+    for reason in reasons {
+        let Some(mut alert) = latest_for(tx, vm_id, *reason)?.filter(is_remembered) else { continue };
+        alert.timeline.push(AlertEvent {
+            at: now,
+            state: AlertState::Dismissed,
+            by: SERVICE.to_owned(),
+            comment: Some(comment.to_owned()),
+        });
+        let timeline = json(&alert.timeline)?;
+        tx.execute("UPDATE alerts SET timeline = $2 WHERE id = $1", params![&alert.id, &timeline])?;
+    }
+    Ok(())
+}
+
+/// Whether somebody dismissed the alert and its cause was not seen to end since.
+pub fn is_remembered(alert: &Alert) -> bool {
+    alert.state == AlertState::Dismissed && alert.timeline.last().is_some_and(|step| step.by != SERVICE)
 }
 
 /// Alerts of a VM that are active or in progress.
@@ -232,7 +276,7 @@ pub fn auto_resolve(
         let mut c = row.columns();
         let (id, reason) = (c.text()?, c.word::<AlertReason>()?);
         if reasons.contains(&reason) {
-            change_state(tx, &id, AlertState::Resolved, "service", Some(comment), now)?;
+            change_state(tx, &id, AlertState::Resolved, SERVICE, Some(comment), now)?;
             resolved.push(id);
         }
     }
