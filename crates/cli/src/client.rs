@@ -179,7 +179,7 @@ fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, CliError> {
             "unexpected-answer",
             format!("the service sent an answer of another shape: {e}"),
         )
-        .hint("are CLI and service of the same version? see `veriboot version`")
+        .hint("are CLI and service of the same version? see `veriboot --version`")
     })
 }
 
