@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use veriboot_appraisal::{Baseline, Conclude, LogReport, Outcome, PreviousBoot, components, conclude, judge};
+use veriboot_appraisal::{
+    Baseline, Conclude, LogReport, Outcome, PreviousBoot, components_in, conclude, judge,
+};
 use veriboot_eventlog::HashAlg;
 use veriboot_store::StoreError;
 use veriboot_store::baselines::{self, CurrentBaseline};
@@ -291,8 +293,8 @@ impl AttestState {
             Verdict::Unhealthy => outcome.primary().map(|f| f.message.clone()),
         };
         let (status, quote) = (outcome.status(), quote.ok());
-        let components = match (report, &quote) {
-            (Some(report), Some(_)) => guarded(|| components(report))?,
+        let components = match (report, &quote, bank) {
+            (Some(report), Some(_), Some(bank)) => guarded(|| components_in(report, bank))?,
             _ => BTreeMap::new(),
         };
         outcome.findings = bounds::findings(outcome.findings);
