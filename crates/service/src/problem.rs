@@ -109,9 +109,9 @@ impl From<StoreError> for ApiError {
             StoreError::Closed => &kinds::STOPPING,
             StoreError::BadCursor => &kinds::INVALID_CURSOR,
             StoreError::CommitUnknown { .. } => &kinds::DATABASE_COMMIT_UNKNOWN,
-            StoreError::Unavailable { .. }
-            | StoreError::ReadOnly { .. }
-            | StoreError::Full { .. } => &kinds::DATABASE_UNAVAILABLE,
+            StoreError::Unavailable { .. } | StoreError::ReadOnly { .. } | StoreError::Full { .. } => {
+                &kinds::DATABASE_UNAVAILABLE
+            }
             StoreError::Limit { .. } => &kinds::TOO_MANY,
             StoreError::Conflict { .. } | StoreError::Corrupt { .. } | StoreError::Failed { .. } => {
                 &kinds::INTERNAL

@@ -385,7 +385,11 @@ mod scenario {
         let receipt = guest.attest();
         assert_caught(&receipt, "secure-boot-unknown");
         let open = world.open_alerts(&id);
-        assert_eq!(open.iter().map(|a| a.reason).collect::<Vec<_>>(), [AlertReason::LogMismatch], "{open:#?}");
+        assert_eq!(
+            open.iter().map(|a| a.reason).collect::<Vec<_>>(),
+            [AlertReason::LogMismatch],
+            "{open:#?}"
+        );
     }
 
     pub fn an_ek_certificate_must_be_of_the_ek(world: &World) {

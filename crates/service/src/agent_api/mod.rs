@@ -130,7 +130,13 @@ async fn fault(
         })
         .await?;
     if news {
-        tracing::info!(vm = vm.id, name = vm.name, group = vm.group, code = report.code, "agent reports a fault");
+        tracing::info!(
+            vm = vm.id,
+            name = vm.name,
+            group = vm.group,
+            code = report.code,
+            "agent reports a fault"
+        );
     }
     attest::directions(&state, &vm.id, vm.challenge_used_us, state.config.interval_s, now).map(Answer)
 }
