@@ -74,8 +74,8 @@ impl Refusals {
         let window = if stranger { &self.strangers } else { &self.agents };
         let Some(unwritten) = window.admit(now) else { return };
         // Debug form: what a caller may have put in stays on one line.
-        let message: String = message.chars().take(MAX_CHARS).collect();
-        tracing::warn!(request_id, route, code, ?message, unwritten, "an agent was refused");
+        let why: String = message.chars().take(MAX_CHARS).collect();
+        tracing::warn!(request_id, route, code, ?why, unwritten, "an agent was refused");
     }
 }
 
