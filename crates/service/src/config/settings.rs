@@ -146,7 +146,9 @@ pub const SETTINGS: &[Setting] = &[
         "log.level",
         ValueType::Text,
         "",
-        "`error`, `warn`, `info`, `debug`, `trace`, or a filter such as `veriboot_service=debug,info`.",
+        "`error`, `warn`, `info`, `debug`, `trace`, or a filter such as `veriboot_service=debug,info`. `info` has a line for \
+         each enrolment, first verdict, change of a status, alert, baseline, fault and silence; `warn` one for each refused \
+         agent, at most 20 a minute of strangers and of enrolled agents each, with the number of those left out.",
     ),
     setting(
         "tokens.audience",
