@@ -149,6 +149,8 @@ fn authorities_sbat_and_command_line() {
         assert_eq!(told.sbat_level.as_deref(), row["sbat"].as_str(), "{file}");
         if let Some(line) = row["cmdline"].as_str() {
             let (_image, line) = line.split_once(' ').unwrap();
+            // One build of GRUB leaves a stray byte behind the NUL that ends the line (quirk 11).
+            let line = line.split('\0').next().unwrap();
             assert_eq!(told.command_line.as_deref().map(str::trim_end), Some(line.trim_end()), "{file}");
         }
         let left = told.exit_boot_services == Some(true);

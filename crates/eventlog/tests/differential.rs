@@ -63,6 +63,12 @@ fn registers_and_event_count_agree_with_tpm2_eventlog() {
     for path in logs() {
         let bytes = std::fs::read(&path).unwrap();
         let log = parse(&bytes).unwrap();
+        // tpm2-tools up to 5.4 extends the EV_NO_ACTION events of SP800-155 into PCR 0. What was published for this
+        // log (tests/corpus.rs) and the PC Client Platform Firmware Profile say that they are not measured.
+        if path.ends_with("go-tpm-tools--eventlogwithsp800155.bin") {
+            refused += 1;
+            continue;
+        }
         let Some((events, banks)) = tool(&path) else {
             refused += 1;
             continue;
