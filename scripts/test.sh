@@ -16,7 +16,7 @@ cargo clippy --workspace --all-targets --quiet -- -D warnings
 
 step "dependencies"
 if cargo deny --version >/dev/null 2>&1; then
-    cargo deny --offline check bans licenses sources
+    cargo deny --offline --log-level error check bans licenses sources
 else
     echo "skipped: cargo-deny is not installed"
 fi
@@ -31,6 +31,7 @@ if [ -z "${VERIBOOT_CORPUS:-}" ]; then
 fi
 if cargo nextest --version >/dev/null 2>&1; then
     cargo nextest run --workspace --no-fail-fast
+    cargo test --workspace --doc --quiet
 else
     echo "cargo-nextest is not installed: cargo test does the same, slower"
     cargo test --workspace --no-fail-fast
