@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use veriboot_eventlog::{Format, HashAlg, parse, replay};
+use veriboot_eventlog::{Event, EventType, Format, HashAlg, parse, replay};
 
 /// Registers by bank.
 type Registers = BTreeMap<String, BTreeMap<u32, String>>;
@@ -63,12 +63,6 @@ fn registers_and_event_count_agree_with_tpm2_eventlog() {
     for path in logs() {
         let bytes = std::fs::read(&path).unwrap();
         let log = parse(&bytes).unwrap();
-        // tpm2-tools up to 5.4 extends the EV_NO_ACTION events of SP800-155 into PCR 0. What was published for this
-        // log (tests/corpus.rs) and the PC Client Platform Firmware Profile say that they are not measured.
-        if path.ends_with("go-tpm-tools--eventlogwithsp800155.bin") {
-            refused += 1;
-            continue;
-        }
         let Some((events, banks)) = tool(&path) else {
             refused += 1;
             continue;
@@ -81,7 +75,11 @@ fn registers_and_event_count_agree_with_tpm2_eventlog() {
             let Some(bank) = HashAlg::from_name(&bank) else { continue };
             let replayed = replay(&log, bank);
             for (pcr, value) in registers {
-                if replayed.extended.contains(&pcr) {
+                // tpm2-tools up to 5.4 extends EV_NO_ACTION events behind the header and knows no StartupLocality. The
+                // PC Client Platform Firmware Profile says otherwise, and so do the values that were published for
+                // such logs (tests/corpus.rs).
+                let unmeasured = |e: &Event<'_>| e.pcr == pcr && e.event_type == EventType::EV_NO_ACTION;
+                if replayed.extended.contains(&pcr) && !log.events.iter().skip(1).any(unmeasured) {
                     assert_eq!(replayed.pcrs[&pcr].to_string(), value, "{} {bank} {pcr}", path.display());
                 }
             }
