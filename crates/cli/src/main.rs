@@ -3,7 +3,6 @@
 mod alert;
 mod audit;
 mod baseline;
-mod baseline_rows;
 mod boot;
 mod client;
 mod clock;
@@ -123,7 +122,8 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
             args.open().and_then(|(c, client, out)| alert::run(c, &client, out)).map(done)
         }
         Command::Baseline(args) => {
-            args.open().and_then(|(c, client, out)| baseline::run(c, &client, out)).map(done)
+            let out = Output::new(args.format.json, args.format.color, clock::now());
+            baseline::run(args.command, || Client::new(args.connection.resolve()?), out)
         }
         Command::Token(args) => {
             args.open().and_then(|(c, client, out)| token::run(c, &client, out)).map(done)

@@ -33,7 +33,7 @@ mod tests {
 
     #[test]
     fn every_measurement_of_a_learned_baseline_has_a_row() {
-        let log = include_bytes!("../../testkit/corpus/secure-boot/eventlog.bin");
+        let log = include_bytes!("../../../testkit/corpus/secure-boot/eventlog.bin");
         let report = veriboot_appraisal::examine(log);
         let bank = veriboot_eventlog::HashAlg::Sha256;
         let baseline = veriboot_appraisal::Baseline::learn(&report, bank).unwrap();
