@@ -20,6 +20,7 @@ mod counters;
 mod deviation;
 mod diff;
 mod enforcement;
+mod envelope;
 mod judge;
 mod lists;
 mod profile;
@@ -36,6 +37,10 @@ pub use baseline::{
 pub use code::{CODES, Code};
 pub use components::{components, components_in};
 pub use conclude::{Conclude, Outcome, PreviousBoot, conclude};
+pub use envelope::{
+    BASELINE_PAYLOAD_TYPE, Envelope, EnvelopeError, EnvelopeKey, KeyAlgorithm, KeyError, MAX_ENVELOPE_BYTES,
+    MAX_SIGNATURES, SignError, Verified, VerifyingKey, pae,
+};
 pub use judge::{Judgement, compare, judge};
 pub use profile::{Enforcement, Profile, SecureBootDemand, default_enforcement};
 pub use proof::PcrValues;
