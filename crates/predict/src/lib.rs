@@ -1,0 +1,1 @@
+//! What files, packages and disk images will measure when they boot.
