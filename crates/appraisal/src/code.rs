@@ -111,6 +111,8 @@ codes! {
         "An event has the digest of the baseline, but the log describes it in another way.";
     BASELINE_BANK_MISMATCH = "baseline-bank-mismatch", High, BASELINE,
         "The baseline was learned in another PCR bank than the quoted one: no quote proved what it says there.";
+    BASELINE_FLAWED = "baseline-flawed", High, BASELINE,
+        "The baseline is empty, contradictory or would accept everything, so it judges nothing.";
     MORE_CHANGES = "more-changes", High, BASELINE,
         "There are more differences than are listed.";
     NOT_PROVEN = "pcr-not-proven", High, BASELINE,

@@ -4,8 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use veriboot_eventlog::ComponentKind;
+use veriboot_wire::{ChangeClass, Severity};
 
+use crate::class::ChangeRule;
 use crate::enforcement::belongs;
+use crate::rule::Rule;
 
 /// A profile (SPEC section 5).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -13,6 +16,9 @@ use crate::enforcement::belongs;
 pub struct Profile {
     /// Name, for people and for cache keys.
     pub name: String,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
     /// Whether Secure Boot must be on.
     pub secure_boot: SecureBootDemand,
     /// How much deviations of a kind matter, where it differs from [`default_enforcement`]. `note` and `ignore` hold in
@@ -23,6 +29,46 @@ pub struct Profile {
     /// reported and does not fail.
     #[serde(default = "default_run_time_pcrs")]
     pub run_time_pcrs: BTreeSet<u32>,
+    /// What happens with changes of a class, where it differs from [`ChangeRule::default_for`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub changes: BTreeMap<ChangeClass, ChangeRule>,
+    /// Rules beside those of the baseline.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<Rule>,
+    /// Conditions that are evaluated over boot story and findings.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+    /// Whether a VM without a baseline gets one from its first boots.
+    #[serde(default)]
+    pub learn: Learn,
+}
+
+/// A condition in CEL. Data only: what evaluates it is another crate.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Condition {
+    /// Names it in findings, kebab case.
+    pub id: String,
+    /// CEL expression; the condition holds when it is true.
+    pub expression: String,
+    /// Severity of the finding when it does not hold.
+    pub severity: Severity,
+    /// What the finding says.
+    pub message: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+/// Where a baseline comes from when nobody gave one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Learn {
+    /// From the first boots.
+    #[default]
+    FirstBoots,
+    /// None is learned: the profile judges alone.
+    Never,
 }
 
 /// What a profile asks of Secure Boot.
@@ -63,9 +109,14 @@ impl Default for Profile {
     fn default() -> Self {
         Self {
             name: "secure-boot-required".to_owned(),
+            description: String::new(),
             secure_boot: SecureBootDemand::Required,
             components: BTreeMap::new(),
             run_time_pcrs: default_run_time_pcrs(),
+            changes: BTreeMap::new(),
+            rules: Vec::new(),
+            conditions: Vec::new(),
+            learn: Learn::FirstBoots,
         }
     }
 }
@@ -90,6 +141,11 @@ impl Profile {
             "measured-only" => Some(Self::measured_only()),
             _ => None,
         }
+    }
+
+    /// What happens with changes of a class.
+    pub fn change(&self, class: ChangeClass) -> ChangeRule {
+        self.changes.get(&class).copied().unwrap_or(ChangeRule::default_for(class))
     }
 
     /// How much a deviation of this component matters, as far as kind and PCR say. A kind that the profile loosens is

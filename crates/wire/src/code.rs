@@ -173,6 +173,18 @@ words! {
 }
 
 words! {
+    /// What a profile does with a deviation of a class (SPEC section 5).
+    ChangeAction {
+        /// The attestation fails.
+        Fail = "fail",
+        /// The VM stays healthy and marked, and an operator is asked.
+        Propose = "propose",
+        /// It is reported and accepted.
+        Accept = "accept",
+    }
+}
+
+words! {
     /// Security type of a VM (SPEC section 2).
     SecurityType {
         /// No vTPM and Secure Boot by configuration.
@@ -193,6 +205,34 @@ words! {
         ScaleSet = "scale-set",
         /// A group.
         Group = "group",
+    }
+}
+
+words! {
+    /// Life of a proposal.
+    ProposalState {
+        /// VMs show the change, and nobody decided yet. They stay healthy.
+        Open = "open",
+        /// The change is part of the baseline.
+        Approved = "approved",
+        /// The change is refused: VMs that show it are unhealthy.
+        Rejected = "rejected",
+        /// The baseline got another version before anybody decided.
+        Superseded = "superseded",
+        /// No VM shows the change any more.
+        Withdrawn = "withdrawn",
+    }
+}
+
+words! {
+    /// Whether most members of a scale set booted the same.
+    Majority {
+        /// More than half of the compared members did; the others are odd.
+        Found = "found",
+        /// No boot is that of more than half; nobody is called odd.
+        None = "none",
+        /// Fewer than three members can be compared; nobody is called odd.
+        TooFew = "too-few",
     }
 }
 

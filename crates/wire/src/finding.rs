@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{AlertReason, ChangeClass, Severity};
+use crate::{AlertReason, ChangeAction, ChangeClass, Severity};
 
 /// One thing that an appraisal noticed (SPEC section 2).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -36,6 +36,12 @@ pub struct Finding {
     /// Class of the change, for deviations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub change: Option<ChangeClass>,
+    /// What the profile does with it, for deviations that it may not fail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<ChangeAction>,
+    /// What somebody who attacks the machine gains by a change of this class, in one sentence; for deviations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub risk: Option<String>,
     /// One sentence that a person understands: "kernel command line changed: added `init=/bin/sh`".
     pub message: String,
     /// What to do about it.
@@ -57,6 +63,8 @@ impl Finding {
             seen: None,
             signer: None,
             change: None,
+            action: None,
+            risk: None,
             message: message.into(),
             hint: None,
         }
