@@ -17,7 +17,8 @@ use aws_lc_rs::{digest, rand};
 use common::{Log, Machine, SHA256, Tpm};
 use criterion::Criterion;
 use veriboot_appraisal::{
-    Baseline, Conclude, Judgement, LogReport, Outcome, PcrValues, Profile, conclude, examine, judge,
+    Baseline, CompiledBaseline, Conclude, Judgement, LogReport, Outcome, PcrValues, Profile, conclude,
+    examine, judge,
 };
 use veriboot_eventlog::{check_digests_of, measurements, parse, replay};
 use veriboot_tpm::{AttestationKey, Expectation, PcrSelection, verify_quote};
@@ -35,7 +36,7 @@ struct Bench {
     values: PcrValues,
     log: Vec<u8>,
     events: usize,
-    baseline: Baseline,
+    baseline: CompiledBaseline,
     profile: Profile,
 }
 
@@ -83,7 +84,7 @@ impl Bench {
             selection,
             values: tpm.values(),
             events: log.events.len() + 1,
-            baseline: Baseline::learn(&report, SHA256).unwrap(),
+            baseline: Baseline::learn(&report, SHA256).unwrap().compile(),
             profile: Profile::default(),
             log: bytes,
         }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use veriboot_eventlog::{ComponentKind, Digest, HashAlg};
 
 use crate::align::align;
-use crate::baseline::Baseline;
+use crate::baseline::ReferenceBoot;
 use crate::report::LogReport;
 
 /// One measurement, from a baseline or from a log.
@@ -93,40 +93,20 @@ pub(crate) fn of_report(report: &LogReport, bank: HashAlg) -> Vec<Item<'_>> {
     measured.collect()
 }
 
-/// Measurements of a baseline in one bank.
-pub(crate) fn of_baseline(baseline: &Baseline, bank: HashAlg) -> Vec<Item<'_>> {
-    let referenced = baseline.measurements.iter().filter_map(|reference| {
-        Some(Item {
-            event: None,
-            pcr: reference.pcr,
-            event_type: reference.event_type,
-            kind: reference.kind,
-            name: &reference.name,
-            value: reference.value.as_deref(),
-            signer: reference.signer.as_deref(),
-            items: &reference.items,
-            digest: reference.digests.get(bank)?,
-            gap: 0,
-        })
-    });
-    referenced.collect()
-}
-
-/// Whether a log measures exactly what a baseline says, event by event: the usual case, without building anything.
-pub(crate) fn unchanged(baseline: &Baseline, report: &LogReport, bank: HashAlg) -> bool {
-    let Some(digests) = report.bank(bank).map(|b| &b.digests) else { return false };
-    baseline.measurements.len() == report.entries.len()
-        && baseline.measurements.iter().zip(&report.entries).zip(digests).all(
-            |((reference, entry), digest)| {
-                digest.is_some()
-                    && reference.digests.get(bank) == digest.as_ref()
-                    && reference.pcr == entry.pcr
-                    && reference.event_type == entry.event_type.0
-                    && reference.kind == entry.kind
-                    && reference.name == entry.name
-                    && reference.value == entry.value
-            },
-        )
+/// What a boot of a baseline measures in one PCR.
+pub(crate) fn of_boot(boot: &ReferenceBoot, pcr: u32) -> impl Iterator<Item = Item<'_>> {
+    boot.measurements.iter().filter(move |reference| reference.pcr == pcr).map(|reference| Item {
+        event: None,
+        pcr: reference.pcr,
+        event_type: reference.event_type,
+        kind: reference.kind,
+        name: &reference.name,
+        value: reference.value.as_deref(),
+        signer: reference.signer.as_deref(),
+        items: &reference.items,
+        digest: &reference.digest,
+        gap: 0,
+    })
 }
 
 /// Everything that differs, by PCR and then in log order.

@@ -82,14 +82,19 @@ fn is_partition_table(item: &Item<'_>, change: &Change<'_>) -> bool {
 /// GRUB's environment block counts boots, so it differs between boots; what its variables cause is measured as commands.
 fn is_environment_block(change: &Change<'_>) -> bool {
     let Change::Changed(old, new) = change else { return false };
-    new.kind == ComponentKind::BootLoaderFile
+    is_boot_loader_environment(new)
         && old.kind == new.kind
-        && BOOT_LOADER_FILE_PCRS.contains(&new.pcr)
         && old.pcr == new.pcr
         && old.event_type == new.event_type
         && old.name == new.name
         && old.gap == new.gap
-        && new.name.rsplit(['/', '\\', ')']).next() == Some("grubenv")
+}
+
+/// Whether the log calls this GRUB's environment block, where GRUB's files are measured.
+pub(crate) fn is_boot_loader_environment(item: &Item<'_>) -> bool {
+    item.kind == ComponentKind::BootLoaderFile
+        && BOOT_LOADER_FILE_PCRS.contains(&item.pcr)
+        && item.name.rsplit(['/', '\\', ')']).next() == Some("grubenv")
 }
 
 /// Whether a kind is measured in this PCR (PC Client Platform Firmware Profile 1.06, section 3.3.4; UAPI group TPM2 PCR

@@ -3,10 +3,10 @@
 use veriboot_eventlog::{ComponentKind, Format, HashAlg};
 use veriboot_wire::Finding;
 
-use crate::baseline::Baseline;
+use crate::baseline::{CompiledBaseline, Flaw, nearest};
 use crate::code;
 use crate::deviation::{self, SWITCH_ON, Sides};
-use crate::diff::{diff, of_baseline, of_report, unchanged};
+use crate::diff::{Item, diff, of_boot, of_report};
 use crate::enforcement::Rules;
 use crate::profile::{Profile, SecureBootDemand};
 use crate::report::{LogReport, MAX_EVENTS};
@@ -31,7 +31,12 @@ impl Judgement {
 
 /// Judges a log by the digests of one bank. Whether the log is true is not asked here: [`crate::conclude`] believes a
 /// judgement only as far as the quote proves the log.
-pub fn judge(report: &LogReport, bank: HashAlg, baseline: Option<&Baseline>, profile: &Profile) -> Judgement {
+pub fn judge(
+    report: &LogReport,
+    bank: HashAlg,
+    baseline: Option<&CompiledBaseline>,
+    profile: &Profile,
+) -> Judgement {
     let mut findings = Vec::new();
     if report.events > MAX_EVENTS {
         findings.push(code::NOT_JUDGED.finding("The event log has more events than are judged"));
@@ -53,21 +58,47 @@ pub fn judge(report: &LogReport, bank: HashAlg, baseline: Option<&Baseline>, pro
     Judgement { bank, with_baseline: baseline.is_some(), findings }
 }
 
-fn deviations(report: &LogReport, bank: HashAlg, baseline: &Baseline, profile: &Profile) -> Vec<Finding> {
-    if baseline.bank() != Some(bank) {
+fn deviations(
+    report: &LogReport,
+    bank: HashAlg,
+    baseline: &CompiledBaseline,
+    profile: &Profile,
+) -> Vec<Finding> {
+    if baseline.bank != bank {
         return vec![another_bank(bank, baseline)];
     }
-    if unchanged(baseline, report, bank) {
+    if let Some(flaw) = baseline.refusal() {
+        return vec![flawed(flaw)];
+    }
+    let unmatched = baseline.unmatched(report, bank);
+    if unmatched.is_empty() {
         return Vec::new();
     }
-    let changes = diff(&of_baseline(baseline, bank), &of_report(report, bank));
+    let by_pcr = nearest(baseline, report, bank, &unmatched);
+    let reference: Vec<Item<'_>> = by_pcr
+        .iter()
+        .filter_map(|(pcr, boot)| Some((*pcr, (*boot)?)))
+        .flat_map(|(pcr, boot)| of_boot(boot, pcr))
+        .collect();
+    let mut measured = of_report(report, bank);
+    measured.retain(|item| by_pcr.contains_key(&item.pcr));
+    let changes = diff(&reference, &measured);
+    let secure_boot_pcr = &crate::structure_checks::SECURE_BOOT_PCR;
     let sides = Sides {
         reference: "the baseline",
-        secure_boot_before: baseline.secure_boot,
+        secure_boot_before: by_pcr.get(secure_boot_pcr).copied().flatten().and_then(|boot| boot.secure_boot),
         secure_boot_now: report.secure_boot,
     };
     let rules = Rules { profile, bank, mixed_registers: report.format == Some(Format::Ccel) };
     deviation::findings(changes, &sides, &rules)
+}
+
+fn flawed(flaw: &Flaw) -> Finding {
+    let mut finding =
+        code::BASELINE_FLAWED.finding(format!("The baseline cannot judge ({}): {}", flaw.code, flaw.message));
+    finding.component = Some("baseline".to_owned());
+    finding.hint = Some(flaw.hint.to_owned());
+    finding
 }
 
 /// What another bank says about an event is not what the quote proves.
@@ -87,8 +118,8 @@ fn digest_missing(report: &LogReport, bank: HashAlg) -> Option<Finding> {
     Some(finding)
 }
 
-fn another_bank(bank: HashAlg, baseline: &Baseline) -> Finding {
-    let learned = baseline.bank().map_or("several banks", HashAlg::name);
+fn another_bank(bank: HashAlg, baseline: &CompiledBaseline) -> Finding {
+    let learned = baseline.bank.name();
     let mut finding = code::BASELINE_BANK_MISMATCH.finding(format!(
         "The baseline is of {learned}, and the quote proves {}: no quote proved what the baseline says there",
         bank.name()

@@ -3,7 +3,7 @@
 //! Pure: bytes, keys and earlier state are arguments; nothing here reads a clock, a file or a socket.
 //!
 //! 1. [`examine`] reads an event log into a [`LogReport`], which depends on the bytes of the log alone.
-//! 2. [`judge`] holds a report against a [`Profile`] and a [`Baseline`], which gives a [`Judgement`].
+//! 2. [`judge`] holds a report against a [`Profile`] and a [`CompiledBaseline`], which gives a [`Judgement`].
 //! 3. [`conclude`] puts quote, report and judgement together into an [`Outcome`]: verdict, facts and findings.
 //!
 //! The first two can be cached by their inputs, so that a quote over a known log costs a signature check and a replay
@@ -12,6 +12,8 @@
 mod alert;
 mod align;
 mod baseline;
+mod boot_key;
+mod class;
 mod cmdline;
 mod code;
 mod components;
@@ -25,15 +27,21 @@ mod judge;
 mod lists;
 mod profile;
 mod proof;
+mod proposal;
 mod recommend;
 mod report;
+mod rule;
 mod structure_checks;
 mod text;
 
 pub use alert::{alert_remediation, alert_title, primary};
 pub use baseline::{
-    Baseline, BaselineError, Digests, LearnError, MAX_BASELINE_BYTES, MAX_BASELINE_MEASUREMENTS, Reference,
+    BASELINE_SCHEMA, Baseline, BaselineError, CompiledBaseline, Flaw, LearnError, MAX_BASELINE_BYTES,
+    MAX_BASELINE_MEASUREMENTS, MAX_BOOTS, Merged, Reference, ReferenceBoot, Source, SourceFile, Unlisted,
+    diff_baselines,
 };
+pub use boot_key::boot_key;
+pub use class::ChangeRule;
 pub use code::{CODES, Code};
 pub use components::{components, components_in};
 pub use conclude::{Conclude, Outcome, PreviousBoot, conclude};
@@ -42,8 +50,13 @@ pub use envelope::{
     MAX_SIGNATURES, SignError, Verified, VerifyingKey, pae,
 };
 pub use judge::{Judgement, compare, judge};
-pub use profile::{Enforcement, Profile, SecureBootDemand, default_enforcement};
+pub use profile::{Condition, Enforcement, Learn, Profile, SecureBootDemand, default_enforcement};
 pub use proof::PcrValues;
+pub use proposal::Proposed;
 pub use recommend::recommendations;
 pub use report::{BankReport, Entry, LogReport, MAX_EVENTS, examine};
+pub use rule::{
+    Authority, MAX_RULE_DIGESTS, MAX_RULE_MEMBERS, Minimum, Parameters, Pattern, Rule, RuleError, Says,
+    StateFlag, Switch,
+};
 pub use text::is_shown_as_it_is;

@@ -45,7 +45,7 @@ impl Evidence {
     fn appraise(
         &self,
         log: &[u8],
-        baseline: Option<&Baseline>,
+        baseline: Option<&veriboot_appraisal::CompiledBaseline>,
         profile: &Profile,
         previous: Option<&PreviousBoot>,
     ) -> Outcome {
@@ -81,7 +81,7 @@ fn every_capture_is_proven_and_accepted_by_its_own_baseline() {
         "direct-kernel",
     ] {
         let evidence = Evidence::of(variant);
-        let baseline = Baseline::learn(&examine(&evidence.log), SHA256).unwrap();
+        let baseline = Baseline::learn(&examine(&evidence.log), SHA256).unwrap().compile();
         let outcome = evidence.appraise(&evidence.log, Some(&baseline), &Profile::measured_only(), None);
         assert_eq!(outcome.verdict, Verdict::Healthy, "{variant}: {:?}", outcome.findings);
         assert_eq!(outcome.facts.log, FactState::Valid, "{variant}");
@@ -100,7 +100,7 @@ fn every_capture_is_proven_and_accepted_by_its_own_baseline() {
 
 #[test]
 fn what_was_changed_is_what_is_named() {
-    let baseline = Baseline::learn(&examine(&Evidence::of("secure-boot").log), SHA256).unwrap();
+    let baseline = Baseline::learn(&examine(&Evidence::of("secure-boot").log), SHA256).unwrap().compile();
     for (variant, component) in [
         ("cmdline", "kernel command line"),
         ("initrd", "initial RAM disk (initrd)"),
@@ -131,7 +131,7 @@ fn the_log_of_another_capture_does_not_replay() {
 fn one_bit_of_the_log_changed() {
     let evidence = Evidence::of("secure-boot");
     let report = examine(&evidence.log);
-    let baseline = Baseline::learn(&report, SHA256).unwrap();
+    let baseline = Baseline::learn(&report, SHA256).unwrap().compile();
     let quote = evidence.quote().unwrap();
     let previous = PreviousBoot {
         reset_count: quote.reset_count,

@@ -78,7 +78,7 @@ fn a_true_boot_is_healthy_and_can_be_learned() {
     assert_eq!(outcome.facts.log, FactState::Valid);
     assert_eq!(outcome.facts.baseline, FactState::Unknown);
 
-    let baseline = Baseline::learn(&examine(&log.bytes()), SHA256).unwrap();
+    let baseline = Baseline::learn(&examine(&log.bytes()), SHA256).unwrap().compile();
     let outcome = appraise(&tpm, &log.bytes(), Some(&baseline), Some(&tpm.previous(&log)));
     assert_eq!(codes(&outcome), [""; 0]);
     assert_eq!(outcome.facts.baseline, FactState::Valid);
@@ -212,7 +212,7 @@ fn what_the_quote_does_not_cover_is_a_claim() {
     assert!(!outcome.learnable, "only what is proven is learned");
 
     // With a baseline for these registers it is a failure, and without PCR 7 Secure Boot is unknown.
-    let baseline = Baseline::learn(case.report.as_ref().unwrap(), SHA256).unwrap();
+    let baseline = Baseline::learn(case.report.as_ref().unwrap(), SHA256).unwrap().compile();
     case.judgement = Some(judge(case.report.as_ref().unwrap(), SHA256, Some(&baseline), &case.profile));
     assert_eq!(case.conclude().primary().unwrap().code, "pcr-not-proven");
     case.quote = tpm.quote_of(vec![PcrSelection::new(SHA256.tpm_id(), [0, 4]).unwrap()]);
@@ -309,7 +309,7 @@ fn no_edit_of_the_log_survives_the_quote() {
 #[test]
 fn edited_data_under_an_unchanged_digest_is_caught() {
     let (log, tpm) = boot();
-    let baseline = Baseline::learn(&examine(&log.bytes()), SHA256).unwrap();
+    let baseline = Baseline::learn(&examine(&log.bytes()), SHA256).unwrap().compile();
     let previous = tpm.previous(&log);
     for (at, event) in log.events.iter().enumerate() {
         let mut edited = log.clone();
@@ -698,7 +698,7 @@ fn data_is_held_against_the_digest_of_every_bank() {
 #[test]
 fn deviations_are_believed_register_by_register() {
     let (log, tpm) = boot();
-    let baseline = Baseline::learn(&examine(&log.bytes()), SHA256).unwrap();
+    let baseline = Baseline::learn(&examine(&log.bytes()), SHA256).unwrap().compile();
     let mut other = Machine::default();
     other.command_line = "root=/dev/vda1 ro init=/bin/sh";
     let outcome = appraise(&tpm, &other.log().bytes(), Some(&baseline), None);

@@ -63,7 +63,7 @@ fn a_learned_baseline_accepts_its_log() {
                 }
                 Err(error) => panic!("{}: {error}", path.display()),
             };
-            let baseline = Baseline::from_json(baseline.to_json().unwrap().as_bytes()).unwrap();
+            let baseline = Baseline::from_json(baseline.to_json().unwrap().as_bytes()).unwrap().compile();
             let judgement = judge(&report, bank, Some(&baseline), &Profile::measured_only());
             assert_eq!(judgement.findings, [], "{} {}", path.display(), bank.name());
             learned += 1;
@@ -98,7 +98,7 @@ proptest! {
         for bank in &report.banks {
             let bank = bank.replay.bank;
             let Ok(baseline) = Baseline::learn(&report, bank) else { continue };
-            let baseline = Baseline::from_json(baseline.to_json().unwrap().as_bytes()).unwrap();
+            let baseline = Baseline::from_json(baseline.to_json().unwrap().as_bytes()).unwrap().compile();
             let judgement = judge(&report, bank, Some(&baseline), &Profile::measured_only());
             prop_assert_eq!(&judgement.findings, &vec![]);
         }

@@ -14,7 +14,9 @@
 mod common;
 
 use common::{Log, Machine, SHA256, Tpm, appraise};
-use veriboot_appraisal::{Baseline, Enforcement, LearnError, Profile, compare, components, examine, judge};
+use veriboot_appraisal::{
+    Baseline, Enforcement, LearnError, LogReport, Profile, compare, components, examine, judge,
+};
 use veriboot_eventlog::{ComponentKind, EventType, HashAlg};
 use veriboot_wire::{AlertReason, ChangeClass, Finding, Severity};
 
@@ -24,7 +26,7 @@ fn deviations(before: &Machine, now: &Machine) -> Vec<Finding> {
 }
 
 fn between(before: &Log, now: &Log) -> Vec<Finding> {
-    let baseline = Baseline::learn(&examine(&before.bytes()), SHA256).unwrap();
+    let baseline = Baseline::learn(&examine(&before.bytes()), SHA256).unwrap().compile();
     judge(&examine(&now.bytes()), SHA256, Some(&baseline), &Profile::default()).findings
 }
 
@@ -148,7 +150,7 @@ fn boot_order_alone_is_noted_and_passes() {
     assert_eq!(findings[0].change, Some(ChangeClass::BootOrderChange));
     assert_eq!(findings[0].reason, None);
 
-    let baseline = Baseline::learn(&examine(&Machine::default().log().bytes()), SHA256).unwrap();
+    let baseline = Baseline::learn(&examine(&Machine::default().log().bytes()), SHA256).unwrap().compile();
     let report = examine(&with(|m| m.boot_order = vec![1, 0, 0, 0]).log().bytes());
     let mut profile = Profile::default();
     profile.components.insert(ComponentKind::BootOrder, Enforcement::Enforce);
@@ -209,10 +211,10 @@ fn nothing_in_common_stays_readable_and_bounded() {
 #[test]
 fn the_bank_that_was_quoted_is_learned_and_no_other() {
     let report = examine(&Machine::default().log().bytes());
-    assert_eq!(Baseline::learn(&report, SHA256).unwrap().bank(), Some(SHA256));
-    let baseline = Baseline::learn(&report, HashAlg::Sha1).unwrap();
-    assert_eq!(baseline.bank(), Some(HashAlg::Sha1));
-    assert!(baseline.measurements.iter().all(|m| m.digests.get(SHA256).is_none()));
+    assert_eq!(Baseline::learn(&report, SHA256).unwrap().bank, SHA256);
+    let baseline = Baseline::learn(&report, HashAlg::Sha1).unwrap().compile();
+    assert_eq!(baseline.bank, HashAlg::Sha1);
+    assert!(baseline.measurements().all(|m| m.digest.as_ref().len() == 20));
     assert_eq!(
         Baseline::learn(&report, HashAlg::Sha384),
         Err(LearnError::BankNotMeasured { bank: HashAlg::Sha384 })
@@ -223,29 +225,50 @@ fn the_bank_that_was_quoted_is_learned_and_no_other() {
     assert!(!judgement.accepts());
 }
 
+/// A document of the first version: one boot, digests by bank.
+fn first_version(report: &LogReport, bank: HashAlg) -> serde_json::Value {
+    let json = Baseline::learn(report, bank).unwrap().to_json().unwrap();
+    let new: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let mut old = serde_json::json!({
+        "schema": "veriboot-baseline/1", "log_sha256": report.sha256, "secure_boot": true,
+        "measurements": new["boots"][0]["measurements"],
+    });
+    for (measurement, entry) in old["measurements"].as_array_mut().unwrap().iter_mut().zip(&report.entries) {
+        let digest = measurement.as_object_mut().unwrap().remove("digest").unwrap();
+        measurement["digests"] = serde_json::json!({ bank.name(): digest });
+        measurement["type"] = entry.event_type.0.into();
+    }
+    old
+}
+
+#[test]
+fn a_document_of_the_first_version_is_one_boot() {
+    let report = examine(&Machine::default().log().bytes());
+    let old = first_version(&report, SHA256);
+    let read = Baseline::from_json(old.to_string().as_bytes()).unwrap();
+    assert_eq!(read, Baseline::learn(&report, SHA256).unwrap());
+    let mut strange = old;
+    strange["measurements"][3]["extra"] = 1.into();
+    let error = Baseline::from_json(strange.to_string().as_bytes()).unwrap_err();
+    assert!(error.to_string().contains("measurements[3].extra"), "{error}");
+}
+
 /// A document that somebody made, or that is older: it does not say which bank was proven.
 #[test]
-fn a_baseline_of_several_banks_accepts_nothing() {
+fn a_document_of_several_banks_is_refused() {
     let report = examine(&Machine::default().log().bytes());
-    let of = |bank| {
-        let json = Baseline::learn(&report, bank).unwrap().to_json().unwrap();
-        serde_json::from_str::<serde_json::Value>(&json).unwrap()
-    };
-    let (mut several, other) = (of(SHA256), of(HashAlg::Sha1));
+    let (mut several, other) = (first_version(&report, SHA256), first_version(&report, HashAlg::Sha1));
     let mut part = several.clone();
     for at in 0..report.entries.len() {
         let digest = other["measurements"][at]["digests"]["sha1"].clone();
         several["measurements"][at]["digests"]["sha1"] = digest;
     }
     part["measurements"][3]["digests"] = serde_json::json!({});
-    for document in [several, part] {
-        let baseline = Baseline::from_json(document.to_string().as_bytes()).unwrap();
-        assert_eq!(baseline.bank(), None);
-        for bank in [HashAlg::Sha1, SHA256] {
-            let judgement = judge(&report, bank, Some(&baseline), &Profile::default());
-            assert_eq!(judgement.findings[0].code, "baseline-bank-mismatch");
-            assert!(!judgement.accepts());
-        }
+    let mut none = part.clone();
+    none["measurements"] = serde_json::json!([]);
+    for document in [several, part, none] {
+        let error = Baseline::from_json(document.to_string().as_bytes()).unwrap_err();
+        assert_eq!(error.code(), "baseline-bank-unknown");
     }
 }
 
@@ -258,18 +281,19 @@ fn documents_round_trip_and_are_read_strictly() {
         assert!(json.contains(from), "{from}");
         Baseline::from_json(json.replacen(from, to, 1).as_bytes()).unwrap_err().code()
     };
-    assert_eq!(refused("veriboot-baseline/1", "veriboot-baseline/2"), "baseline-schema-unknown");
+    assert_eq!(refused("veriboot-baseline/2", "veriboot-baseline/3"), "baseline-schema-unknown");
     assert_eq!(refused("\"pcr\":", "\"extra\":1,\"pcr\":"), "baseline-malformed");
-    assert_eq!(refused("\"sha256\":\"", "\"sha256\":\"00"), "baseline-malformed");
-    assert_eq!(refused("\"sha256\":\"", "\"sha999\":\""), "baseline-malformed");
-    assert_eq!(refused("\"kind\":\"", "\"kind\":\"x"), "baseline-malformed");
+    assert_eq!(refused("\"digest\":\"", "\"digest\":\"00"), "baseline-digest-size");
+    assert_eq!(refused("\"bank\":\"sha256", "\"bank\":\"sha384"), "baseline-digest-size");
+    assert_eq!(refused("\"bank\":\"sha256", "\"bank\":\"sha999"), "baseline-malformed");
+    assert_eq!(refused("\"kind\":\"shim", "\"kind\":\"xshim"), "baseline-malformed");
     assert_eq!(Baseline::from_json(&vec![b' '; 17 << 20]).unwrap_err().code(), "baseline-too-large");
 }
 
 /// The demo's story: caught by the baseline although Secure Boot is on and the quote proves the log.
 #[test]
 fn a_changed_command_line_fails_the_attestation() {
-    let baseline = Baseline::learn(&examine(&Machine::default().log().bytes()), SHA256).unwrap();
+    let baseline = Baseline::learn(&examine(&Machine::default().log().bytes()), SHA256).unwrap().compile();
     let log = with(|m| m.command_line = "root=/dev/vda1 ro console=ttyS0 init=/bin/sh").log();
     let outcome = appraise(&Tpm::booted(&log), &log.bytes(), Some(&baseline), None);
     assert_eq!(outcome.reasons, [AlertReason::BaselineDeviation]);

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use common::{Log, Machine, SHA256, Tpm, appraise, codes};
-use veriboot_appraisal::{Baseline, LogReport, Profile, components_in, examine, judge};
+use veriboot_appraisal::{Baseline, CompiledBaseline, LogReport, Profile, components_in, examine, judge};
 use veriboot_eventlog::{EventType, HashAlg, parse};
 use veriboot_wire::{AlertReason, FactState, Severity, Verdict};
 
@@ -110,8 +110,8 @@ impl Capture {
         tpm
     }
 
-    fn baseline(&self) -> Baseline {
-        Baseline::learn(&examine(&self.bytes()), SHA256).unwrap()
+    fn baseline(&self) -> CompiledBaseline {
+        Baseline::learn(&examine(&self.bytes()), SHA256).unwrap().compile()
     }
 
     /// `self` booted, and the PCRs were extended until they hold everything that `genuine` measured, in its order. Each
@@ -308,7 +308,7 @@ fn appending_the_baseline_hides_nothing() {
 #[test]
 fn an_image_is_no_action_and_no_boot_entry() {
     let machine = Machine::default().log();
-    let baseline = Baseline::learn(&examine(&machine.bytes()), SHA256).unwrap();
+    let baseline = Baseline::learn(&examine(&machine.bytes()), SHA256).unwrap().compile();
     let mut evil = machine.clone();
     evil.text(4, EventType::EV_EFI_ACTION, b"an evil image of a boot loader");
     let mut variable = Log { banks: vec![], events: vec![] };
@@ -330,7 +330,7 @@ fn grub_files(before: &[(&str, &[u8])], now: &[(&str, &[u8])]) -> Vec<veriboot_w
         }
         log
     };
-    let baseline = Baseline::learn(&examine(&log(before).bytes()), SHA256).unwrap();
+    let baseline = Baseline::learn(&examine(&log(before).bytes()), SHA256).unwrap().compile();
     judge(&examine(&log(now).bytes()), SHA256, Some(&baseline), &Profile::default()).findings
 }
 
@@ -376,7 +376,7 @@ fn an_honest_second_boot_passes() {
         log.push(1, EventType::EV_EFI_HANDOFF_TABLES2, content, &data);
     };
     tables(&mut log, b"addresses 1");
-    let baseline = Baseline::learn(&examine(&log.bytes()), SHA256).unwrap();
+    let baseline = Baseline::learn(&examine(&log.bytes()), SHA256).unwrap().compile();
     let again = Machine { boot_order: vec![1, 0, 0, 0], ..first };
     let mut log = again.log();
     tables(&mut log, b"addresses 2");
@@ -436,7 +436,7 @@ fn digests_of_another_bank_are_never_believed() {
         ours.digests[1] = theirs.digests[1].clone();
     }
     let report = examine(&prepared.bytes());
-    let baseline = Baseline::learn(&report, SHA256).unwrap();
+    let baseline = Baseline::learn(&report, SHA256).unwrap().compile();
     assert!(judge(&report, SHA256, Some(&baseline), &Profile::default()).accepts());
     for bank in [SHA256, HashAlg::Sha384] {
         let judgement = judge(&examine(&evil.bytes()), bank, Some(&baseline), &Profile::default());
@@ -450,7 +450,7 @@ fn digests_of_another_bank_are_never_believed() {
 #[test]
 fn an_event_without_a_digest_of_the_quoted_bank_fails() {
     let machine = Machine { banks: vec![HashAlg::Sha1, SHA256], ..Machine::default() };
-    let baseline = Baseline::learn(&examine(&machine.log().bytes()), SHA256).unwrap();
+    let baseline = Baseline::learn(&examine(&machine.log().bytes()), SHA256).unwrap().compile();
     let mut log = Capture::parse(&machine.log().bytes());
     log.add(9, EventType::EV_IPL, b"x", b"/initrd-of-the-attacker\0");
     log.events.last_mut().unwrap().digests.truncate(1);
@@ -472,7 +472,7 @@ fn an_event_without_a_digest_of_the_quoted_bank_fails() {
 #[test]
 fn events_of_registers_that_do_not_exist_fail() {
     let machine = Machine::default();
-    let baseline = Baseline::learn(&examine(&machine.log().bytes()), SHA256).unwrap();
+    let baseline = Baseline::learn(&examine(&machine.log().bytes()), SHA256).unwrap().compile();
     let genuine = Capture::parse(&machine.log().bytes());
     let tpm = genuine.tpm();
     for pcr in [24, 31, 32, 100, 0xFFFF_FFFE] {

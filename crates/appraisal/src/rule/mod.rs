@@ -33,6 +33,9 @@ pub const MAX_RULE_DIGESTS: usize = 65_536;
 /// Certificates, patterns, parameters or revoked hashes that one rule may list.
 pub const MAX_RULE_MEMBERS: usize = 4096;
 
+/// Rules that a baseline or a profile may have.
+pub const MAX_RULES: usize = 1024;
+
 /// One rule. In JSON and TOML: `component`, `description`, and exactly one of `digests`, `authorities`, `minimum`,
 /// `parameters`, `state` and `any`. A word that is not known is an error.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -85,6 +88,8 @@ impl Rule {
 
     /// How people call it: its description, or what it speaks of.
     pub fn title(&self) -> String {
-        self.description.clone().unwrap_or_else(|| format!("{} by {}", self.component.title(), self.says.word()))
+        self.description
+            .clone()
+            .unwrap_or_else(|| format!("{} by {}", self.component.title(), self.says.word()))
     }
 }

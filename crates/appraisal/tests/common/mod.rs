@@ -338,7 +338,7 @@ impl Tpm {
 pub fn appraise(
     tpm: &Tpm,
     bytes: &[u8],
-    baseline: Option<&veriboot_appraisal::Baseline>,
+    baseline: Option<&veriboot_appraisal::CompiledBaseline>,
     previous: Option<&PreviousBoot>,
 ) -> Outcome {
     let profile = Profile::default();

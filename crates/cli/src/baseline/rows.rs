@@ -6,14 +6,17 @@ use crate::output::{Styled, Tone, short};
 
 /// One row per measurement: PCR, what it is, its name, its value or digest, its signer.
 pub fn rows(document: &Value) -> Vec<Vec<Styled>> {
-    let measurements = document.get("measurements").and_then(Value::as_array);
-    measurements.into_iter().flatten().map(row).collect()
+    let array = |of: &Value, key: &str| of.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
+    let of_boots = array(document, "boots").into_iter().flat_map(|boot| array(&boot, "measurements"));
+    // A document of the first version has one boot and its measurements at the top.
+    array(document, "measurements").into_iter().chain(of_boots).map(|m| row(&m)).collect()
 }
 
 fn row(measurement: &Value) -> Vec<Styled> {
     let text = |key: &str| measurement.get(key).and_then(Value::as_str).unwrap_or_default();
     let pcr = measurement.get("pcr").and_then(Value::as_u64).map(|p| p.to_string()).unwrap_or_default();
-    let digest = measurement.get("digests").and_then(Value::as_object).and_then(|d| d.values().next());
+    let by_bank = || measurement.get("digests").and_then(Value::as_object).and_then(|d| d.values().next());
+    let digest = measurement.get("digest").or_else(by_bank);
     let what = match text("value") {
         "" => short(digest.and_then(Value::as_str).unwrap_or_default()),
         value => value.chars().take(120).collect(),
@@ -39,7 +42,7 @@ mod tests {
         let baseline = veriboot_appraisal::Baseline::learn(&report, bank).unwrap();
         let document = serde_json::from_str(&baseline.to_json().unwrap()).unwrap();
         let rows = rows(&document);
-        assert_eq!(rows.len(), baseline.measurements.len());
+        assert_eq!(rows.len(), baseline.measurements().count());
         assert!(rows.len() > 30);
         for row in rows {
             assert!(!row[0].text().is_empty() && !row[1].text().is_empty() && !row[3].text().is_empty());

@@ -75,6 +75,7 @@ fn verify(args: &VerifyArgs, out: Output) -> Result<u8, CliError> {
     let baseline = args.baseline.as_deref().map(|path| {
         let content = read_bounded(path, MAX_BASELINE_BYTES)?;
         Baseline::from_json(&content)
+            .map(Baseline::compile)
             .map_err(|error| CliError::usage("baseline-unreadable", format!("{}: {error}", path.display())))
     });
     let baseline = baseline.transpose()?;

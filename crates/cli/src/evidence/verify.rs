@@ -1,7 +1,7 @@
 //! The verdict on a bundle: the same checks and the same conclusion as in the service, over bytes that are all there.
 
 use serde::Serialize;
-use veriboot_appraisal::{Baseline, Conclude, LogReport, PcrValues, Profile, conclude, examine, judge};
+use veriboot_appraisal::{CompiledBaseline, Conclude, LogReport, PcrValues, Profile, conclude, examine, judge};
 use veriboot_eventlog::HashAlg;
 use veriboot_tpm::{Expectation, Quote, QuoteError, alg, verify_quote};
 use veriboot_wire::{AlertReason, FactState, Facts, Finding, Severity, Verdict};
@@ -17,7 +17,7 @@ pub(super) struct Demands<'a> {
     /// Roots for the key's certificate.
     pub anchors: Option<&'a Anchors>,
     /// Baseline to judge by.
-    pub baseline: Option<&'a Baseline>,
+    pub baseline: Option<&'a CompiledBaseline>,
     /// Profile to judge by.
     pub profile: &'a Profile,
     /// Leave the event log out.

@@ -104,7 +104,7 @@ pub(crate) async fn accept(
                 name: &name,
                 scope: &scope,
                 document,
-                components: u32::try_from(baseline.measurements.len()).unwrap_or(u32::MAX),
+                components: u32::try_from(baseline.components()).unwrap_or(u32::MAX),
                 boot_id: Some(&boot_id),
                 comment: comment.as_deref(),
                 created_by: &caller.name,

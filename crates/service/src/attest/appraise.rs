@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use veriboot_appraisal::{
-    Baseline, Conclude, LogReport, Outcome, PreviousBoot, components_in, conclude, judge,
+    CompiledBaseline, Conclude, LogReport, Outcome, PreviousBoot, components_in, conclude, judge,
 };
 use veriboot_eventlog::HashAlg;
 use veriboot_store::StoreError;
@@ -102,7 +102,7 @@ pub(super) fn refused(error: ChallengeError) -> ApiError {
 pub(super) struct Judging {
     pub current: CurrentBaseline,
     /// One that cannot be read back is a broken appraisal, not a missing baseline.
-    pub content: Result<Arc<Baseline>, Broken>,
+    pub content: Result<Arc<CompiledBaseline>, Broken>,
 }
 
 /// Finds the baseline that judges a VM now; its content is read once.
@@ -225,7 +225,7 @@ impl Input {
 
 impl Judging {
     fn is_long(&self) -> bool {
-        self.content.as_ref().is_ok_and(|baseline| baseline.measurements.len() > LONG_BASELINE)
+        self.content.as_ref().is_ok_and(|baseline| baseline.measurements().count() > LONG_BASELINE)
     }
 }
 

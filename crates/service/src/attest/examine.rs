@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use veriboot_appraisal::{Baseline, Judgement, LogReport, Profile, examine, judge};
+use veriboot_appraisal::{Baseline, CompiledBaseline, Judgement, LogReport, Profile, examine, judge};
 use veriboot_eventlog::HashAlg;
 use veriboot_store::{baselines, logs};
 use veriboot_tpm::{AttestationKey, Expectation, Quote, QuoteError, peek_selection, verify_quote};
@@ -121,7 +121,7 @@ impl AttestState {
         &self,
         report: &LogReport,
         bank: HashAlg,
-        baseline: Option<(&str, &Baseline)>,
+        baseline: Option<(&str, &CompiledBaseline)>,
         profile: &Profile,
     ) -> Result<Arc<Judgement>, Broken> {
         let key = JudgementKey {
@@ -138,11 +138,11 @@ impl AttestState {
         Ok(judgement)
     }
 
-    /// A stored baseline, parsed. Versions are immutable, so its id names its content.
-    pub(super) fn baseline(&self, row: &baselines::BaselineRow) -> Result<Arc<Baseline>, Broken> {
+    /// A stored baseline, compiled. Versions are immutable, so its id names its content.
+    pub(super) fn baseline(&self, row: &baselines::BaselineRow) -> Result<Arc<CompiledBaseline>, Broken> {
         let baseline =
             Baseline::from_json(row.document.as_bytes()).map_err(|e| Broken::Baseline(e.to_string()))?;
-        let baseline = Arc::new(baseline);
+        let baseline = Arc::new(baseline.compile());
         self.baselines.put(row.summary.id.clone(), Arc::clone(&baseline), weight::baseline(&baseline));
         Ok(baseline)
     }

@@ -1,6 +1,6 @@
 //! The first baseline of a VM or scale set.
 
-use veriboot_appraisal::{Baseline, LearnError, LogReport};
+use veriboot_appraisal::{Baseline, CompiledBaseline, LearnError, LogReport};
 use veriboot_eventlog::HashAlg;
 use veriboot_store::vms::VmRow;
 use veriboot_wire::{Scope, ScopeKind};
@@ -12,7 +12,7 @@ pub(super) struct Learned {
     pub name: String,
     pub document: String,
     pub components: u32,
-    pub baseline: Baseline,
+    pub baseline: CompiledBaseline,
 }
 
 /// Why nothing was learned.
@@ -50,7 +50,7 @@ pub(super) fn learn(vm: &VmRow, report: &LogReport, bank: HashAlg) -> Result<Lea
         scope: scope_of(vm),
         name: name_of(vm),
         document,
-        components: u32::try_from(baseline.measurements.len()).unwrap_or(u32::MAX),
-        baseline,
+        components: u32::try_from(baseline.components()).unwrap_or(u32::MAX),
+        baseline: baseline.compile(),
     })
 }

@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
-use veriboot_appraisal::{Baseline, Judgement, LogReport, Profile};
+use veriboot_appraisal::{CompiledBaseline, Judgement, LogReport, Profile};
 use veriboot_store::{Store, settings};
 use veriboot_tpm::{AttestationKey, PcrSelection, alg};
 use veriboot_wire::{Blob, Challenge, Directions, Time};
@@ -74,7 +74,7 @@ pub struct AttestState {
     selections: Vec<PcrSelection>,
     logs: Cache<String, Arc<LogReport>>,
     judgements: Cache<JudgementKey, Arc<Judgement>>,
-    baselines: Cache<String, Arc<Baseline>>,
+    baselines: Cache<String, Arc<CompiledBaseline>>,
     keys: Cache<Vec<u8>, AttestationKey>,
     admission: Admission,
     /// Slots for long work, fewer than there are cores.

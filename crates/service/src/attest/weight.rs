@@ -3,8 +3,8 @@
 
 use std::mem::size_of;
 
-use veriboot_appraisal::{BankReport, Baseline, Entry, Judgement, LogReport, Reference};
-use veriboot_eventlog::{Digest, HashAlg};
+use veriboot_appraisal::{BankReport, CompiledBaseline, Entry, Judgement, LogReport, Reference, ReferenceBoot, Rule, Says};
+use veriboot_eventlog::Digest;
 use veriboot_wire::Finding;
 
 /// What an allocation costs beside its content.
@@ -73,20 +73,31 @@ fn reference(reference: &Reference) -> usize {
         + optional(reference.value.as_ref())
         + optional(reference.signer.as_ref())
         + texts(&reference.items)
-        + ALLOCATION
-        + 2 * size_of::<(HashAlg, Digest)>()
+        + size_of::<u32>()
+}
+
+/// A rule twice: as it is written, and in the form that judges.
+fn rule(rule: &Rule) -> usize {
+    let members = match &rule.says {
+        Says::Digests(digests) => digests.len() * (2 * size_of::<Digest>() + ALLOCATION),
+        Says::Authorities(authorities) => authorities.len() * (size_of::<Digest>() + 8 * ALLOCATION),
+        Says::Minimum(_) | Says::Parameters(_) | Says::State(_) | Says::Any(_) => 64 * ALLOCATION,
+    };
+    2 * (size_of::<Rule>() + optional(rule.description.as_ref()) + members)
 }
 
 /// Bytes of a baseline.
-pub(super) fn baseline(baseline: &Baseline) -> usize {
-    size_of::<Baseline>()
-        + text(&baseline.log_sha256)
-        + baseline.measurements.iter().map(reference).sum::<usize>()
+pub(super) fn baseline(baseline: &CompiledBaseline) -> usize {
+    size_of::<CompiledBaseline>()
+        + baseline.boots.len() * (size_of::<ReferenceBoot>() + 2 * ALLOCATION)
+        + baseline.measurements().map(reference).sum::<usize>()
+        + baseline.rules.iter().map(rule).sum::<usize>()
 }
 
 #[cfg(test)]
 mod tests {
     use veriboot_appraisal::{Profile, examine, judge};
+    use veriboot_eventlog::HashAlg;
 
     use super::*;
 
@@ -108,7 +119,7 @@ mod tests {
         assert_eq!(large.entries.len(), 5000);
         assert!(report(&large) > 4 * large.bytes, "{} of {} bytes", report(&large), large.bytes);
         assert!(report(&large) > 100 * report(&small));
-        let baseline_of = |report| Baseline::learn(report, HashAlg::Sha1).unwrap();
+        let baseline_of = |report| veriboot_appraisal::Baseline::learn(report, HashAlg::Sha1).unwrap().compile();
         let (few, many) = (baseline_of(&small), baseline_of(&large));
         assert!(baseline(&many) > 5000 * size_of::<Reference>());
         let judged = judge(&large, HashAlg::Sha1, Some(&few), &Profile::default());

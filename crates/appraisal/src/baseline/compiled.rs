@@ -1,0 +1,137 @@
+//! A baseline in the form that judges: per PCR the accepted sequences by hash.
+
+use std::ops::Deref;
+
+use veriboot_eventlog::{Digest, HashAlg};
+
+use super::document::{Baseline, Reference};
+use super::flaws::Flaw;
+use crate::report::{Entry, LogReport};
+
+/// A baseline that is ready to judge. Made once per version.
+#[derive(Clone, Debug)]
+pub struct CompiledBaseline {
+    baseline: Baseline,
+    /// By PCR, rising.
+    registers: Vec<Register>,
+    /// Why it must not judge.
+    refusal: Option<Flaw>,
+}
+
+/// What is accepted in one PCR.
+#[derive(Clone, Debug)]
+struct Register {
+    pcr: u32,
+    sequences: Vec<Sequence>,
+}
+
+/// One accepted sequence of measurements.
+#[derive(Clone, Debug)]
+struct Sequence {
+    /// Over the digests. Finds a sequence and proves nothing: it is compared in full.
+    hash: u64,
+    boot: usize,
+    /// Places in the boot's measurements.
+    members: Vec<u32>,
+}
+
+impl Deref for CompiledBaseline {
+    type Target = Baseline;
+    fn deref(&self) -> &Baseline {
+        &self.baseline
+    }
+}
+
+impl Baseline {
+    /// The form that judges.
+    pub fn compile(self) -> CompiledBaseline {
+        let mut pcrs: Vec<u32> = self.measurements().map(|reference| reference.pcr).collect();
+        pcrs.extend(self.boots.iter().flat_map(|boot| boot.pcrs.iter().flatten()));
+        pcrs.sort_unstable();
+        pcrs.dedup();
+        let mut registers: Vec<Register> =
+            pcrs.into_iter().map(|pcr| Register { pcr, sequences: Vec::new() }).collect();
+        for (at, boot) in self.boots.iter().enumerate() {
+            let mut by_register: Vec<Vec<u32>> = vec![Vec::new(); registers.len()];
+            for (place, reference) in (0..).zip(&boot.measurements) {
+                if let Ok(register) = registers.binary_search_by_key(&reference.pcr, |r| r.pcr)
+                    && let Some(members) = by_register.get_mut(register)
+                {
+                    members.push(place);
+                }
+            }
+            for (register, members) in registers.iter_mut().zip(by_register) {
+                if boot.speaks_of(register.pcr) {
+                    let digests = members.iter().filter_map(|m| reference(&self, at, *m)).map(|r| &r.digest);
+                    register.sequences.push(Sequence { hash: hash(digests), boot: at, members });
+                }
+            }
+        }
+        let refusal = self.flaws().into_iter().find(|flaw| flaw.refused);
+        CompiledBaseline { baseline: self, registers, refusal }
+    }
+}
+
+fn reference(baseline: &Baseline, boot: usize, place: u32) -> Option<&Reference> {
+    baseline.boots.get(boot)?.measurements.get(usize::try_from(place).ok()?)
+}
+
+/// Cheap and without a key: whoever makes two sequences collide wins one comparison.
+fn hash<'d>(digests: impl Iterator<Item = &'d Digest>) -> u64 {
+    digests.fold(0, |state, digest| {
+        let head = digest.as_ref().first_chunk().map_or(0, |head| u64::from_le_bytes(*head));
+        (state.rotate_left(5) ^ head).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    })
+}
+
+fn measures(reference: &Reference, entry: &Entry, digest: Option<&Digest>) -> bool {
+    digest == Some(&reference.digest)
+        && reference.event_type == entry.event_type.0
+        && reference.kind == entry.kind
+        && reference.name == entry.name
+        && reference.value == entry.value
+}
+
+impl CompiledBaseline {
+    /// Why it must not judge, if so.
+    pub fn refusal(&self) -> Option<&Flaw> {
+        self.refusal.as_ref()
+    }
+
+    /// The PCRs of log and baseline whose sequence is not accepted, rising. Linear in the log.
+    pub(crate) fn unmatched(&self, report: &LogReport, bank: HashAlg) -> Vec<u32> {
+        let digests = report.bank(bank).map(|b| b.digests.as_slice()).unwrap_or_default();
+        let mut order: Vec<(u32, u32)> = (0..).zip(&report.entries).map(|(at, e)| (e.pcr, at)).collect();
+        order.sort_unstable();
+        let entry = |at: u32| {
+            let at = usize::try_from(at).ok()?;
+            Some((report.entries.get(at)?, digests.get(at)?.as_ref()))
+        };
+        let mut measured = order.chunk_by(|a, b| a.0 == b.0).peekable();
+        let mut registers = self.registers.iter().peekable();
+        let mut unmatched = Vec::new();
+        loop {
+            let of_log = measured.peek().and_then(|chunk| chunk.first()).map(|(pcr, _)| *pcr);
+            let of_baseline = registers.peek().map(|register| register.pcr);
+            let Some(pcr) = of_log.into_iter().chain(of_baseline).min() else { return unmatched };
+            let log =
+                measured.next_if(|chunk| chunk.first().is_some_and(|(p, _)| *p == pcr)).unwrap_or_default();
+            let accepted = registers.next_if(|register| register.pcr == pcr);
+            let sequences = accepted.map(|register| register.sequences.as_slice()).unwrap_or_default();
+            let log_hash = hash(log.iter().filter_map(|(_, at)| entry(*at)?.1));
+            let accepts = |sequence: &Sequence| {
+                sequence.hash == log_hash
+                    && sequence.members.len() == log.len()
+                    && sequence.members.iter().zip(log).all(|(member, (_, at))| {
+                        match (reference(&self.baseline, sequence.boot, *member), entry(*at)) {
+                            (Some(reference), Some((entry, digest))) => measures(reference, entry, digest),
+                            _ => false,
+                        }
+                    })
+            };
+            if !sequences.iter().any(accepts) {
+                unmatched.push(pcr);
+            }
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Baselines: what a trusted boot measures, as events and components and never as PCR totals.
+
+mod compiled;
+mod difference;
+mod document;
+mod event_type;
+mod first_version;
+mod flaws;
+mod learn;
+mod nearest;
+mod read;
+
+pub use compiled::CompiledBaseline;
+pub use difference::diff_baselines;
+pub use document::{
+    BASELINE_SCHEMA, Baseline, MAX_BASELINE_BYTES, MAX_BASELINE_MEASUREMENTS, MAX_BOOTS, Merged, Reference,
+    ReferenceBoot, Source, SourceFile, Unlisted,
+};
+pub use flaws::Flaw;
+pub use learn::LearnError;
+pub(crate) use nearest::nearest;
+pub use read::BaselineError;
