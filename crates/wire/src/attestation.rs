@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::{Blob, Facts, Finding, Time, Verdict};
+use crate::{Blob, Facts, Finding, ScopeKind, Time, Verdict};
 
 /// One appraisal of one piece of evidence.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -28,6 +28,12 @@ pub struct Attestation {
     /// Baseline that judged, as `name@version`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<String>,
+    /// What that baseline applies to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline_scope: Option<ScopeKind>,
+    /// Profile that judged, as `name@version`; `name@built-in` for one that comes with Veriboot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
     /// SHA-256 of the event log, hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_sha256: Option<String>,

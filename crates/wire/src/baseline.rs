@@ -3,16 +3,16 @@
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::{ScopeKind, Time};
+use crate::{BaselineOrigin, DocumentFormat, Finding, ScopeKind, Time, Verdict};
 
-/// What a baseline applies to.
+/// What a baseline or a profile applies to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 pub struct Scope {
     /// Kind of thing.
     pub kind: ScopeKind,
     /// Group of the thing (the group itself for `group`).
     pub group: String,
-    /// VM id or scale set name; empty for `group`.
+    /// VM id, scale set or image; empty for `group`.
     #[serde(default)]
     pub id: String,
 }
@@ -22,7 +22,8 @@ pub struct Scope {
 pub struct BaselineSummary {
     /// UUIDv7 of this version.
     pub id: String,
-    /// Name, the same for all versions: `vm/default/db-0`, `scale-set/default/web`.
+    /// Name, the same for all versions: `vm/default/db-0`, `scale-set/default/web`, `image/default/debian-12`,
+    /// `group/default`.
     pub name: String,
     /// Version from 1.
     pub version: u32,
@@ -30,6 +31,13 @@ pub struct BaselineSummary {
     pub current: bool,
     /// What it applies to.
     pub scope: Scope,
+    /// How it came about.
+    pub origin: BaselineOrigin,
+    /// SHA-256 of the document, hex.
+    pub sha256: String,
+    /// Id of the service's key that signed this version: SHA-256 of its SubjectPublicKeyInfo, hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<String>,
     /// When it was made.
     pub created_at: Time,
     /// Who made it: the name of a token, or `service`.
@@ -52,6 +60,257 @@ pub struct BaselineDetail {
     pub summary: BaselineSummary,
     /// The document; its shape is docs/baseline.md.
     pub document: serde_json::Value,
+}
+
+/// Makes a document the next version of the baseline of a scope.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BaselineApply {
+    /// What it shall judge. For a VM `id` is its id or its name.
+    pub scope: Scope,
+    /// The document as text, at most 16 MiB; its shape is docs/baseline.md.
+    pub document: String,
+    /// How the text is written.
+    pub format: DocumentFormat,
+    /// Why; kept in the baseline and in the audit log.
+    #[serde(default)]
+    pub comment: Option<String>,
+    /// Version of the scope's current baseline that this one replaces; absent when the scope shall have none yet.
+    /// Refused with `version-conflict` when it is another one.
+    #[serde(default)]
+    pub expected_version: Option<u32>,
+    /// Codes of weaknesses of the document that are accepted on purpose.
+    #[serde(default)]
+    pub allow_flaws: Vec<String>,
+}
+
+/// Makes a signed document the next version of the baseline of a scope.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BaselineImport {
+    /// What it shall judge. For a VM `id` is its id or its name.
+    pub scope: Scope,
+    /// DSSE envelope as text, signed by this service or by a key of `baseline_trusted_keys`.
+    pub envelope: String,
+    /// Why; kept in the baseline and in the audit log.
+    #[serde(default)]
+    pub comment: Option<String>,
+    /// As for applying a document.
+    #[serde(default)]
+    pub expected_version: Option<u32>,
+    /// Codes of weaknesses of the document that are accepted on purpose.
+    #[serde(default)]
+    pub allow_flaws: Vec<String>,
+}
+
+/// A weakness of a baseline document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BaselineFlaw {
+    /// Stable identifier in kebab case.
+    pub code: String,
+    /// What is wrong, in one sentence.
+    pub message: String,
+}
+
+/// What a change of a baseline or a profile came to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct BaselineChanged {
+    /// The version that judges now; absent after a baseline was retired.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<BaselineSummary>,
+    /// Weaknesses of the document that were accepted.
+    #[serde(default)]
+    pub flaws: Vec<BaselineFlaw>,
+    /// The VMs that are judged again because of it.
+    pub reappraisal: Reappraisal,
+}
+
+/// Ends the current baseline of a scope.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct BaselineRetire {
+    /// Why; kept in the audit log.
+    pub comment: Option<String>,
+}
+
+/// VMs that are judged again after what they are held against changed. Bounded work in the background; a VM that attests
+/// meanwhile is judged by the new state anyway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Reappraisal {
+    /// UUIDv7.
+    pub id: String,
+    /// Whose VMs are judged again.
+    pub scope: Scope,
+    /// What changed: `baseline scale-set/default/web@3 applied`.
+    pub because: String,
+    /// When it was asked for.
+    pub created_at: Time,
+    /// Who changed it: the name of a token, or `service`.
+    pub created_by: String,
+    /// VMs in the scope when it was asked for.
+    pub vms: u64,
+    /// VMs looked at so far.
+    pub done: u64,
+    /// VMs whose verdict is another one now.
+    pub turned: u64,
+    /// VMs whose stored evidence could not be judged again; their next attestation does it.
+    pub failed: u64,
+    /// When the last VM was looked at; absent while it goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Time>,
+}
+
+/// What a signed document is checked against.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BaselineKey {
+    /// SHA-256 of the SubjectPublicKeyInfo, hex.
+    pub id: String,
+    /// `ES256`, `ES384` or `Ed25519`.
+    pub algorithm: String,
+    /// Whether this service signs by it; others are of `baseline_trusted_keys`.
+    pub own: bool,
+    /// The public key, PEM.
+    pub pem: String,
+}
+
+/// How a baseline is exported.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExportFormat {
+    /// A signed DSSE envelope.
+    #[default]
+    Dsse,
+    /// The bare document as JSON.
+    Json,
+    /// The bare document as TOML.
+    Toml,
+}
+
+/// What to export.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct BaselineExport {
+    /// `dsse` (signed, the default), `json` or `toml`.
+    pub format: Option<ExportFormat>,
+}
+
+/// What to compare with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct BaselineAgainst {
+    /// Id of the other version.
+    pub against: String,
+}
+
+/// Difference of two versions of baselines, in the words of findings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct BaselineDiff {
+    /// The earlier one, `name@version`.
+    pub from: String,
+    /// The later one, `name@version`.
+    pub to: String,
+    /// What differs; empty when both accept the same.
+    pub changes: Vec<Finding>,
+}
+
+/// Asks what verdicts would be under another baseline or profile. Nothing is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReappraiseRequest {
+    /// A stored version: its id, or `name@version`. Either this or `document`.
+    #[serde(default)]
+    pub baseline: Option<String>,
+    /// A document that is not applied yet.
+    #[serde(default)]
+    pub document: Option<String>,
+    /// How the document is written; JSON when absent.
+    #[serde(default)]
+    pub format: Option<DocumentFormat>,
+    /// A profile, `name` or `name@version`; each VM's own when absent.
+    #[serde(default)]
+    pub profile: Option<String>,
+    /// One VM, by id or name.
+    #[serde(default)]
+    pub vm: Option<String>,
+    /// Group of the VMs; `default` when absent, for a VM any.
+    #[serde(default)]
+    pub group: Option<String>,
+    /// The members of this scale set.
+    #[serde(default)]
+    pub scale_set: Option<String>,
+    /// The VMs of this image.
+    #[serde(default)]
+    pub image: Option<String>,
+    /// VMs of the page, 1 to 200; 50 when absent.
+    #[serde(default)]
+    pub limit: Option<u32>,
+    /// Where the last page ended.
+    #[serde(default)]
+    pub cursor: Option<String>,
+}
+
+/// What verdicts would be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ReappraisePreview {
+    /// What was held against the stored evidence: `name@version`, or `document`.
+    pub baseline: String,
+    /// Counts of this page.
+    pub counts: PreviewCounts,
+    /// The VMs of this page, ordered by name.
+    pub vms: Vec<PreviewVm>,
+    /// Where this page ended; absent on the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+}
+
+/// VMs by what would become of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PreviewCounts {
+    /// Healthy now and then.
+    pub stay_healthy: u64,
+    /// Unhealthy now and then.
+    pub stay_unhealthy: u64,
+    /// Unhealthy now, healthy then.
+    pub turn_healthy: u64,
+    /// Healthy now, unhealthy then.
+    pub turn_unhealthy: u64,
+    /// Nothing can be said: no evidence that could be believed is stored.
+    pub without_evidence: u64,
+}
+
+/// What would become of one VM.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct PreviewVm {
+    /// Id of the VM.
+    pub vm_id: String,
+    /// Name of the VM.
+    pub name: String,
+    /// Group of the VM.
+    pub group: String,
+    /// Verdict of its last attestation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Verdict>,
+    /// Verdict that the same evidence would have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Verdict>,
+    /// Baseline that judged it, `name@version`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judged_by: Option<String>,
+    /// Profile that would judge it, `name@version`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// Findings that would be new, at most 32.
+    #[serde(default)]
+    pub appear: Vec<Finding>,
+    /// Findings that would be gone, at most 32.
+    #[serde(default)]
+    pub disappear: Vec<Finding>,
+    /// Why nothing can be said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub without_evidence: Option<String>,
 }
 
 /// Takes what a VM booted last as the next version of its baseline.

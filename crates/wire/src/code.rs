@@ -197,12 +197,14 @@ words! {
 }
 
 words! {
-    /// What a baseline or a set of rules applies to. More specific scopes win: VM, scale set, group.
+    /// What a baseline, a profile or a set of rules applies to. More specific scopes win: VM, scale set, image, group.
     ScopeKind {
         /// One VM.
         Vm = "vm",
         /// A uniform scale set.
         ScaleSet = "scale-set",
+        /// The VMs of a group that were made from one image.
+        Image = "image",
         /// A group.
         Group = "group",
     }
@@ -233,6 +235,32 @@ words! {
         None = "none",
         /// Fewer than three members can be compared; nobody is called odd.
         TooFew = "too-few",
+    }
+}
+
+words! {
+    /// How a version of a baseline came about.
+    BaselineOrigin {
+        /// The service learned it from healthy boots.
+        Learned = "learned",
+        /// An operator accepted what a VM booted.
+        Accepted = "accepted",
+        /// An operator gave the document.
+        Applied = "applied",
+        /// An operator gave a document that a trusted key had signed.
+        Imported = "imported",
+        /// An operator approved a proposal.
+        Approved = "approved",
+    }
+}
+
+words! {
+    /// How a document is written.
+    DocumentFormat {
+        /// JSON.
+        Json = "json",
+        /// TOML.
+        Toml = "toml",
     }
 }
 

@@ -15,6 +15,9 @@ pub struct JoinTokenRequest {
     /// Scale set that VMs join.
     #[serde(default)]
     pub scale_set: Option<String>,
+    /// Image that VMs are made from: a word of your own, which baselines and profiles can be of.
+    #[serde(default)]
+    pub image: Option<String>,
     /// How many VMs may join, 1 to 1,000,000; 1 when absent.
     #[serde(default)]
     pub uses: Option<u32>,
@@ -36,6 +39,9 @@ pub struct JoinToken {
     /// Scale set that VMs join.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale_set: Option<String>,
+    /// Image that VMs are made from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     /// Joins left.
     pub uses_left: u32,
     /// When it stops working.

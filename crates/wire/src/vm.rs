@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::{Facts, Finding, MachineInfo, SecurityType, Time, Verdict, VmStatus};
+use crate::{Facts, Finding, MachineInfo, OddOneOut, ScopeKind, SecurityType, Time, Verdict, VmStatus};
 
 /// One VM in a list.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -17,6 +17,9 @@ pub struct VmSummary {
     /// Uniform scale set that it is a member of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale_set: Option<String>,
+    /// Image that it was made from, in the words of its join token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     /// Health.
     pub status: VmStatus,
     /// The failing finding that explains the status best, in one sentence.
@@ -39,6 +42,10 @@ pub struct VmSummary {
     pub last_boot_at: Option<Time>,
     /// Alerts that are active or in progress.
     pub open_alerts: u32,
+    /// Open proposals that its last boot is part of: 0 or 1. A healthy VM with one booted a change of a trusted class
+    /// that nobody approved yet.
+    #[serde(default)]
+    pub open_proposals: u32,
 }
 
 /// One VM with everything about it.
@@ -58,6 +65,12 @@ pub struct VmDetail {
     /// Version of the baseline that judged last, as `name@version`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<String>,
+    /// What that baseline applies to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline_scope: Option<ScopeKind>,
+    /// Profile that judged last, as `name@version`; `name@built-in` for one that comes with Veriboot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
     /// Verdict of the last attestation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_verdict: Option<Verdict>,
@@ -66,6 +79,12 @@ pub struct VmDetail {
     /// The last platform fault that the agent reported, when it was later than the last attestation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
+    /// The proposal, open or rejected, that its last boot is part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proposal_id: Option<String>,
+    /// What tells its boot apart from most members of its scale set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub odd_one_out: Option<OddOneOut>,
     /// What to change, most important first.
     pub recommendations: Vec<VmRecommendation>,
 }
@@ -91,6 +110,8 @@ pub struct VmQuery {
     pub group: Option<String>,
     /// Only members of this scale set.
     pub scale_set: Option<String>,
+    /// Only VMs of this image.
+    pub image: Option<String>,
     /// Only this status.
     pub status: Option<VmStatus>,
     /// Only names that start with this.

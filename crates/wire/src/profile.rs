@@ -1,0 +1,125 @@
+//! Profiles as the REST API shows them.
+
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::{DocumentFormat, Reappraisal, Scope, Time};
+
+/// One version of a profile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ProfileSummary {
+    /// Name.
+    pub name: String,
+    /// Version from 1; absent for profiles that come with Veriboot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u32>,
+    /// Whether it comes with Veriboot and cannot be changed.
+    pub built_in: bool,
+    /// Whether this version judges now where the profile is assigned.
+    pub current: bool,
+    /// What it is for, in the words of its document.
+    pub description: String,
+    /// SHA-256 of the document, hex.
+    pub sha256: String,
+    /// When it was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<Time>,
+    /// Who made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_by: Option<String>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+}
+
+/// One version of a profile with its content.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ProfileDetail {
+    /// What the list shows.
+    #[serde(flatten)]
+    pub summary: ProfileSummary,
+    /// The document.
+    pub document: serde_json::Value,
+    /// Where it is assigned, at most 100.
+    pub assigned: Vec<Scope>,
+}
+
+/// Makes a document the next version of a profile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProfilePut {
+    /// The document as text, at most 1 MiB.
+    pub document: String,
+    /// How the text is written.
+    pub format: DocumentFormat,
+    /// Why; kept in the profile and in the audit log.
+    #[serde(default)]
+    pub comment: Option<String>,
+    /// Version that this one replaces; absent when there shall be none yet. `If-Match: "VERSION"` says the same. Refused
+    /// with `version-conflict` when it is another one.
+    #[serde(default)]
+    pub expected_version: Option<u32>,
+}
+
+/// What a change of a profile came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ProfileChanged {
+    /// The version that judges now.
+    pub profile: ProfileSummary,
+    /// The VMs that are judged again because of it, by scope.
+    pub reappraisals: Vec<Reappraisal>,
+}
+
+/// Which version.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ProfileVersionQuery {
+    /// The version; the current one when absent.
+    pub version: Option<u32>,
+}
+
+/// The profile of a scope.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ProfileAssignment {
+    /// Whose VMs it judges, unless a more specific scope has a profile.
+    pub scope: Scope,
+    /// Name of the profile.
+    pub profile: String,
+    /// When it was assigned; absent for those of the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assigned_at: Option<Time>,
+    /// Who assigned it: the name of a token, or `configuration`.
+    pub assigned_by: String,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+}
+
+/// Assigns a profile to a scope.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProfileAssign {
+    /// Whose VMs it shall judge. For a VM `id` is its id or its name.
+    pub scope: Scope,
+    /// Name of the profile; absent to take the assignment away, so that a less specific one holds.
+    #[serde(default)]
+    pub profile: Option<String>,
+    /// Name of the profile that is assigned to exactly this scope now; absent when there shall be none. Refused with
+    /// `version-conflict` when it is another one.
+    #[serde(default)]
+    pub expected_profile: Option<String>,
+    /// Why; kept with the assignment and in the audit log.
+    #[serde(default)]
+    pub comment: Option<String>,
+}
+
+/// What a change of an assignment came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ProfileAssigned {
+    /// The assignment; absent when it was taken away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assignment: Option<ProfileAssignment>,
+    /// The VMs that are judged again because of it.
+    pub reappraisal: Reappraisal,
+}
