@@ -34,9 +34,17 @@ pub enum BootSource {
 #[derive(Clone, Debug, Default)]
 pub struct DiskPlan {
     files: Vec<BootFile>,
+    number: u8,
 }
 
 impl DiskPlan {
+    /// The number goes into the GUIDs of disk and partition.
+    #[must_use]
+    pub fn numbered(mut self, number: u8) -> Self {
+        self.number = number;
+        self
+    }
+
     /// Adds a file of the host.
     #[must_use]
     pub fn file(mut self, path: &str, source: &Path) -> Self {
@@ -63,7 +71,7 @@ impl DiskPlan {
             };
         }
         let bytes = (content + (12 << 20)).max(MIN_BYTES).next_multiple_of(1 << 20);
-        let table = gpt::table(bytes / gpt::BLOCK);
+        let table = gpt::table(bytes / gpt::BLOCK, self.number);
         let mut file =
             fs::File::create(image).with_context(|| format!("cannot write {}", image.display()))?;
         file.set_len(bytes)?;

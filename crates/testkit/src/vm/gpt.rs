@@ -14,8 +14,8 @@ const ENTRY_BYTES: u32 = 128;
 /// C12A7328-F81F-11D2-BA4B-00A0C93EC93B, EFI system partition, as stored.
 const TYPE_ESP: [u8; 16] =
     [0x28, 0x73, 0x2a, 0xc1, 0x1f, 0xf8, 0xd2, 0x11, 0xba, 0x4b, 0x00, 0xa0, 0xc9, 0x3e, 0xc9, 0x3b];
-const DISK_GUID: [u8; 16] = *b"veriboot-disk-01";
-const PARTITION_GUID: [u8; 16] = *b"veriboot-part-01";
+const DISK_GUID: &[u8; 14] = b"veriboot-disk-";
+const PARTITION_GUID: &[u8; 14] = b"veriboot-part-";
 
 /// Parts of a disk image: offset in bytes and content. Everything else is zero, less the file system.
 pub(super) struct Table {
@@ -25,12 +25,22 @@ pub(super) struct Table {
     pub(super) partition_blocks: u64,
 }
 
+/// A GUID that ends with the number of the disk, two digits.
+fn guid(stem: &[u8; 14], number: u8) -> [u8; 16] {
+    let mut guid = [0; 16];
+    let digits = format!("{:02}", number % 100);
+    for (to, from) in guid.iter_mut().zip(stem.iter().chain(digits.as_bytes())) {
+        *to = *from;
+    }
+    guid
+}
+
 /// The table of a disk of `blocks` blocks.
-pub(super) fn table(blocks: u64) -> Table {
+pub(super) fn table(blocks: u64, number: u8) -> Table {
     let last_usable = blocks.saturating_sub(TAIL_BLOCKS + 1);
     let mut entries = Vec::new();
     entries.extend_from_slice(&TYPE_ESP);
-    entries.extend_from_slice(&PARTITION_GUID);
+    entries.extend_from_slice(&guid(PARTITION_GUID, number));
     entries.extend_from_slice(&FIRST_BLOCK.to_le_bytes());
     entries.extend_from_slice(&last_usable.to_le_bytes());
     entries.extend_from_slice(&0_u64.to_le_bytes());
@@ -39,8 +49,9 @@ pub(super) fn table(blocks: u64) -> Table {
 
     let last = blocks.saturating_sub(1);
     let backup_entries = last.saturating_sub(TAIL_BLOCKS - 1);
-    let primary = header(1, last, 2, last_usable, &entries);
-    let backup = header(last, 1, backup_entries, last_usable, &entries);
+    let disk = guid(DISK_GUID, number);
+    let primary = header(&disk, 1, last, 2, last_usable, &entries);
+    let backup = header(&disk, last, 1, backup_entries, last_usable, &entries);
     Table {
         chunks: vec![
             (0, protective_mbr(blocks)),
@@ -53,7 +64,14 @@ pub(super) fn table(blocks: u64) -> Table {
     }
 }
 
-fn header(own: u64, other: u64, entries_at: u64, last_usable: u64, entries: &[u8]) -> Vec<u8> {
+fn header(
+    disk: &[u8; 16],
+    own: u64,
+    other: u64,
+    entries_at: u64,
+    last_usable: u64,
+    entries: &[u8],
+) -> Vec<u8> {
     let build = |header_crc: u32| {
         let mut header = Vec::with_capacity(92);
         header.extend_from_slice(b"EFI PART");
@@ -64,7 +82,7 @@ fn header(own: u64, other: u64, entries_at: u64, last_usable: u64, entries: &[u8
         for block in [own, other, 34, last_usable] {
             header.extend_from_slice(&block.to_le_bytes());
         }
-        header.extend_from_slice(&DISK_GUID);
+        header.extend_from_slice(disk);
         header.extend_from_slice(&entries_at.to_le_bytes());
         header.extend_from_slice(&ENTRIES.to_le_bytes());
         header.extend_from_slice(&ENTRY_BYTES.to_le_bytes());
@@ -109,7 +127,7 @@ mod tests {
     #[test]
     fn chunks_stay_inside_and_outside_of_the_partition() {
         let blocks = 131_072;
-        let table = table(blocks);
+        let table = table(blocks, 1);
         let partition = FIRST_BLOCK * BLOCK..(FIRST_BLOCK + table.partition_blocks) * BLOCK;
         for (at, content) in &table.chunks {
             let end = at + content.len() as u64;

@@ -51,10 +51,62 @@ impl Job {
     /// (`pcrs.txt`, one `BANK INDEX HEX` per line).
     #[must_use]
     pub fn capture(self) -> Self {
+        self.capture_as("")
+    }
+
+    /// Like [`Job::capture`], with a suffix in the names of the files: `eventlog-later.bin`.
+    #[must_use]
+    pub fn capture_as(self, suffix: &str) -> Self {
         self.line("cat \"$LOG\" >/tmp/eventlog.bin")
-            .line("send eventlog.bin /tmp/eventlog.bin")
+            .line(&format!("send eventlog{suffix}.bin /tmp/eventlog.bin"))
             .line("read_pcrs >/tmp/pcrs.txt")
-            .line("send pcrs.txt /tmp/pcrs.txt")
+            .line(&format!("send pcrs{suffix}.txt /tmp/pcrs.txt"))
+    }
+
+    /// Extends a PCR of the SHA-256 bank as any process of the administrator can: 32 bytes 0x5a.
+    #[must_use]
+    pub fn extend(self, pcr: u8) -> Self {
+        // TPM2_PCR_Extend (TPM 2.0 library, part 3, section 22.2) with an empty password: tag, size, command,
+        // PCR handle, authorization of 9 bytes, one digest, its algorithm.
+        let command = format!(
+            "{}{pcr:08x}{}{}",
+            "80020000004100000182",
+            "0000000940000009000000000000000001000b",
+            "5a".repeat(32)
+        );
+        let escaped: String = command
+            .as_bytes()
+            .chunks(2)
+            .map(|pair| format!("\\x{}", String::from_utf8_lossy(pair)))
+            .collect();
+        self.line("exec 3<>/dev/tpmrm0")
+            .line(&format!("printf '{escaped}' >&3"))
+            // The answer ends with response code 0 in bytes 6 to 9.
+            .line("dd bs=4096 count=1 <&3 2>/dev/null | od -An -tx1 | head -n 1 >/tmp/extend")
+            .line("exec 3>&-")
+            .step("extend", "grep -q '^ 80 02 00 00 00 .. 00 00 00 00' /tmp/extend")
+    }
+
+    /// Runs and reads files so that IMA has something to measure. Files on tmpfs are not measured: they are in the
+    /// root file system. Two are read while they are open for writing, which IMA records as violations.
+    #[must_use]
+    pub fn busy_under_ima(self) -> Self {
+        self.line("mkdir -p /root/files && cd /root/files")
+            .line("for i in $(seq 1 60); do echo \"file $i\" >\"file $i.txt\"; cat \"file $i.txt\" >/dev/null; done")
+            .line("for i in $(seq 1 20); do printf '#!/bin/sh\\nexit 0\\n' >run-$i; chmod 755 run-$i; ./run-$i; done")
+            .line("echo open >written; exec 4>>written; cat written >/dev/null; echo more >&4; exec 4>&-")
+            .line("echo first >later; exec 4<later; echo second >>later; exec 4<&-")
+            .line("cd /")
+    }
+
+    /// Sends the list of IMA, binary (`ima.bin`) and as text (`ima.ascii`).
+    #[must_use]
+    pub fn capture_ima(self) -> Self {
+        self.line("IMA=/sys/kernel/security/ima")
+            .line("cat $IMA/binary_runtime_measurements >/tmp/ima.bin")
+            .line("cat $IMA/ascii_runtime_measurements >/tmp/ima.ascii")
+            .line("send ima.bin /tmp/ima.bin")
+            .line("send ima.ascii /tmp/ima.ascii")
     }
 
     /// Changes one byte of a copy of the event log at `/tmp/edited-log`: the digest of the event that holds
@@ -131,6 +183,7 @@ mod tests {
         };
         let job =
             Job::new().edit_log().attest("attest", &setup, &["--event-log", "/tmp/edited-log"]).capture();
+        let job = job.extend(9).capture_as("-later").busy_under_ima().capture_ima();
         for script in [super::super::INIT, job.script()] {
             let output = std::process::Command::new("sh").args(["-n", "-c", script]).output().unwrap();
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

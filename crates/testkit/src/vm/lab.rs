@@ -7,14 +7,19 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use super::accel::Accel;
+use super::firmware;
 use super::initramfs::{self, GuestFile};
 use super::packages::{Package, Repository};
 use super::process;
 
+/// Debian releases beside bookworm, which the lab stands on.
+const RELEASE_BEFORE: &str = "bullseye";
+const RELEASE_AFTER: &str = "trixie";
+
 /// What a lab needs beyond the boot chain of every machine.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LabOptions {
-    /// Fetch a second kernel and systemd-boot too.
+    /// Fetch what [`Variants`] names too.
     pub variants: bool,
 }
 
@@ -88,10 +93,27 @@ pub struct Lab {
     pub busybox: Package,
     /// The kernel that machines boot by default.
     pub kernel: Kernel,
-    /// Another kernel, with [`LabOptions::variants`].
-    pub other_kernel: Option<Kernel>,
-    /// systemd-boot and its UKI stub, with [`LabOptions::variants`].
-    pub systemd_boot: Option<Package>,
+    /// With [`LabOptions::variants`].
+    pub variants: Option<Variants>,
+}
+
+/// Other versions and further programs, for boots that differ from the usual one.
+#[derive(Clone, Debug)]
+pub struct Variants {
+    /// Another kernel.
+    pub kernel: Kernel,
+    /// systemd-boot and its UKI stub.
+    pub systemd_boot: Package,
+    /// An older OVMF of the same release.
+    pub ovmf: Package,
+    /// An older GRUB of the same release.
+    pub grub: Package,
+    /// The shim of the release before.
+    pub shim: Package,
+    /// The OVMF of the release after.
+    pub next_ovmf: Package,
+    /// fwupd's EFI program, which returns at once when there is no update.
+    pub fwupd: Package,
 }
 
 impl Lab {
@@ -124,34 +146,12 @@ impl Lab {
         let names = repository.kernels_of("linux-image-cloud-amd64")?;
         let first = names.first().context("no cloud kernel")?;
         let kernel = Kernel::of(fetch(first)?)?;
-        let (mut other_kernel, mut systemd_boot) = (None, None);
-        if options.variants {
-            let second = match names.get(1) {
-                Some(name) => name.clone(),
-                None => repository
-                    .kernels_of("linux-image-amd64")?
-                    .into_iter()
-                    .next()
-                    .context("no second kernel")?,
-            };
-            other_kernel = Some(Kernel::of(fetch(&second)?)?);
-            systemd_boot = Some(fetch("systemd-boot-efi")?);
-        }
-        let code = ovmf.path("usr/share/OVMF/OVMF_CODE_4M.secboot.fd")?;
+        let variants =
+            if options.variants { Some(fetch_variants(&repository, &names, &mut fetch)?) } else { None };
+        let code = firmware::code(&ovmf)?;
         let vars = ovmf.path("usr/share/OVMF/OVMF_VARS_4M.ms.fd")?;
         let (accel, accel_because) = Accel::detect(&code, &vars)?;
-        Ok(Self {
-            folder,
-            accel,
-            accel_because,
-            ovmf,
-            shim,
-            grub,
-            busybox,
-            kernel,
-            other_kernel,
-            systemd_boot,
-        })
+        Ok(Self { folder, accel, accel_because, ovmf, shim, grub, busybox, kernel, variants })
     }
 
     /// The initramfs for a kernel with these files in it. `note` makes it differ on purpose.
@@ -164,6 +164,27 @@ impl Lab {
     pub fn folder(&self) -> &Path {
         &self.folder
     }
+}
+
+/// Fetches what only variants need. `cloud_kernels` are the cloud kernels of the release, newest first.
+fn fetch_variants(
+    repository: &Repository,
+    cloud_kernels: &[String],
+    fetch: &mut dyn FnMut(&str) -> Result<Package>,
+) -> Result<Variants> {
+    let second = match cloud_kernels.get(1) {
+        Some(name) => name.clone(),
+        None => repository.kernels_of("linux-image-amd64")?.into_iter().next().context("no second kernel")?,
+    };
+    Ok(Variants {
+        kernel: Kernel::of(fetch(&second)?)?,
+        systemd_boot: fetch("systemd-boot-efi")?,
+        ovmf: repository.fetch_older("ovmf")?,
+        grub: repository.fetch_older("grub-efi-amd64-signed")?,
+        shim: repository.fetch_from(RELEASE_BEFORE, "shim-signed")?,
+        next_ovmf: repository.fetch_from(RELEASE_AFTER, "ovmf")?,
+        fwupd: fetch("fwupd-amd64-signed")?,
+    })
 }
 
 /// A program on the search path.

@@ -7,141 +7,46 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::disk::{self, BootFile, BootSource, DiskPlan};
+use super::disk::{self, BootFile, BootSource};
 use super::firmware::{self, VarsEdit};
 use super::job::Job;
-use super::lab::Lab;
+use super::plan::{self, BootChain, MachineBuilder};
 use super::process::{self, Guard};
 use super::report::Report;
 use super::tpm::Tpm;
 use crate::swtpm::{self, SwtpmOptions};
 
-/// Kernel command line of a machine that asks for nothing else. The console is the first serial port; a panic ends
-/// the machine; the timer check takes an emulated machine on a busy host for a broken one.
-pub const CMDLINE: &str = "console=ttyS0 quiet panic=-1 no_timer_check";
-/// Where Debian's signed GRUB looks for its configuration.
-const GRUB_CONFIG: &str = "EFI/debian/grub.cfg";
 const STATE_DISK_BYTES: u64 = 1 << 20;
+/// State disk of a machine with [`MachineBuilder::state_file`](super::MachineBuilder::state_file).
+const FILLED_STATE_DISK_BYTES: u64 = 16 << 20;
 /// The network card, the same for all machines: boot entries may name it.
 const MAC: &str = "52:54:00:76:62:01";
-
-/// How a machine gets from firmware to the kernel.
-#[derive(Clone, Debug)]
-pub enum BootChain {
-    /// Debian's signed shim and GRUB load this kernel and initramfs.
-    ShimGrub {
-        /// Kernel image.
-        kernel: PathBuf,
-        /// Initramfs.
-        initrd: PathBuf,
-    },
-    /// systemd-boot, signed as given, loads one UKI. The command line is inside.
-    SystemdBoot {
-        /// systemd-boot itself.
-        loader: PathBuf,
-        /// The UKI.
-        uki: PathBuf,
-    },
-    /// QEMU hands kernel and initramfs to the firmware, which starts the kernel's EFI stub.
-    Direct {
-        /// Kernel image.
-        kernel: PathBuf,
-        /// Initramfs.
-        initrd: PathBuf,
-    },
-}
-
-/// Describes a machine before it exists.
-#[derive(Clone, Debug)]
-pub struct MachineBuilder<'a> {
-    lab: &'a Lab,
-    name: String,
-    chain: BootChain,
-    cmdline: String,
-    secure_boot: bool,
-    vars: Vec<VarsEdit>,
-    banks: String,
-}
-
-impl<'a> MachineBuilder<'a> {
-    /// A machine with Secure Boot on and a SHA-256 bank.
-    pub fn new(lab: &'a Lab, name: &str, chain: BootChain) -> Self {
-        Self {
-            lab,
-            name: name.to_owned(),
-            chain,
-            cmdline: CMDLINE.to_owned(),
-            secure_boot: true,
-            vars: Vec::new(),
-            banks: "sha256".to_owned(),
-        }
-    }
-
-    /// Secure Boot with Microsoft's keys, or off and without keys.
-    #[must_use]
-    pub fn secure_boot(mut self, on: bool) -> Self {
-        self.secure_boot = on;
-        self
-    }
-
-    /// Adds words to the kernel command line.
-    #[must_use]
-    pub fn cmdline_extra(mut self, words: &str) -> Self {
-        self.cmdline = with_words(words);
-        self
-    }
-
-    /// Changes the variable store before the first boot.
-    #[must_use]
-    pub fn edit_vars(mut self, edit: VarsEdit) -> Self {
-        self.vars.push(edit);
-        self
-    }
-
-    /// Active PCR banks, comma-separated.
-    #[must_use]
-    pub fn banks(mut self, banks: &str) -> Self {
-        self.banks = banks.to_owned();
-        self
-    }
-
-    /// Makes the machine in this folder: new disk, new TPM, no state.
-    pub fn build(self, folder: &Path) -> Result<Machine<'a>> {
-        let machine = Machine {
-            lab: self.lab,
-            name: self.name,
-            folder: folder.to_owned(),
-            chain: self.chain,
-            cmdline: self.cmdline,
-            secure_boot: self.secure_boot,
-        };
-        machine.make(&self.vars, &self.banks).with_context(|| {
-            format!("cannot make machine {} in {}", machine.name, machine.folder.display())
-        })?;
-        Ok(machine)
-    }
-}
 
 /// A machine that can be booted.
 #[derive(Debug)]
 pub struct Machine<'a> {
-    lab: &'a Lab,
-    name: String,
+    plan: MachineBuilder<'a>,
     folder: PathBuf,
-    chain: BootChain,
-    cmdline: String,
-    secure_boot: bool,
 }
 
-impl Machine<'_> {
+impl<'a> Machine<'a> {
+    /// Makes the machine: new disk, new TPM, no state.
+    pub(super) fn make(plan: MachineBuilder<'a>, folder: &Path) -> Result<Self> {
+        let machine = Self { plan, folder: folder.to_owned() };
+        machine.fill_folder().with_context(|| {
+            format!("cannot make machine {} in {}", machine.plan.name, machine.folder.display())
+        })?;
+        Ok(machine)
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.plan.name
     }
 
     /// Its kernel command line as GRUB or QEMU gives it.
     pub fn cmdline(&self) -> &str {
-        &self.cmdline
+        &self.plan.cmdline
     }
 
     /// Its folder: disk, variables, TPM state and logs.
@@ -157,20 +62,25 @@ impl Machine<'_> {
     /// Replaces the words added to the kernel command line, as somebody with access to the boot disk can:
     /// Secure Boot does not protect the GRUB configuration.
     pub fn rewrite_cmdline(&mut self, words: &str) -> Result<()> {
-        self.cmdline = with_words(words);
-        if let BootChain::ShimGrub { .. } = self.chain {
+        self.plan.cmdline = plan::cmdline_with(words);
+        if let BootChain::ShimGrub { .. } = self.plan.chain {
             let file = BootFile {
-                path: GRUB_CONFIG.to_owned(),
-                source: BootSource::Text(grub_config(&self.cmdline, self.secure_boot)),
+                path: plan::GRUB_CONFIG.to_owned(),
+                source: BootSource::Text(self.plan.grub_config()),
             };
             disk::put(&self.disk(), &file)?;
         }
         Ok(())
     }
 
+    /// Changes the variable store between two boots, as an administrator or an attacker with access to it can.
+    pub fn edit_vars(&self, edits: &[VarsEdit]) -> Result<()> {
+        firmware::edit_vars(self.plan.lab, &self.vars(), edits)
+    }
+
     /// Starts the machine with a job.
     pub fn boot(&self, job: &Job) -> Result<Running> {
-        self.start(job).with_context(|| format!("cannot start machine {}", self.name))
+        self.start(job).with_context(|| format!("cannot start machine {}", self.plan.name))
     }
 
     /// Boots and waits. A machine that dies before init, as emulation on a busy host can, is started once more: no
@@ -187,36 +97,51 @@ impl Machine<'_> {
         }
     }
 
-    fn make(&self, vars: &[VarsEdit], banks: &str) -> Result<()> {
+    fn fill_folder(&self) -> Result<()> {
+        let plan = &self.plan;
         if self.folder.exists() {
             fs::remove_dir_all(&self.folder)?;
         }
         fs::create_dir_all(&self.folder)?;
-        self.disk_plan()?.write(&self.disk())?;
-        firmware::write_vars(self.lab, &self.folder.join("vars.fd"), self.secure_boot, vars)?;
-        fs::File::create(self.folder.join("state.img"))?.set_len(STATE_DISK_BYTES)?;
-        let banks: Vec<&str> = banks.split(',').collect();
+        plan.disk_plan()?.write(&self.disk())?;
+        if let Some(second) = &plan.second_disk {
+            second.write(&self.second_disk())?;
+        }
+        firmware::write_vars(plan.lab, &self.vars(), plan.secure_boot)?;
+        firmware::edit_vars(plan.lab, &self.vars(), &plan.vars)?;
+        self.write_state()?;
+        let banks: Vec<&str> = plan.banks.split(',').collect();
         let options = SwtpmOptions::default().banks(&banks).with_ek_certificate();
         swtpm::manufacture(&self.folder.join("tpm"), &options).context("cannot make a TPM")
     }
 
-    fn disk_plan(&self) -> Result<DiskPlan> {
-        Ok(match &self.chain {
-            BootChain::ShimGrub { kernel, initrd } => DiskPlan::default()
-                .file("EFI/BOOT/BOOTX64.EFI", &self.lab.shim.path("usr/lib/shim/shimx64.efi.signed")?)
-                .file(
-                    "EFI/BOOT/grubx64.efi",
-                    &self.lab.grub.path("usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed")?,
-                )
-                .text(GRUB_CONFIG, grub_config(&self.cmdline, self.secure_boot))
-                .file("vmlinuz", kernel)
-                .file("initrd.img", initrd),
-            BootChain::SystemdBoot { loader, uki } => DiskPlan::default()
-                .file("EFI/BOOT/BOOTX64.EFI", loader)
-                .file("EFI/Linux/veriboot.efi", uki)
-                .text("loader/loader.conf", "timeout 0\neditor no\n"),
-            BootChain::Direct { .. } => DiskPlan::default(),
-        })
+    /// The state disk: empty, or a tar with the files that the plan names.
+    fn write_state(&self) -> Result<()> {
+        let image = self.folder.join("state.img");
+        if self.plan.state_files.is_empty() {
+            fs::File::create(image)?.set_len(STATE_DISK_BYTES)?;
+            return Ok(());
+        }
+        let mut tar = Command::new("tar");
+        tar.arg("-cf").arg(&image);
+        for file in &self.plan.state_files {
+            let (Some(folder), Some(name)) = (file.parent(), file.file_name()) else {
+                bail!("{} is not a file", file.display());
+            };
+            tar.arg("-C").arg(folder).arg(name);
+        }
+        process::output(&mut tar)?;
+        let file = fs::OpenOptions::new().write(true).open(&image)?;
+        file.set_len(file.metadata()?.len().max(FILLED_STATE_DISK_BYTES))?;
+        Ok(())
+    }
+
+    fn vars(&self) -> PathBuf {
+        self.folder.join("vars.fd")
+    }
+
+    fn second_disk(&self) -> PathBuf {
+        self.folder.join("second.img")
     }
 
     fn disk(&self) -> PathBuf {
@@ -235,13 +160,13 @@ impl Machine<'_> {
         let tpm = Tpm::start(&self.folder.join("tpm"), &self.folder.join("swtpm.log"))?;
         let mut command = Command::new("qemu-system-x86_64");
         command
-            .args(self.lab.accel.args())
-            .args(["-name", &self.name, "-m", "512", "-smp", "1", "-M", "q35,smm=on"])
+            .args(self.plan.lab.accel.args())
+            .args(["-name", &self.plan.name, "-m", "512", "-smp", "1", "-M", "q35,smm=on"])
             .args(["-global", "driver=cfi.pflash01,property=secure,value=on"])
             .args(["-nodefaults", "-display", "none", "-no-reboot", "-rtc", "base=utc"]);
         let drives = [
-            ("if=pflash,unit=0,readonly=on", firmware::code(self.lab)?),
-            ("if=pflash,unit=1", self.folder.join("vars.fd")),
+            ("if=pflash,unit=0,readonly=on", self.plan.firmware_code()?),
+            ("if=pflash,unit=1", self.vars()),
             ("if=none,id=disk,cache=unsafe", self.disk()),
             ("if=none,id=state,cache=writeback", self.folder.join("state.img")),
         ];
@@ -262,12 +187,18 @@ impl Machine<'_> {
             .arg(format!("file:{}", self.console().display()))
             .arg("-serial")
             .arg(format!("file:{}", report.display()));
-        if let BootChain::Direct { kernel, initrd } = &self.chain {
-            command.arg("-kernel").arg(kernel).arg("-initrd").arg(initrd).args(["-append", &self.cmdline]);
+        if self.plan.second_disk.is_some() {
+            command
+                .arg("-drive")
+                .arg(format!("if=none,id=second,format=raw,file={}", comma_safe(&self.second_disk())))
+                .args(["-device", "virtio-blk-pci,drive=second,bootindex=2"]);
+        }
+        if let BootChain::Direct { kernel, initrd } = &self.plan.chain {
+            command.arg("-kernel").arg(kernel).arg("-initrd").arg(initrd).args(["-append", self.cmdline()]);
         }
         let qemu = Guard::start(&mut command, &self.folder.join("qemu.log"))?;
         Ok(Running {
-            name: self.name.clone(),
+            name: self.plan.name.clone(),
             folder: self.folder.clone(),
             console: self.console(),
             report,
@@ -354,23 +285,6 @@ impl Running {
             process::tail_of(&self.folder.join("qemu.log")),
         )
     }
-}
-
-fn with_words(words: &str) -> String {
-    if words.is_empty() { CMDLINE.to_owned() } else { format!("{CMDLINE} {words}") }
-}
-
-/// A GRUB configuration that boots at once and shows what it does on the serial port.
-///
-/// With Secure Boot on, Debian's `linux` starts the kernel through its EFI stub; with Secure Boot off it uses
-/// the BIOS-era protocol, and a kernel that was started so has no event log to show. `linuxefi` always takes
-/// the stub.
-fn grub_config(cmdline: &str, secure_boot: bool) -> String {
-    let suffix = if secure_boot { "" } else { "efi" };
-    format!(
-        "serial --unit=0\nterminal_output serial\nset timeout=0\n\
-         linux{suffix} /vmlinuz {cmdline}\ninitrd{suffix} /initrd.img\nboot\n"
-    )
 }
 
 /// A path as value in a QEMU option list, where a comma is written twice.

@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use super::process;
 
+/// Where suites other than the system's come from.
+const MIRROR: &str = "http://deb.debian.org/debian";
+
 /// An unpacked package.
 #[derive(Clone, Debug)]
 pub struct Package {
@@ -62,13 +65,43 @@ impl Repository {
     /// The package of this name, newest version unless one is given.
     pub fn fetch(&self, name: &str, version: Option<&str>) -> Result<Package> {
         let request = version.map_or_else(|| name.to_owned(), |version| format!("{name}={version}"));
+        self.resolve(request, |request| {
+            self.download(request, &|program, arguments| self.apt(program, arguments))
+        })
+    }
+
+    /// The newest version of this package that is older than the one that [`Repository::fetch`] gives.
+    pub fn fetch_older(&self, name: &str) -> Result<Package> {
+        let newest = self.fetch(name, None)?.version;
+        self.resolve(format!("{name}<"), |_| {
+            // NAME | VERSION | SOURCE, newest first
+            let lines = self.apt("apt-cache", &["madison", name])?;
+            let older = lines
+                .lines()
+                .filter_map(|line| line.split('|').nth(1).map(str::trim))
+                .find(|version| *version != newest)
+                .with_context(|| format!("the archive has one version of {name} only"))?;
+            let request = format!("{name}={older}");
+            self.download(&request, &|program, arguments| self.apt(program, arguments))
+        })
+    }
+
+    /// The package of this name in another suite of the distribution: `bullseye`.
+    pub fn fetch_from(&self, suite: &str, name: &str) -> Result<Package> {
+        self.resolve(format!("{name}/{suite}"), |_| {
+            self.download(name, &|program, arguments| self.apt_of(suite, program, arguments))
+        })
+    }
+
+    /// What this request resolved to the first time, unpacked.
+    fn resolve(&self, request: String, download: impl Fn(&str) -> Result<Resolved>) -> Result<Package> {
         let mut known = self.known();
         if let Some(resolved) = known.get(&request)
             && let Some(package) = self.unpacked(resolved)
         {
             return Ok(package);
         }
-        let resolved = self.download(&request)?;
+        let resolved = download(&request)?;
         self.unpack(&resolved)?;
         known.insert(request, resolved.clone());
         let text = serde_json::to_vec_pretty(&known)?;
@@ -114,9 +147,9 @@ impl Repository {
         })
     }
 
-    fn download(&self, request: &str) -> Result<Resolved> {
+    fn download(&self, request: &str, apt: &dyn Fn(&str, &[&str]) -> Result<String>) -> Result<Resolved> {
         // 'URL' NAME_VERSION_ARCH.deb SIZE HASH
-        let line = self.apt("apt-get", &["download", "--print-uris", "-q", request])?;
+        let line = apt("apt-get", &["download", "--print-uris", "-q", request])?;
         let file = line
             .lines()
             .find_map(|line| line.split_whitespace().nth(1).filter(|file| file.ends_with(".deb")))
@@ -129,7 +162,7 @@ impl Repository {
         let resolved =
             Resolved { name: name.to_owned(), version: version.replace("%3a", ":"), file: file.clone() };
         if !self.folder.join("archives").join(&file).exists() {
-            self.apt("apt-get", &["download", "-q", request])?;
+            apt("apt-get", &["download", "-q", request])?;
         }
         Ok(resolved)
     }
@@ -153,13 +186,7 @@ impl Repository {
     /// lists of our own, which need no root.
     fn apt(&self, program: &str, args: &[&str]) -> Result<String> {
         let own = self.folder.join("apt");
-        let own_args = [
-            format!("Dir::State={}", own.join("state").display()),
-            format!("Dir::State::lists={}", own.join("state/lists").display()),
-            format!("Dir::Cache={}", own.join("cache").display()),
-            "Dir::State::status=/var/lib/dpkg/status".to_owned(),
-            "Debug::NoLocking=1".to_owned(),
-        ];
+        let own_args = own_lists(&own);
         let command = |program: &str, own_lists: bool| {
             let mut command = Command::new(program);
             command.current_dir(self.folder.join("archives")).env("LC_ALL", "C");
@@ -173,9 +200,7 @@ impl Repository {
             Ok(bytes) if !bytes.is_empty() || args.contains(&"-q") => bytes,
             Err(error) if self.own_lists.get() => return Err(error),
             _ => {
-                for folder in ["state/lists/partial", "cache/archives/partial"] {
-                    fs::create_dir_all(own.join(folder))?;
-                }
+                make_lists(&own)?;
                 process::output(command("apt-get", true).args(["update", "-q"]))
                     .context("cannot update the package lists")?;
                 self.own_lists.set(true);
@@ -184,4 +209,51 @@ impl Repository {
         };
         Ok(String::from_utf8_lossy(&answer).into_owned())
     }
+
+    /// Runs apt with package lists of another suite.
+    fn apt_of(&self, suite: &str, program: &str, args: &[&str]) -> Result<String> {
+        let own = self.folder.join(format!("apt-{suite}"));
+        let sources = own.join("sources.list");
+        let command = |program: &str| {
+            let mut command = Command::new(program);
+            command.current_dir(self.folder.join("archives")).env("LC_ALL", "C");
+            command.args(own_lists(&own).iter().flat_map(|option| ["-o", option]));
+            command.arg("-o").arg(format!("Dir::Etc::sourcelist={}", sources.display()));
+            // What is installed here would win over an older suite.
+            command.args(["-o", "Dir::Etc::sourceparts=-", "-o", "Dir::State::status=/dev/null"]);
+            command
+        };
+        if !sources.exists() {
+            make_lists(&own)?;
+            let partial = own.join("sources.partial");
+            fs::write(&partial, format!("deb {MIRROR} {suite} main\n"))?;
+            process::output(
+                command("apt-get")
+                    .arg("-o")
+                    .arg(format!("Dir::Etc::sourcelist={}", partial.display()))
+                    .args(["update", "-q"]),
+            )
+            .with_context(|| format!("cannot read the package lists of {suite}"))?;
+            fs::rename(partial, &sources)?;
+        }
+        Ok(String::from_utf8_lossy(&process::output(command(program).args(args))?).into_owned())
+    }
+}
+
+/// Options that make apt use lists in this folder.
+fn own_lists(folder: &Path) -> [String; 5] {
+    [
+        format!("Dir::State={}", folder.join("state").display()),
+        format!("Dir::State::lists={}", folder.join("state/lists").display()),
+        format!("Dir::Cache={}", folder.join("cache").display()),
+        "Dir::State::status=/var/lib/dpkg/status".to_owned(),
+        "Debug::NoLocking=1".to_owned(),
+    ]
+}
+
+fn make_lists(folder: &Path) -> Result<()> {
+    for part in ["state/lists/partial", "cache/archives/partial"] {
+        fs::create_dir_all(folder.join(part))?;
+    }
+    Ok(())
 }
