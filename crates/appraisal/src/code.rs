@@ -119,6 +119,8 @@ codes! {
         "The log has events for a PCR that the quote does not prove: they are claims, not evidence.";
     NOT_JUDGED = "not-judged", High, BASELINE,
         "Neither a profile nor a baseline judged the log for the quoted bank.";
+    NOT_COVERED = "not-covered", Low, None,
+        "No boot, rule or authority says anything about some measurements; they are accepted as they are.";
     TPM_FIRMWARE_CHANGED = "tpm-firmware-changed", Medium, None,
         "The TPM runs newer firmware than before.";
     LOG_TRAILING = "log-trailing-bytes", Low, None,

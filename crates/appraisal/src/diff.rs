@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use veriboot_eventlog::{ComponentKind, Digest, HashAlg};
 
 use crate::align::align;
-use crate::baseline::ReferenceBoot;
-use crate::report::LogReport;
+use crate::baseline::{ReferenceBoot, Varies};
+use crate::content::SignatureId;
+use crate::report::{Entry, LogReport};
 
 /// One measurement, from a baseline or from a log.
 #[derive(Clone, Copy, Debug)]
@@ -22,9 +23,17 @@ pub(crate) struct Item<'a> {
     pub signer: Option<&'a str>,
     pub items: &'a [String],
     pub digest: &'a Digest,
+    /// What name and value of a reference may be as well.
+    pub varies: Option<&'a Varies>,
     /// Set by [`diff`]: how many measurements of its PCR that both sides have come before it. Two that differ are at the
     /// same place when this is the same.
     pub gap: usize,
+    /// Set by [`diff`]: its position in its PCR.
+    pub place: usize,
+    /// Members of a revocation list.
+    pub signatures: &'a [SignatureId],
+    /// The entry of the log, for a measurement of one.
+    pub entry: Option<&'a Entry>,
 }
 
 /// One difference. Each measurement of either side is in at most one.
@@ -87,7 +96,11 @@ pub(crate) fn of_report(report: &LogReport, bank: HashAlg) -> Vec<Item<'_>> {
             signer: entry.signer.as_deref(),
             items: &entry.items,
             digest: digest.as_ref()?,
+            varies: None,
             gap: 0,
+            place: 0,
+            signatures: entry.revoked(),
+            entry: Some(entry),
         })
     });
     measured.collect()
@@ -105,7 +118,11 @@ pub(crate) fn of_boot(boot: &ReferenceBoot, pcr: u32) -> impl Iterator<Item = It
         signer: reference.signer.as_deref(),
         items: &reference.items,
         digest: &reference.digest,
+        varies: reference.varies.as_ref(),
         gap: 0,
+        place: 0,
+        signatures: &reference.signatures,
+        entry: None,
     })
 }
 
@@ -116,10 +133,12 @@ pub(crate) fn diff<'a>(from: &[Item<'a>], to: &[Item<'a>]) -> Vec<Change<'a>> {
     }
     let mut by_pcr: BTreeMap<u32, (Vec<Item<'a>>, Vec<Item<'a>>)> = BTreeMap::new();
     for item in from {
-        by_pcr.entry(item.pcr).or_default().0.push(*item);
+        let side = &mut by_pcr.entry(item.pcr).or_default().0;
+        side.push(Item { place: side.len(), ..*item });
     }
     for item in to {
-        by_pcr.entry(item.pcr).or_default().1.push(*item);
+        let side = &mut by_pcr.entry(item.pcr).or_default().1;
+        side.push(Item { place: side.len(), ..*item });
     }
     by_pcr.values().flat_map(|(from, to)| diff_pcr(from, to)).collect()
 }
@@ -128,8 +147,13 @@ fn identical(a: &Item<'_>, b: &Item<'_>) -> bool {
     a.digest == b.digest && described_alike(a, b)
 }
 
+/// Whether `b` is described as `a`, of which a reference may leave some to vary.
 fn described_alike(a: &Item<'_>, b: &Item<'_>) -> bool {
-    a.event_type == b.event_type && a.kind == b.kind && a.name == b.name && a.value == b.value
+    let named_alike = match a.varies {
+        None => a.name == b.name && a.value == b.value,
+        Some(varies) => varies.meets((a.name, a.value), b.name, b.value),
+    };
+    a.event_type == b.event_type && a.kind == b.kind && named_alike
 }
 
 fn diff_pcr<'a>(from: &[Item<'a>], to: &[Item<'a>]) -> Vec<Change<'a>> {

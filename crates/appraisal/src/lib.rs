@@ -18,6 +18,7 @@ mod cmdline;
 mod code;
 mod components;
 mod conclude;
+mod content;
 mod counters;
 mod deviation;
 mod diff;
@@ -37,13 +38,14 @@ mod text;
 pub use alert::{alert_remediation, alert_title, primary};
 pub use baseline::{
     BASELINE_SCHEMA, Baseline, BaselineError, CompiledBaseline, Flaw, LearnError, MAX_BASELINE_BYTES,
-    MAX_BASELINE_MEASUREMENTS, MAX_BOOTS, Merged, Reference, ReferenceBoot, Source, SourceFile, Unlisted,
+    MAX_BASELINE_MEASUREMENTS, MAX_BOOTS, Merged, Reference, ReferenceBoot, Source, SourceFile, Unlisted, Varies,
     diff_baselines,
 };
 pub use boot_key::boot_key;
 pub use class::ChangeRule;
 pub use code::{CODES, Code};
 pub use components::{components, components_in};
+pub use content::{Content, SignatureId, Signatures};
 pub use conclude::{Conclude, Outcome, PreviousBoot, conclude};
 pub use envelope::{
     BASELINE_PAYLOAD_TYPE, Envelope, EnvelopeError, EnvelopeKey, KeyAlgorithm, KeyError, MAX_ENVELOPE_BYTES,

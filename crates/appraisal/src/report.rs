@@ -8,6 +8,7 @@ use veriboot_wire::Finding;
 
 use crate::structure_checks;
 use crate::text::{self, shortened};
+use crate::content::{self, Content, SignatureId};
 use crate::{code, lists};
 
 /// Warnings and digest mismatches that become findings of their own; the rest is counted.
@@ -57,6 +58,8 @@ pub struct Entry {
     pub signer: Option<String>,
     /// Members of a list in plain words: the certificates and the number of hashes of db, dbx, KEK, PK and MOK lists.
     pub items: Vec<String>,
+    /// What the digest proves about the content.
+    pub content: Content,
 }
 
 /// One bank of a log.
@@ -68,6 +71,16 @@ pub struct BankReport {
     pub digests: Vec<Option<Digest>>,
     /// PCR 5 if the ExitBootServices events came after the log was saved.
     pub pcr5_after_exit: Option<Digest>,
+}
+
+impl Entry {
+    /// Members of a revocation list, as far as its digest proves them; none when it could not be read whole.
+    pub(crate) fn revoked(&self) -> &[SignatureId] {
+        match &self.content {
+            Content::Signatures(list) if list.complete && self.kind == ComponentKind::RevocationDb => &list.members,
+            _ => &[],
+        }
+    }
 }
 
 impl LogReport {
@@ -140,6 +153,7 @@ fn fill(report: &mut LogReport, log: &EventLog<'_>) {
     unknown_registers(report, log);
     cut_and_trailing(report, log);
     digest_mismatches(report, log);
+    content::mark_vendor_keys(&mut report.entries, log);
     structure_checks::run(report, log);
     warnings(report, log);
 }
@@ -182,6 +196,7 @@ fn add_entries(report: &mut LogReport, log: &EventLog<'_>, bank: HashAlg, exists
             event_type: event.map_or(EventType(0), |e| e.event_type),
             kind: measured.kind,
             items: event.map(|e| lists::items(measured.kind, e)).unwrap_or_default(),
+            content: event.map(content::of_event).unwrap_or_default(),
             name: measured.name,
             value: measured.value,
             signer: measured.signer,
@@ -239,6 +254,13 @@ fn digest_mismatches(report: &mut LogReport, log: &EventLog<'_>) {
         report.banks.iter().flat_map(|bank| check_digests_of(log, bank.replay.bank)).collect();
     mismatches.sort_by_key(|m| m.event);
     mismatches.dedup_by_key(|m| m.event);
+    for mismatch in &mismatches {
+        if let Ok(at) = report.entries.binary_search_by_key(&mismatch.event, |entry| entry.event)
+            && let Some(entry) = report.entries.get_mut(at)
+        {
+            entry.content = Content::Opaque;
+        }
+    }
     let (known, mismatches): (Vec<_>, Vec<_>) = mismatches.into_iter().partition(|m| m.quirk.is_some());
     for mismatch in known.into_iter().take(MAX_LISTED) {
         let mut finding = code::LOG_WARNING.finding(format!(

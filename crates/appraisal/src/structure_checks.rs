@@ -36,7 +36,7 @@ const GLOBAL_VARIABLE: [u8; 16] =
 const SHIM_LOCK: [u8; 16] =
     [0x50, 0xAB, 0x5D, 0x60, 0x46, 0xE0, 0x00, 0x43, 0xAB, 0xB6, 0x3D, 0xD8, 0x10, 0xDD, 0x8B, 0x23];
 /// The PCR of shim's state.
-const SHIM_STATE_PCR: u32 = 14;
+pub(crate) const SHIM_STATE_PCR: u32 = 14;
 
 /// UEFI_VARIABLE_DATA of a variable with this content.
 fn variable_data(vendor: [u8; 16], name: &str, content: &[u8]) -> Vec<u8> {

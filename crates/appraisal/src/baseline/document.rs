@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use veriboot_eventlog::{ComponentKind, Digest, HashAlg};
 
 use super::event_type;
+use crate::content::SignatureId;
 use crate::report::MAX_EVENTS;
-use crate::rule::Rule;
+use crate::rule::{Pattern, Rule};
 
 /// What the document says about its own shape.
 pub const BASELINE_SCHEMA: &str = "veriboot-baseline/2";
@@ -162,8 +163,40 @@ pub struct Reference {
     /// Members of a list in plain words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<String>,
+    /// Members of dbx, 32 hex digits each: the first half of a revoked hash, or of the SHA-256 of a certificate. Shows
+    /// that a later dbx only has more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signatures: Vec<SignatureId>,
     /// Digest in the bank of the baseline.
     pub digest: Digest,
+    /// What its name and value may be as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub varies: Option<Varies>,
+}
+
+/// Names and values that a measurement may have with the same digest, where it is not covered by it: identifiers of
+/// disks and network cards in paths.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Varies {
+    /// A pattern for the name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<Pattern>,
+    /// A pattern for the value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<Pattern>,
+}
+
+impl Varies {
+    /// Whether a measurement may be called this.
+    pub(crate) fn meets(&self, reference: (&str, Option<&str>), name: &str, value: Option<&str>) -> bool {
+        let met = |pattern: &Option<Pattern>, text: &str| pattern.as_ref().is_some_and(|p| p.meets(text));
+        let value_met = match (reference.1, value) {
+            (_, Some(value)) if met(&self.value, value) => true,
+            (was, is) => was == is,
+        };
+        value_met && (reference.0 == name || met(&self.name, name))
+    }
 }
 
 impl Baseline {

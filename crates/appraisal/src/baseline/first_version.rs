@@ -53,7 +53,9 @@ impl TryFrom<FirstVersion> for Baseline {
                 value: m.value,
                 signer: m.signer,
                 items: m.items,
+                signatures: Vec::new(),
                 digest: *digest,
+                varies: None,
             }),
             _ => Err(BaselineError::NoBank),
         };

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use veriboot_eventlog::HashAlg;
 
 use super::document::{Baseline, MAX_BASELINE_MEASUREMENTS, MAX_BOOTS, Reference, ReferenceBoot, Source};
+use super::flaws::PCRS;
+use super::merge::Merge;
 use crate::report::LogReport;
 
 /// Why no baseline can be learned from a log.
@@ -80,7 +82,9 @@ impl ReferenceBoot {
                 value: entry.value.clone(),
                 signer: entry.signer.clone(),
                 items: entry.items.clone(),
+                signatures: entry.revoked().to_vec(),
                 digest,
+                varies: None,
             })
         });
         let measurements = measured.collect::<Result<_, LearnError>>()?;
@@ -105,15 +109,21 @@ impl Baseline {
         Self::learn_from(&[report], bank)
     }
 
-    /// Takes what several logs measured as the reference. Every one of them is accepted.
+    /// Takes what several logs measured as the reference. Every one of them is accepted: what differs harmlessly is left
+    /// to vary, and said in [`Baseline::merged`]; the PCRs that differ in anything else become one more accepted boot.
     pub fn learn_from(reports: &[&LogReport], bank: HashAlg) -> Result<Self, LearnError> {
+        let (first, more) = reports.split_first().ok_or(LearnError::NoLog)?;
+        let source = |report: &LogReport| Source::Learned { log_sha256: report.sha256.clone() };
         let mut baseline = Self::new(bank);
-        if reports.is_empty() {
-            return Err(LearnError::NoLog);
-        }
-        for report in reports {
-            let source = Source::Learned { log_sha256: report.sha256.clone() };
-            baseline = baseline.with_boot(report, None, source, false)?;
+        baseline.boots.push(ReferenceBoot::of_report(first, bank, source(first))?);
+        for report in more {
+            let boot = ReferenceBoot::of_report(report, bank, source(report))?;
+            let merge = Merge::of(&baseline, report);
+            let left = merge.left.clone();
+            merge.into(&mut baseline);
+            if !left.is_empty() {
+                baseline = baseline.with_measurements(boot.only(&left))?;
+            }
         }
         Ok(baseline)
     }
@@ -159,9 +169,6 @@ impl Baseline {
         Ok(next)
     }
 }
-
-/// PCRs of a TPM (PC Client Platform TPM Profile, section 4.6).
-const PCRS: std::ops::Range<u32> = 0..24;
 
 /// What a boot says beside these PCRs; `None` when that is nothing.
 fn without(boot: ReferenceBoot, pcrs: Option<&BTreeSet<u32>>) -> Option<ReferenceBoot> {

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use veriboot_eventlog::{ComponentKind, Digest};
 
 use super::{
-    Authority, MAX_RULE_DIGESTS, MAX_RULE_MEMBERS, Minimum, Parameters, Pattern, Rule, Says, StateFlag, Switch,
+    Authority, MAX_RULE_DIGESTS, MAX_RULE_MEMBERS, Minimum, Parameters, Pattern, Rule, Says, StateFlag,
+    Switch,
 };
 use crate::enforcement::belongs;
 
@@ -141,7 +142,9 @@ fn allowed(says: &Says) -> Vec<ComponentKind> {
     use ComponentKind as K;
     let all = || ComponentKind::ALL.iter().copied();
     match says {
-        Says::Digests(_) | Says::Any(_) => all().filter(|kind| (0..24).any(|pcr| belongs(*kind, pcr))).collect(),
+        Says::Digests(_) | Says::Any(_) => {
+            all().filter(|kind| (0..24).any(|pcr| belongs(*kind, pcr))).collect()
+        }
         Says::Authorities(_) => vec![K::Shim, K::BootLoader, K::Kernel, K::OptionRom],
         Says::Minimum(_) => vec![K::SbatLevel, K::RevocationDb],
         Says::Parameters(_) => vec![K::KernelCommandLine],

@@ -38,7 +38,8 @@ impl Minimum {
         let of_dbx = self.entries.is_some() || !self.hashes.is_empty();
         let wrong = if component == ComponentKind::SbatLevel { of_dbx } else { of_sbat };
         if wrong {
-            let what = "level and generations are for sbat-level, entries and hashes for revocation-db".to_owned();
+            let what =
+                "level and generations are for sbat-level, entries and hashes for revocation-db".to_owned();
             return Err(RuleError::Contradiction { component, what });
         }
         Ok(())

@@ -105,9 +105,11 @@ impl StateFlag {
     /// The kind of component that measures it.
     pub const fn component(self) -> ComponentKind {
         match self {
-            Self::SecureBoot | Self::ShimValidation | Self::SetupMode | Self::AuditMode | Self::DeployedMode => {
-                ComponentKind::SecureBootState
-            }
+            Self::SecureBoot
+            | Self::ShimValidation
+            | Self::SetupMode
+            | Self::AuditMode
+            | Self::DeployedMode => ComponentKind::SecureBootState,
             _ => ComponentKind::WindowsPolicy,
         }
     }

@@ -1,0 +1,254 @@
+//! What the digest of an event proves about its content, as far as rules and classes of change ask.
+//!
+//! Only events count whose digest is taken over the data that is read here, and whose data has that digest in every bank
+//! of the log. Everything else in a log is a claim.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use veriboot_eventlog::decode::ipl::Ipl;
+use veriboot_eventlog::decode::signature_list::{Signature, SignatureDatabase};
+use veriboot_eventlog::decode::sipa::{TaggedEvents, TaggedValue};
+use veriboot_eventlog::decode::tagged::Tagged;
+use veriboot_eventlog::decode::variable::{Content as VariableContent, Variable};
+use veriboot_eventlog::sbat::Sbat;
+use veriboot_eventlog::{Decoded, Digest, Event, EventLog, EventType, HashAlg, guids};
+
+use crate::rule::{Authority, StateFlag};
+use crate::structure_checks::{SECURE_BOOT_PCR, SHIM_STATE_PCR};
+use crate::text::shortened;
+
+/// Certificates of one list that are kept; a list with more counts as one that could not be read whole.
+const MAX_CERTIFICATES: usize = 64;
+/// Signatures of one list that are kept.
+const MAX_SIGNATURES: usize = 16_384;
+/// Characters of a subject.
+const MAX_SUBJECT_CHARS: usize = 200;
+
+/// What an event proves to have been measured.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum Content {
+    /// Nothing that can be read, or nothing that anybody asks about.
+    #[default]
+    Opaque,
+    /// PK, KEK, db, dbx and their relatives.
+    Signatures(Signatures),
+    /// What admitted an image: a certificate, or without one a bare hash.
+    Authority {
+        /// The variable that has it: `db`, `Shim`, `MokList`.
+        variable: String,
+        /// The certificate.
+        certificate: Option<Authority>,
+    },
+    /// The SBAT level that shim applies.
+    Sbat(Sbat),
+    /// Settings, in the order in which they were measured.
+    Settings(Vec<(StateFlag, bool)>),
+    /// Text that is measured as it is: a command of the boot loader, a kernel command line, an action.
+    Text,
+    /// shim's list of keys, with the vendor's certificate alone: nobody enrolled a machine owner key.
+    VendorKeysOnly,
+}
+
+/// Members of a signature list.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Signatures {
+    /// Its certificates, in order.
+    pub certificates: Vec<Authority>,
+    /// All of its members, sorted.
+    pub members: Vec<SignatureId>,
+    /// Whether everything in it could be read.
+    pub complete: bool,
+}
+
+/// A member of a signature list: the first half of its SHA-256. Of a revoked image hash, the first half of that hash.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SignatureId([u8; 16]);
+
+impl SignatureId {
+    /// The id of a hash, or of a certificate by its SHA-256.
+    pub fn of_digest(digest: &[u8]) -> Option<Self> {
+        digest.first_chunk().copied().map(Self)
+    }
+
+    fn of(signature: &Signature<'_>) -> Option<Self> {
+        match signature.kind_name() {
+            "sha256" => Self::of_digest(signature.data),
+            "x509" => Self::of_digest(HashAlg::Sha256.hash(&[certificate_bytes(signature.data)]).as_ref()),
+            other => Self::of_digest(HashAlg::Sha256.hash(&[other.as_bytes(), signature.data]).as_ref()),
+        }
+    }
+}
+
+fn certificate_bytes(data: &[u8]) -> &[u8] {
+    veriboot_eventlog::Certificate::parse(data).map_or(data, |certificate| certificate.der)
+}
+
+impl fmt::Debug for SignatureId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl From<SignatureId> for String {
+    fn from(id: SignatureId) -> Self {
+        hex::encode(id.0)
+    }
+}
+
+impl TryFrom<String> for SignatureId {
+    type Error = &'static str;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let mut id = [0; 16];
+        hex::decode_to_slice(text, &mut id).map_err(|_| "not 32 hex digits")?;
+        Ok(Self(id))
+    }
+}
+
+/// What the data of an event says, where its type is one whose digest covers the data. The caller checks that it does.
+pub(crate) fn of_event(event: &Event<'_>) -> Content {
+    match event.event_type {
+        EventType::EV_EFI_VARIABLE_DRIVER_CONFIG => Variable::parse(event.data).map_or(Content::Opaque, configuration),
+        EventType::EV_EFI_VARIABLE_AUTHORITY => Variable::parse(event.data).map_or(Content::Opaque, authority),
+        EventType::EV_EVENT_TAG => match event.decode() {
+            Decoded::Tagged(Tagged::Windows { events }) => Content::Settings(windows_settings(&events)),
+            _ => Content::Opaque,
+        },
+        EventType::EV_IPL => match event.decode() {
+            Decoded::Ipl(
+                Ipl::Command { .. } | Ipl::KernelCommandLine { .. } | Ipl::ModuleCommandLine { .. },
+            ) => Content::Text,
+            _ => Content::Opaque,
+        },
+        EventType::EV_ACTION | EventType::EV_EFI_ACTION if event.data.iter().all(|b| matches!(b, b' '..=b'~')) => {
+            Content::Text
+        }
+        _ => Content::Opaque,
+    }
+}
+
+/// In the namespace of the specification only: firmware may measure other variables of the same name.
+fn configuration(variable: Variable<'_>) -> Content {
+    if !variable.is_secure_boot_configuration() {
+        return Content::Opaque;
+    }
+    let flag = [
+        ("SecureBoot", StateFlag::SecureBoot),
+        ("SetupMode", StateFlag::SetupMode),
+        ("AuditMode", StateFlag::AuditMode),
+        ("DeployedMode", StateFlag::DeployedMode),
+    ]
+    .into_iter()
+    .find(|(name, _)| variable.name.is(name));
+    match (flag, variable.content()) {
+        (Some((_, flag)), VariableContent::Flag(on)) => Content::Settings(vec![(flag, on == Some(true))]),
+        (None, VariableContent::Signatures(database)) => Content::Signatures(signatures(&database)),
+        _ => Content::Opaque,
+    }
+}
+
+fn signatures(database: &SignatureDatabase<'_>) -> Signatures {
+    let certificates: Vec<Authority> =
+        database.certificates().take(MAX_CERTIFICATES + 1).map(|c| certificate_of(&c)).collect();
+    let mut members: Vec<SignatureId> =
+        database.signatures().take(MAX_SIGNATURES + 1).filter_map(|s| SignatureId::of(&s)).collect();
+    let complete = database.is_well_formed()
+        && certificates.len() <= MAX_CERTIFICATES
+        && members.len() <= MAX_SIGNATURES
+        && members.len() == database.signatures().take(MAX_SIGNATURES + 1).count();
+    members.sort_unstable();
+    members.dedup();
+    Signatures { certificates, members, complete }
+}
+
+fn certificate_of(certificate: &veriboot_eventlog::Certificate<'_>) -> Authority {
+    Authority {
+        sha256: certificate.fingerprint(),
+        subject: shortened(&certificate.short_name().to_string(), MAX_SUBJECT_CHARS),
+    }
+}
+
+fn authority(variable: Variable<'_>) -> Content {
+    let name = shortened(&variable.name.to_string(), 64);
+    if let Some(certificate) = variable.authority() {
+        return Content::Authority { variable: name, certificate: Some(certificate_of(&certificate)) };
+    }
+    if variable.vendor == guids::SHIM_LOCK {
+        return match name.as_str() {
+            "SbatLevel" => Sbat::parse(variable.data).map_or(Content::Opaque, Content::Sbat),
+            "MokSBState" => {
+                let off = variable.data.iter().any(|byte| *byte != 0);
+                Content::Settings(vec![(StateFlag::ShimValidation, !off)])
+            }
+            // Whether the kernel takes over the machine owner's keys; it admits nothing by itself.
+            "MokListTrusted" if matches!(variable.data, [0 | 1]) => Content::Settings(Vec::new()),
+            // A hash of its lists admitted an image.
+            _ => Content::Authority { variable: name, certificate: None },
+        };
+    }
+    Content::Authority { variable: name, certificate: None }
+}
+
+/// Marks shim's list of keys (the first thing that shim measures in PCR 14) when it holds nothing but one certificate
+/// that admitted an image of this boot: shim adds the vendor's certificate to the list of the machine's owner.
+pub(crate) fn mark_vendor_keys(entries: &mut [crate::report::Entry], log: &EventLog<'_>) {
+    let event = |index: u32| log.events.get(usize::try_from(index).ok()?).filter(|e| e.index == index);
+    let Some(list) = entries.iter().position(|entry| entry.pcr == SHIM_STATE_PCR) else { return };
+    let Some(measured) = entries.get(list).and_then(|entry| event(entry.event)) else { return };
+    let of_shim = |event: &Event<'_>| {
+        let variable = Variable::parse(event.data).filter(|v| v.vendor == guids::SHIM_LOCK)?;
+        let list = vendor_list(variable.authority()?.der);
+        let is = |bank: HashAlg| event.digest(bank).is_none() || measured.digest(bank) == Some(bank.hash(&[&list]).as_ref());
+        HashAlg::ALL.into_iter().all(is).then_some(())
+    };
+    let admitted = |entry: &&crate::report::Entry| {
+        entry.pcr == SECURE_BOOT_PCR && matches!(entry.content, Content::Authority { certificate: Some(_), .. })
+    };
+    let vendor_alone = entries.iter().filter(admitted).filter_map(|e| event(e.event)).any(|e| of_shim(e).is_some());
+    if let (true, Some(entry)) = (vendor_alone, entries.get_mut(list)) {
+        entry.content = Content::VendorKeysOnly;
+    }
+}
+
+/// EFI_SIGNATURE_LIST of one certificate with shim as its owner.
+fn vendor_list(certificate: &[u8]) -> Vec<u8> {
+    let size = u32::try_from(certificate.len()).unwrap_or(u32::MAX).saturating_add(16);
+    let mut list = guids::CERT_X509.0.to_vec();
+    for field in [size.saturating_add(28), 0, size] {
+        list.extend(field.to_le_bytes());
+    }
+    list.extend(guids::SHIM_LOCK.0);
+    list.extend(certificate);
+    list
+}
+
+fn windows_settings(events: &TaggedEvents<'_>) -> Vec<(StateFlag, bool)> {
+    let mut settings = Vec::new();
+    events.walk(&mut |event| {
+        let flag = match event.id {
+            0x0004_0001 => StateFlag::BootDebugging,
+            0x0005_0001 => StateFlag::KernelDebugging,
+            0x0005_0002 => StateFlag::CodeIntegrity,
+            0x0005_0003 => StateFlag::TestSigning,
+            0x0005_0005 => StateFlag::SafeMode,
+            0x0005_0006 => StateFlag::WinPe,
+            0x0005_000D => StateFlag::HypervisorDebugging,
+            0x0005_0021 => StateFlag::FlightSigning,
+            _ => return,
+        };
+        if let TaggedValue::Flag(on) = event.value() {
+            settings.push((flag, on));
+        }
+    });
+    settings.sort_unstable();
+    settings.dedup();
+    settings
+}
+
+impl Signatures {
+    /// Whether the list revokes or admits this hash, or a certificate with this SHA-256.
+    pub fn has(&self, digest: &Digest) -> bool {
+        SignatureId::of_digest(digest.as_ref()).is_some_and(|id| self.members.binary_search(&id).is_ok())
+    }
+}
