@@ -128,14 +128,9 @@ fn authority(data: &[u8]) -> Preimages<'_> {
 
 /// GRUB measures commands and command lines without prefix and NUL; the GRUB of Red Hat and its kin with the NUL.
 fn ipl(data: &[u8]) -> Preimages<'_> {
-    match Ipl::parse(data) {
-        Ipl::Command { text } | Ipl::KernelCommandLine { text } | Ipl::ModuleCommandLine { text } => {
-            let with_nul = Ipl::prefix_len(data).and_then(|start| data.get(start..start + text.0.len() + 1));
-            match with_nul {
-                Some(with_nul) => Preimages::of(&[text.0, with_nul]),
-                None => Preimages::of(&[text.0]),
-            }
-        }
-        _ => Preimages::default(),
+    match Ipl::measured_text(data) {
+        Some((text, Some(with_nul))) => Preimages::of(&[text, with_nul]),
+        Some((text, None)) => Preimages::of(&[text]),
+        None => Preimages::default(),
     }
 }

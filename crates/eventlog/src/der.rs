@@ -6,7 +6,7 @@ use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
 use crate::reader::Reader;
-use crate::text::write_printable;
+use crate::text::{Shown, plain_ascii, write_printable};
 use crate::{Digest, HashAlg};
 
 const SEQUENCE: u8 = 0x30;
@@ -164,6 +164,14 @@ impl fmt::Display for ShortName<'_> {
             Some(name) => write_printable(f, &name.to_text()),
             None => self.0.fmt(f),
         }
+    }
+}
+
+impl Shown for ShortName<'_> {
+    fn plain(&self) -> Option<&str> {
+        let name = self.0.common_name()?;
+        // A BMPString has two bytes per character.
+        if name.tag == 0x1E { None } else { plain_ascii(name.text) }
     }
 }
 

@@ -6,6 +6,8 @@ use aws_lc_rs::digest as aws;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::sha256;
+
 /// A hash algorithm that a PCR bank can have (TCG Algorithm Registry, TPM_ALG_ID).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HashAlg {
@@ -87,6 +89,11 @@ impl HashAlg {
 
     /// Digest of the concatenation of `parts`.
     pub fn hash(self, parts: &[&[u8]]) -> Digest {
+        if let (Self::Sha256, [message]) = (self, parts)
+            && message.len() <= sha256::SHORT
+        {
+            return Digest::from_short(&sha256::hash(message));
+        }
         let algorithm = match self {
             Self::Sha1 => &aws::SHA1_FOR_LEGACY_USE_ONLY,
             Self::Sha256 => &aws::SHA256,
@@ -114,6 +121,9 @@ impl HashAlg {
     /// TPM2_PCR_Extend: `hash(register ‖ digest)` (TPM 2.0 Part 1, section 17.2).
     pub fn extend(self, register: &Digest, digest: &[u8]) -> Digest {
         let old = register.as_ref();
+        if let (Self::Sha256, Ok(old), Ok(digest)) = (self, old.try_into(), digest.try_into()) {
+            return Digest::from_short(&sha256::extend(old, digest));
+        }
         let mut buffer = [0_u8; 2 * Digest::MAX];
         let joined = buffer.iter_mut().zip(old.iter().chain(digest)).fold(0, |count, (to, from)| {
             *to = *from;
@@ -187,12 +197,11 @@ impl Digest {
     /// Cuts what does not fit; callers pass the output of a known algorithm.
     fn from_short(source: &[u8]) -> Self {
         let mut bytes = [0; Self::MAX];
-        let mut len = 0;
-        for (to, from) in bytes.iter_mut().zip(source) {
-            *to = *from;
-            len += 1;
+        let len = source.len().min(Self::MAX);
+        if let (Some(to), Some(from)) = (bytes.get_mut(..len), source.get(..len)) {
+            to.copy_from_slice(from);
         }
-        Self { len, bytes }
+        Self { len: len as u8, bytes }
     }
 
     /// The same digest with its last byte set: the start value of PCR 0 after a StartupLocality event.

@@ -2,6 +2,7 @@
 
 use crate::decode::device_path::DevicePath;
 use crate::decode::ipl::Ipl;
+use crate::decode::variable::Variable;
 use crate::text::{Text, bounded, guids};
 use crate::{ComponentKind, Decoded, Event, EventType};
 
@@ -35,14 +36,16 @@ impl ImageRoles {
                     }
                     images.push((path, Aftermath::default()));
                 }
-                EventType::EV_EFI_VARIABLE_AUTHORITY | EventType::EV_IPL => {
+                EventType::EV_EFI_VARIABLE_AUTHORITY => {
                     let Some((_, aftermath)) = images.last_mut() else { continue };
-                    match event.decode() {
-                        Decoded::Authority(authority) => {
-                            aftermath.shim |= authority.0.vendor == guids::SHIM_LOCK
-                        }
-                        Decoded::Ipl(Ipl::Mok { .. }) => aftermath.shim = true,
-                        Decoded::Ipl(Ipl::Section { .. }) => aftermath.uki = true,
+                    aftermath.shim |=
+                        Variable::parse(event.data).is_some_and(|v| v.vendor == guids::SHIM_LOCK);
+                }
+                EventType::EV_IPL => {
+                    let Some((_, aftermath)) = images.last_mut() else { continue };
+                    match Ipl::parse_if_telling(event.data) {
+                        Some(Ipl::Mok { .. }) => aftermath.shim = true,
+                        Some(Ipl::Section { .. }) => aftermath.uki = true,
                         _ => {}
                     }
                 }

@@ -8,7 +8,7 @@ use crate::decode::tagged::Tagged;
 use crate::decode::variable::{Content, Variable};
 use crate::images::{ImageRoles, file_name, is_initrd_name, is_kernel_name};
 use crate::limits::{MAX_NAME_CHARS, MAX_VALUE_CHARS};
-use crate::text::{Text, Utf16, bounded, guids};
+use crate::text::{Shown, Text, Utf16, bounded, guids, push_bounded};
 use crate::{ComponentKind, Decoded, Event, EventType};
 
 /// What one event measures.
@@ -51,9 +51,9 @@ impl<'a> Labels<'a> {
             initrd_paths: None,
         };
         for event in session.iter().filter(|e| e.extends() && e.event_type == EventType::EV_IPL) {
-            match Ipl::parse(event.data) {
-                Ipl::KernelCommandLine { text } => labels.kernel_path = Some(first_word(text.0).0),
-                Ipl::Command { text } => {
+            match Ipl::parse_if_telling(event.data) {
+                Some(Ipl::KernelCommandLine { text }) => labels.kernel_path = Some(first_word(text.0).0),
+                Some(Ipl::Command { text }) => {
                     let (command, rest) = first_word(text.0);
                     match command {
                         b"linux" | b"linuxefi" | b"linux16" if labels.kernel_path.is_none() => {
@@ -83,6 +83,19 @@ impl<'a> Labels<'a> {
             signer: None,
             signs_previous_image: None,
         };
+        // Most events of a boot are those of its loader.
+        if event.event_type == EventType::EV_IPL {
+            self.label_ipl(&mut label, &Ipl::parse(event.data));
+        } else {
+            self.label_decoded(&mut label, event);
+        }
+        if label.name.is_empty() {
+            label.kind.title().clone_into(&mut label.name);
+        }
+        label
+    }
+
+    fn label_decoded(&mut self, label: &mut Label, event: &Event<'a>) {
         match event.decode() {
             Decoded::CrtmVersion { version } => {
                 label.kind = ComponentKind::CrtmVersion;
@@ -101,7 +114,7 @@ impl<'a> Labels<'a> {
                 };
                 label.name = blob.description.map_or_else(|| "firmware code".to_owned(), |d| name(&d));
             }
-            Decoded::Platform { description } => label_platform(&mut label, event, &description),
+            Decoded::Platform { description } => label_platform(label, event, &description),
             Decoded::HandedOver(config) => {
                 label.name = name(&config.name);
                 (label.kind, label.value) = match config.text {
@@ -126,10 +139,10 @@ impl<'a> Labels<'a> {
                     .collect();
                 label.value = Some(names.join(", "));
             }
-            Decoded::SecureBootVariable(variable) => label_secure_boot(&mut label, event, &variable),
-            Decoded::BootVariable(variable) => label_boot_variable(&mut label, &variable),
-            Decoded::Authority(authority) => self.label_authority(&mut label, &authority.0),
-            Decoded::Image(image) => self.label_image(&mut label, event, &image.path),
+            Decoded::SecureBootVariable(variable) => label_secure_boot(label, event, &variable),
+            Decoded::BootVariable(variable) => label_boot_variable(label, &variable),
+            Decoded::Authority(authority) => self.label_authority(label, &authority.0),
+            Decoded::Image(image) => self.label_image(label, event, &image.path),
             Decoded::PartitionTable(table) => {
                 label.kind = ComponentKind::PartitionTable;
                 "boot disk".clone_into(&mut label.name);
@@ -155,8 +168,8 @@ impl<'a> Labels<'a> {
                 };
                 label.name = name(&text);
             }
-            Decoded::Ipl(ipl) => self.label_ipl(&mut label, &ipl),
-            Decoded::Tagged(tagged) => label_tagged(&mut label, event, &tagged),
+            Decoded::Ipl(ipl) => self.label_ipl(label, &ipl),
+            Decoded::Tagged(tagged) => label_tagged(label, event, &tagged),
             Decoded::CompactHash { text } => {
                 label.kind = ComponentKind::WindowsPolicy;
                 label.name = if event.pcr == 11 { "BitLocker".to_owned() } else { name(&text) };
@@ -170,10 +183,6 @@ impl<'a> Labels<'a> {
                 label.name = event.event_type.to_string();
             }
         }
-        if label.name.is_empty() {
-            label.kind.title().clone_into(&mut label.name);
-        }
-        label
     }
 
     fn label_authority(&mut self, label: &mut Label, variable: &Variable<'_>) {
@@ -255,7 +264,9 @@ impl<'a> Labels<'a> {
                     }
                     _ => {
                         label.kind = ComponentKind::BootLoaderConfig;
-                        label.name = format!("GRUB command {}", name(&Text(command)));
+                        label.name = String::with_capacity(GRUB_COMMAND.len() + command.len().min(64));
+                        label.name.push_str(GRUB_COMMAND);
+                        push_bounded(&mut label.name, &Text(command), MAX_NAME_CHARS);
                         label.value = Some(value(text));
                     }
                 }
@@ -319,11 +330,13 @@ impl<'a> Labels<'a> {
     }
 }
 
-fn name(shown: &impl std::fmt::Display) -> String {
+const GRUB_COMMAND: &str = "GRUB command ";
+
+fn name(shown: &impl Shown) -> String {
     bounded(shown, MAX_NAME_CHARS)
 }
 
-fn value(shown: &impl std::fmt::Display) -> String {
+fn value(shown: &impl Shown) -> String {
     bounded(shown, MAX_VALUE_CHARS)
 }
 

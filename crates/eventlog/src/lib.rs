@@ -43,6 +43,7 @@ pub mod quirks;
 mod reader;
 mod replay;
 pub mod sbat;
+mod sha256;
 mod story;
 mod structure;
 mod text;

@@ -462,7 +462,7 @@ impl WindowsStory {
 }
 
 fn short(shown: &impl std::fmt::Display) -> String {
-    bounded(shown, MAX_NAME_CHARS)
+    bounded(&format_args!("{shown}"), MAX_NAME_CHARS)
 }
 
 /// Vendor that a version string betrays.

@@ -50,13 +50,54 @@ impl fmt::Write for Bounded {
     }
 }
 
+/// A value that may know its text without writing it.
+pub(crate) trait Shown: fmt::Display {
+    /// Exactly what it shows, when that is its own bytes and all of them printable ASCII.
+    fn plain(&self) -> Option<&str> {
+        None
+    }
+}
+
+impl Shown for fmt::Arguments<'_> {}
+impl Shown for String {}
+impl Shown for &dyn fmt::Display {}
+impl Shown for Hex<'_> {}
+impl Shown for Utf16<'_> {}
+
+impl Shown for Text<'_> {
+    fn plain(&self) -> Option<&str> {
+        plain_ascii(self.0)
+    }
+}
+
+/// Bytes as text when every one of them is printable ASCII.
+pub(crate) fn plain_ascii(bytes: &[u8]) -> Option<&str> {
+    // Without a branch per byte: most texts of a log are plain.
+    let odd = bytes.iter().fold(false, |odd, byte| odd | !matches!(byte, 0x20..=0x7E));
+    if odd { None } else { std::str::from_utf8(bytes).ok() }
+}
+
 /// What a value shows, cut at `max` characters; a cut one ends in `…`.
-pub(crate) fn bounded(value: &impl fmt::Display, max: usize) -> String {
-    let mut out = Bounded { text: String::with_capacity(max.min(64)), left: max };
+pub(crate) fn bounded(value: &impl Shown, max: usize) -> String {
+    if let Some(plain) = value.plain().filter(|plain| plain.len() <= max) {
+        return plain.to_owned();
+    }
+    let mut text = String::with_capacity(max.min(64));
+    push_bounded(&mut text, value, max);
+    text
+}
+
+/// Appends what a value shows, cut at `max` characters; a cut one ends in `…`.
+pub(crate) fn push_bounded(text: &mut String, value: &impl Shown, max: usize) {
+    if let Some(plain) = value.plain().filter(|plain| plain.len() <= max) {
+        text.push_str(plain);
+        return;
+    }
+    let mut out = Bounded { text: std::mem::take(text), left: max };
     if write!(out, "{value}").is_err() {
         out.text.push('…');
     }
-    out.text
+    *text = out.text;
 }
 
 /// Words joined by `; `, cut at so many characters.
@@ -94,7 +135,7 @@ impl<'a> Text<'a> {
 
     /// Up to the first NUL byte.
     pub fn c_string(bytes: &'a [u8]) -> Self {
-        Self(bytes.split(|b| *b == 0).next().unwrap_or_default())
+        Self(std::ffi::CStr::from_bytes_until_nul(bytes).map_or(bytes, std::ffi::CStr::to_bytes))
     }
 
     /// Whether every byte is printable ASCII, with at least one of them.

@@ -30,8 +30,9 @@ fn read(name: &str) -> Vec<u8> {
     std::fs::read(folder().join(name)).unwrap()
 }
 
+/// Firmware log and registers of the boot that a list beside it was read in.
 fn capture(variant: &str, file: &str) -> Vec<u8> {
-    std::fs::read(folder().join("../../../testkit/corpus").join(variant).join(file)).unwrap()
+    std::fs::read(folder().join("../machines").join(variant).join(file)).unwrap()
 }
 
 fn expected() -> BTreeMap<String, BTreeMap<String, Registers>> {

@@ -78,6 +78,9 @@ impl fmt::Display for DevicePath<'_> {
     }
 }
 
+impl crate::text::Shown for DevicePath<'_> {}
+impl crate::text::Shown for FilePath<'_> {}
+
 impl Serialize for DevicePath<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use crate::limits::MAX_TABLES;
 use crate::reader::Reader;
-use crate::text::{Guid, Hex, Text, Utf16};
+use crate::text::{Guid, Hex, Shown, Text, Utf16, plain_ascii};
 
 /// Event data that some firmware writes as ASCII, some as UTF-16, some as a GUID and some as plain bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,13 @@ impl fmt::Display for Loose<'_> {
         } else {
             Hex(self.0).fmt(f)
         }
+    }
+}
+
+impl Shown for Loose<'_> {
+    fn plain(&self) -> Option<&str> {
+        // One letter and a NUL are the same text in both encodings.
+        plain_ascii(Text::trimmed(self.0).0).filter(|text| !text.is_empty())
     }
 }
 

@@ -58,9 +58,32 @@ pub enum Ipl<'a> {
     },
 }
 
-const COMMAND: &[&[u8]] = &[b"grub_cmd: ", b"grub_cmd "];
-const KERNEL: &[&[u8]] = &[b"kernel_cmdline: ", b"grub_kernel_cmdline ", b"kernel_cmdline "];
-const MODULE: &[&[u8]] = &[b"module_cmdline: "];
+/// What the prefix of an event says about the text after it.
+#[derive(Clone, Copy)]
+enum Marked {
+    Command,
+    KernelCommandLine,
+    ModuleCommandLine,
+}
+
+/// Prefixes that mark a text and are not measured.
+const PREFIXES: &[(&[u8], Marked)] = &[
+    (b"grub_cmd: ", Marked::Command),
+    (b"grub_cmd ", Marked::Command),
+    (b"kernel_cmdline: ", Marked::KernelCommandLine),
+    (b"grub_kernel_cmdline ", Marked::KernelCommandLine),
+    (b"kernel_cmdline ", Marked::KernelCommandLine),
+    (b"module_cmdline: ", Marked::ModuleCommandLine),
+];
+
+/// The mark of an event and all bytes after it.
+fn marked(data: &[u8]) -> Option<(Marked, &[u8])> {
+    if !matches!(data, [b'g' | b'k' | b'm', ..]) {
+        return None;
+    }
+    PREFIXES.iter().find_map(|(prefix, mark)| Some((*mark, data.strip_prefix(*prefix)?)))
+}
+
 /// Sections of a UKI in the order in which systemd-stub measures them.
 const SECTIONS: &[&str] = &[
     ".linux", ".osrel", ".cmdline", ".initrd", ".ucode", ".splash", ".dtb", ".uname", ".sbat", ".pcrpkey",
@@ -68,27 +91,36 @@ const SECTIONS: &[&str] = &[
 ];
 
 impl<'a> Ipl<'a> {
-    /// Bytes of the prefix that marks a command or command line and is not measured.
-    pub(crate) fn prefix_len(data: &[u8]) -> Option<usize> {
-        [COMMAND, KERNEL, MODULE]
-            .into_iter()
-            .flatten()
-            .find(|prefix| data.starts_with(prefix))
-            .map(|p| p.len())
+    /// What is measured of a command or command line: without prefix and NUL, and with the NUL where there is one.
+    pub(crate) fn measured_text(data: &'a [u8]) -> Option<(&'a [u8], Option<&'a [u8]>)> {
+        let (_, rest) = marked(data)?;
+        let text = Text::c_string(rest).0;
+        Some((text, rest.get(..text.len() + 1)))
+    }
+
+    /// The event if it is a command or command line that names kernel or initrd, or one that tells what the image before
+    /// it is: MOK state, UKI section. For passes that look at every event and need nothing else.
+    pub(crate) fn parse_if_telling(data: &'a [u8]) -> Option<Self> {
+        let telling = match data {
+            [b'M' | b'.', ..] => true,
+            _ => match marked(data)? {
+                (Marked::Command, rest) => rest.starts_with(b"linux") || rest.starts_with(b"initrd"),
+                (Marked::KernelCommandLine, _) => true,
+                (Marked::ModuleCommandLine, _) => false,
+            },
+        };
+        telling.then(|| Self::parse(data))
     }
 
     /// Never fails.
     pub fn parse(data: &'a [u8]) -> Self {
-        let after =
-            |prefixes: &[&[u8]]| prefixes.iter().find_map(|p| data.strip_prefix(*p)).map(Text::c_string);
-        if let Some(text) = after(COMMAND) {
-            return Self::Command { text };
-        }
-        if let Some(text) = after(KERNEL) {
-            return Self::KernelCommandLine { text };
-        }
-        if let Some(text) = after(MODULE) {
-            return Self::ModuleCommandLine { text };
+        if let Some((mark, rest)) = marked(data) {
+            let text = Text::c_string(rest);
+            return match mark {
+                Marked::Command => Self::Command { text },
+                Marked::KernelCommandLine => Self::KernelCommandLine { text },
+                Marked::ModuleCommandLine => Self::ModuleCommandLine { text },
+            };
         }
         // Some builds of GRUB leave a stray byte after the NUL (quirk 11); the digest does not cover it.
         let (text, wide) = (Text::c_string(data), Utf16::trimmed(data));
