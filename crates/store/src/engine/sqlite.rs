@@ -32,7 +32,7 @@ pub(super) fn start(
     }
     make_file(path)?;
     let writer = connect(path, options)?;
-    set_up(&writer)?;
+    set_up(&writer, options)?;
     let mut threads = Vec::new();
     for n in 0..options.readers.max(1) {
         let reader = connect(path, options)?;
@@ -85,11 +85,29 @@ fn connect(path: &Path, options: &Options) -> Result<Connection, OpenError> {
     Ok(open().map_err(|e| store_error(&e))?)
 }
 
+/// Between two tries to switch to WAL.
+const WAL_RETRY: std::time::Duration = std::time::Duration::from_millis(10);
+
+/// Switches to WAL. SQLite does not wait for its busy timeout here when another process reads the file for the first
+/// time or switches too, so the waiting is ours.
+fn write_ahead_log(connection: &Connection, options: &Options) -> Result<String, StoreError> {
+    let mut waited = std::time::Duration::ZERO;
+    loop {
+        let switched =
+            connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0));
+        match switched.map_err(|e| store_error(&e)) {
+            Err(StoreError::Locked) if waited < options.lock_timeout => {
+                std::thread::sleep(WAL_RETRY);
+                waited += WAL_RETRY;
+            }
+            other => return other,
+        }
+    }
+}
+
 /// Switches to WAL and migrates.
-fn set_up(connection: &Connection) -> Result<(), OpenError> {
-    let mode: String = connection
-        .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
-        .map_err(|e| store_error(&e))?;
+fn set_up(connection: &Connection, options: &Options) -> Result<(), OpenError> {
+    let mode = write_ahead_log(connection, options)?;
     if !mode.eq_ignore_ascii_case("wal") {
         return Err(StoreError::failed(format_args!("journal mode is {mode}, not WAL")).into());
     }
