@@ -1,0 +1,104 @@
+//! Bytes at an offset: what a disk image is read through, so that this crate never opens a file.
+
+/// A read that did not give all bytes that were asked for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot read {bytes} bytes at offset {offset}: {reason}")]
+pub struct ReadError {
+    /// Offset in bytes.
+    pub offset: u64,
+    /// Bytes that were asked for.
+    pub bytes: usize,
+    /// Why.
+    pub reason: String,
+}
+
+/// Random access to an image. All offsets in bytes.
+pub trait Source {
+    /// Bytes of the image.
+    fn bytes(&self) -> u64;
+
+    /// Fills `buffer` from `offset`, wholly or with an error.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError>;
+}
+
+impl<S: Source + ?Sized> Source for std::rc::Rc<S> {
+    fn bytes(&self) -> u64 {
+        self.as_ref().bytes()
+    }
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+        self.as_ref().read_at(offset, buffer)
+    }
+}
+
+impl Source for Vec<u8> {
+    fn bytes(&self) -> u64 {
+        self.len() as u64
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+        let part = usize::try_from(offset)
+            .ok()
+            .and_then(|start| self.get(start..start.checked_add(buffer.len())?));
+        match part {
+            Some(part) => {
+                buffer.copy_from_slice(part);
+                Ok(())
+            }
+            None => Err(past_end(offset, buffer.len())),
+        }
+    }
+}
+
+/// The error of a read behind the end.
+pub(crate) fn past_end(offset: u64, bytes: usize) -> ReadError {
+    ReadError { offset, bytes, reason: "it is behind the end".to_owned() }
+}
+
+/// A part of another source: one partition.
+#[derive(Clone, Debug)]
+pub(crate) struct Window<S> {
+    pub source: S,
+    pub start: u64,
+    pub bytes: u64,
+}
+
+impl<S: Source> Source for Window<S> {
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+        let end = offset.checked_add(buffer.len() as u64).filter(|end| *end <= self.bytes);
+        match end.and_then(|_| self.start.checked_add(offset)) {
+            Some(at) => self.source.read_at(at, buffer),
+            None => Err(past_end(offset, buffer.len())),
+        }
+    }
+}
+
+/// Little-endian integers out of a block that was read.
+pub(crate) struct Fields<'a>(pub &'a [u8]);
+
+impl Fields<'_> {
+    pub fn array<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
+        self.0.get(at..at.checked_add(N)?)?.try_into().ok()
+    }
+    pub fn u8(&self, at: usize) -> Option<u8> {
+        self.0.get(at).copied()
+    }
+    pub fn u16(&self, at: usize) -> Option<u16> {
+        self.array(at).map(u16::from_le_bytes)
+    }
+    pub fn u32(&self, at: usize) -> Option<u32> {
+        self.array(at).map(u32::from_le_bytes)
+    }
+    pub fn u64(&self, at: usize) -> Option<u64> {
+        self.array(at).map(u64::from_le_bytes)
+    }
+    pub fn u32_be(&self, at: usize) -> Option<u32> {
+        self.array(at).map(u32::from_be_bytes)
+    }
+    pub fn u64_be(&self, at: usize) -> Option<u64> {
+        self.array(at).map(u64::from_be_bytes)
+    }
+}
