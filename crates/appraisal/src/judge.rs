@@ -1,15 +1,20 @@
 //! What profile and baseline say about an examined log.
 
-use veriboot_eventlog::{ComponentKind, Format, HashAlg};
+use std::collections::BTreeSet;
+
+use veriboot_eventlog::{ComponentKind, EventType, Format, HashAlg};
 use veriboot_wire::Finding;
 
-use crate::baseline::{CompiledBaseline, Flaw, nearest};
+use crate::baseline::{CompiledBaseline, Flaw, Unlisted, governs, nearest};
 use crate::code;
 use crate::deviation::{self, SWITCH_ON, Sides};
-use crate::diff::{Item, diff, of_boot, of_report};
+use crate::diff::{Change, Item, diff, of_boot, of_report};
 use crate::enforcement::Rules;
-use crate::profile::{Profile, SecureBootDemand};
+use crate::profile::{Enforcement, Learn, Profile, SecureBootDemand};
+use crate::proposal::Proposed;
 use crate::report::{LogReport, MAX_EVENTS};
+use crate::rule::RuleSet;
+use crate::structure_checks::SECURE_BOOT_PCR;
 
 /// A judged log. Depends on log, bank, baseline and profile only, so it can be cached by them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +25,8 @@ pub struct Judgement {
     pub with_baseline: bool,
     /// What deviates.
     pub findings: Vec<Finding>,
+    /// Set when all that deviates may be put before an operator instead of failing.
+    pub proposed: Option<Proposed>,
 }
 
 impl Judgement {
@@ -37,60 +44,146 @@ pub fn judge(
     baseline: Option<&CompiledBaseline>,
     profile: &Profile,
 ) -> Judgement {
-    let mut findings = Vec::new();
-    if report.events > MAX_EVENTS {
-        findings.push(code::NOT_JUDGED.finding("The event log has more events than are judged"));
-    } else if report.bank(bank).is_none() {
-        findings.push(
-            code::BANK_MISSING.finding(format!("The event log does not extend the {} bank", bank.name())),
-        );
-    } else if let Some(missing) = digest_missing(report, bank) {
-        findings.push(missing);
-    } else if let Some(baseline) = baseline {
-        findings.extend(deviations(report, bank, baseline, profile));
+    let mut judgement =
+        Judgement { bank, with_baseline: baseline.is_some(), findings: Vec::new(), proposed: None };
+    if let Some(unusable) = unusable(report, bank) {
+        judgement.findings.push(unusable);
+    } else if let Some(cannot) = baseline.and_then(|baseline| cannot_judge(baseline, bank)) {
+        judgement.findings.push(cannot);
+    } else {
+        let held = Held { report, bank, baseline, profile };
+        held.judge(&mut judgement);
     }
-    if baseline.is_none() {
-        findings.push(code::BASELINE_MISSING.finding("No baseline is there yet to hold this boot against"));
+    if baseline.is_none() && profile.learn != Learn::Never {
+        let missing = code::BASELINE_MISSING.finding("No baseline is there yet to hold this boot against");
+        judgement.findings.push(missing);
     }
     if profile.secure_boot == SecureBootDemand::Required {
-        demand_secure_boot(report, &mut findings);
+        demand_secure_boot(report, &mut judgement.findings);
     }
-    Judgement { bank, with_baseline: baseline.is_some(), findings }
+    judgement
 }
 
-fn deviations(
-    report: &LogReport,
-    bank: HashAlg,
-    baseline: &CompiledBaseline,
-    profile: &Profile,
-) -> Vec<Finding> {
+/// Why nothing can be said about what was measured in a bank.
+fn unusable(report: &LogReport, bank: HashAlg) -> Option<Finding> {
+    if report.events > MAX_EVENTS {
+        return Some(code::NOT_JUDGED.finding("The event log has more events than are judged"));
+    }
+    if report.bank(bank).is_none() {
+        let text = format!("The event log does not extend the {} bank", bank.name());
+        return Some(code::BANK_MISSING.finding(text));
+    }
+    digest_missing(report, bank)
+}
+
+fn cannot_judge(baseline: &CompiledBaseline, bank: HashAlg) -> Option<Finding> {
     if baseline.bank != bank {
-        return vec![another_bank(bank, baseline)];
+        return Some(another_bank(bank, baseline));
     }
-    if let Some(flaw) = baseline.refusal() {
-        return vec![flawed(flaw)];
+    baseline.refusal().map(flawed)
+}
+
+/// A log that is held against a baseline and a profile.
+struct Held<'a> {
+    report: &'a LogReport,
+    bank: HashAlg,
+    baseline: Option<&'a CompiledBaseline>,
+    profile: &'a Profile,
+}
+
+impl Held<'_> {
+    fn judge(&self, judgement: &mut Judgement) {
+        let of_profile = RuleSet::new(&self.profile.rules);
+        let rules: Vec<&RuleSet> = self.baseline.map(CompiledBaseline::rule_set).into_iter().chain([&of_profile]).collect();
+        for rules in &rules {
+            judgement.findings.extend(rules.violations(self.report));
+        }
+        let unmatched = match self.baseline {
+            Some(baseline) => baseline.unmatched(self.report, self.bank),
+            None if of_profile.is_empty() => return,
+            None => registers(self.report),
+        };
+        if unmatched.is_empty() {
+            return;
+        }
+        let by_pcr = match self.baseline {
+            Some(baseline) => nearest(baseline, self.report, self.bank, &unmatched),
+            None => unmatched.iter().map(|pcr| (*pcr, None)).collect(),
+        };
+        let reference: Vec<Item<'_>> =
+            by_pcr.iter().flat_map(|(pcr, boot)| boot.iter().flat_map(|boot| of_boot(boot, *pcr))).collect();
+        let mut measured = of_report(self.report, self.bank);
+        measured.retain(|item| by_pcr.contains_key(&item.pcr));
+        let secure_boot = by_pcr.get(&SECURE_BOOT_PCR).copied().flatten().and_then(|boot| boot.secure_boot);
+        let sides = Sides {
+            reference: if self.baseline.is_some() { "the baseline" } else { "the rules of the profile" },
+            secure_boot_before: secure_boot,
+            secure_boot_now: self.report.secure_boot,
+        };
+        let mixed_registers = self.mixed_registers();
+        let enforcement = Rules { profile: self.profile, bank: self.bank, mixed_registers };
+        let mut uncovered: Vec<Change<'_>> = Vec::new();
+        let mut changes = diff(&reference, &measured);
+        changes.retain(|change| {
+            if rules.iter().any(|rules| rules.permits(change, self.report, self.bank)) {
+                return false;
+            }
+            let spoken_of = by_pcr.get(&change.item().pcr).is_some_and(Option::is_some);
+            let enforced = enforcement.of(change) == Enforcement::Enforce;
+            if spoken_of || enforced && !self.may_be_unlisted(change.item()) {
+                return true;
+            }
+            uncovered.push(*change);
+            false
+        });
+        judgement.findings.extend(deviation::findings(changes, &sides, &enforcement));
+        judgement.findings.extend(not_covered(&uncovered, self.bank));
     }
-    let unmatched = baseline.unmatched(report, bank);
-    if unmatched.is_empty() {
-        return Vec::new();
+
+    fn mixed_registers(&self) -> bool {
+        self.report.format == Some(Format::Ccel)
     }
-    let by_pcr = nearest(baseline, report, bank, &unmatched);
-    let reference: Vec<Item<'_>> = by_pcr
-        .iter()
-        .filter_map(|(pcr, boot)| Some((*pcr, (*boot)?)))
-        .flat_map(|(pcr, boot)| of_boot(boot, pcr))
-        .collect();
-    let mut measured = of_report(report, bank);
-    measured.retain(|item| by_pcr.contains_key(&item.pcr));
-    let changes = diff(&reference, &measured);
-    let secure_boot_pcr = &crate::structure_checks::SECURE_BOOT_PCR;
-    let sides = Sides {
-        reference: "the baseline",
-        secure_boot_before: by_pcr.get(secure_boot_pcr).copied().flatten().and_then(|boot| boot.secure_boot),
-        secure_boot_now: report.secure_boot,
-    };
-    let rules = Rules { profile, bank, mixed_registers: report.format == Some(Format::Ccel) };
-    deviation::findings(changes, &sides, &rules)
+
+    /// Whether a measurement of which neither a boot nor a rule speaks is accepted. What the log calls it decides
+    /// nothing: where a rule lists what may be measured, everything else of that PCR deviates.
+    fn may_be_unlisted(&self, item: &Item<'_>) -> bool {
+        if is_separator(item, self.bank) {
+            return true;
+        }
+        let noted = self.baseline.is_none_or(|baseline| baseline.unlisted == Unlisted::Note);
+        let rules = self.baseline.map(|baseline| baseline.rules.as_slice()).unwrap_or_default();
+        noted && !rules.iter().chain(&self.profile.rules).any(|rule| governs(rule, item.pcr, self.mixed_registers()))
+    }
+}
+
+/// PCRs that a log extends.
+fn registers(report: &LogReport) -> Vec<u32> {
+    let pcrs: BTreeSet<u32> = report.entries.iter().map(|entry| entry.pcr).collect();
+    pcrs.into_iter().collect()
+}
+
+/// The content says all that there is: 0 or 0xFFFFFFFF (PC Client Platform Firmware Profile 1.06, section 3.3.2.2).
+fn is_separator(item: &Item<'_>, bank: HashAlg) -> bool {
+    item.event_type == EventType::EV_SEPARATOR.0
+        && [[0; 4], [0xFF; 4]].iter().any(|content| *item.digest == bank.hash(&[content]))
+}
+
+/// One finding for all that no boot and no rule speaks of.
+fn not_covered(changes: &[Change<'_>], bank: HashAlg) -> Option<Finding> {
+    let told: Vec<&Item<'_>> =
+        changes.iter().map(Change::item).filter(|item| !is_separator(item, bank)).collect();
+    let first = told.first()?;
+    let kinds: BTreeSet<ComponentKind> = told.iter().map(|item| item.kind).collect();
+    let kinds: Vec<&str> = kinds.into_iter().map(ComponentKind::title).collect();
+    let mut finding = code::NOT_COVERED.finding(format!(
+        "{} {} covered by no boot and no rule: {}",
+        told.len(),
+        if told.len() == 1 { "measurement is" } else { "measurements are" },
+        kinds.join(", ")
+    ));
+    finding.pcr = Some(first.pcr);
+    finding.event = first.event;
+    Some(finding)
 }
 
 fn flawed(flaw: &Flaw) -> Finding {
@@ -148,7 +241,7 @@ fn demand_secure_boot(report: &LogReport, findings: &mut Vec<Finding>) {
         None => code::SECURE_BOOT_UNKNOWN.finding("The event log does not show whether Secure Boot is on"),
     };
     let state = report.first(ComponentKind::SecureBootState);
-    finding.pcr = Some(crate::structure_checks::SECURE_BOOT_PCR);
+    finding.pcr = Some(SECURE_BOOT_PCR);
     finding.event = state.map(|e| e.event);
     finding.component = Some("Secure Boot".to_owned());
     finding.expected = Some("on".to_owned());
@@ -163,7 +256,7 @@ fn shim_validation_off(report: &LogReport) -> Finding {
         .finding("Secure Boot is on, but shim was told not to verify what it starts (MokSBState is 1)");
     let state =
         report.entries.iter().find(|e| e.kind == ComponentKind::MokState && e.name.contains("MokSBState"));
-    finding.pcr = Some(state.map_or(crate::structure_checks::SECURE_BOOT_PCR, |e| e.pcr));
+    finding.pcr = Some(state.map_or(SECURE_BOOT_PCR, |e| e.pcr));
     finding.event = state.map(|e| e.event);
     finding.component = Some("shim".to_owned());
     finding.expected = Some("verifies".to_owned());

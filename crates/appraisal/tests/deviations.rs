@@ -235,6 +235,7 @@ fn first_version(report: &LogReport, bank: HashAlg) -> serde_json::Value {
     });
     for (measurement, entry) in old["measurements"].as_array_mut().unwrap().iter_mut().zip(&report.entries) {
         let digest = measurement.as_object_mut().unwrap().remove("digest").unwrap();
+        measurement.as_object_mut().unwrap().remove("signatures");
         measurement["digests"] = serde_json::json!({ bank.name(): digest });
         measurement["type"] = entry.event_type.0.into();
     }
@@ -246,7 +247,10 @@ fn a_document_of_the_first_version_is_one_boot() {
     let report = examine(&Machine::default().log().bytes());
     let old = first_version(&report, SHA256);
     let read = Baseline::from_json(old.to_string().as_bytes()).unwrap();
-    assert_eq!(read, Baseline::learn(&report, SHA256).unwrap());
+    let mut new = Baseline::learn(&report, SHA256).unwrap();
+    new.boots[0].measurements.iter_mut().for_each(|reference| reference.signatures.clear());
+    assert_eq!(read, new);
+    assert_eq!(judge(&report, SHA256, Some(&read.compile()), &Profile::default()).findings, []);
     let mut strange = old;
     strange["measurements"][3]["extra"] = 1.into();
     let error = Baseline::from_json(strange.to_string().as_bytes()).unwrap_err();

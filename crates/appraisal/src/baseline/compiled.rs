@@ -7,6 +7,7 @@ use veriboot_eventlog::{Digest, HashAlg};
 use super::document::{Baseline, Reference};
 use super::flaws::Flaw;
 use crate::report::{Entry, LogReport};
+use crate::rule::RuleSet;
 
 /// A baseline that is ready to judge. Made once per version.
 #[derive(Clone, Debug)]
@@ -14,6 +15,7 @@ pub struct CompiledBaseline {
     baseline: Baseline,
     /// By PCR, rising.
     registers: Vec<Register>,
+    rules: RuleSet,
     /// Why it must not judge.
     refusal: Option<Flaw>,
 }
@@ -68,7 +70,8 @@ impl Baseline {
             }
         }
         let refusal = self.flaws().into_iter().find(|flaw| flaw.refused);
-        CompiledBaseline { baseline: self, registers, refusal }
+        let rules = RuleSet::new(&self.rules);
+        CompiledBaseline { baseline: self, registers, rules, refusal }
     }
 }
 
@@ -88,14 +91,24 @@ fn measures(reference: &Reference, entry: &Entry, digest: Option<&Digest>) -> bo
     digest == Some(&reference.digest)
         && reference.event_type == entry.event_type.0
         && reference.kind == entry.kind
-        && reference.name == entry.name
-        && reference.value == entry.value
+        && match &reference.varies {
+            None => reference.name == entry.name && reference.value == entry.value,
+            Some(varies) => {
+                let was = (reference.name.as_str(), reference.value.as_deref());
+                varies.meets(was, &entry.name, entry.value.as_deref())
+            }
+        }
 }
 
 impl CompiledBaseline {
     /// Why it must not judge, if so.
     pub fn refusal(&self) -> Option<&Flaw> {
         self.refusal.as_ref()
+    }
+
+    /// Its rules, ready to judge.
+    pub(crate) fn rule_set(&self) -> &RuleSet {
+        &self.rules
     }
 
     /// The PCRs of log and baseline whose sequence is not accepted, rising. Linear in the log.

@@ -2,12 +2,13 @@
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use veriboot_eventlog::Digest;
 
 use super::document::{
     BASELINE_SCHEMA, Baseline, MAX_BASELINE_BYTES, MAX_BASELINE_MEASUREMENTS, MAX_BOOTS, MAX_MERGED,
 };
 use super::first_version::{self, FirstVersion};
-use crate::rule::MAX_RULES;
+use crate::rule::{MAX_RULES, Says};
 
 /// Characters of an unknown schema that a message repeats.
 const SHOWN_CHARS: usize = 64;
@@ -144,19 +145,31 @@ impl Baseline {
         limit("boots", self.boots.len(), MAX_BOOTS)?;
         limit("rules", self.rules.len(), MAX_RULES)?;
         limit("merged", self.merged.len(), MAX_MERGED)?;
-        let size = self.bank.size();
         for (b, boot) in self.boots.iter().enumerate() {
             limit("measurements in one boot", boot.measurements.len(), MAX_BASELINE_MEASUREMENTS)?;
             for (m, reference) in boot.measurements.iter().enumerate() {
-                let found = reference.digest.as_ref().len();
-                if found != size {
-                    let place = format!("boots[{b}].measurements[{m}].digest");
-                    let bank = self.bank.name();
-                    return Err(BaselineError::DigestSize { place, bank, expected: size, found });
+                self.fits(&reference.digest, || format!("boots[{b}].measurements[{m}].digest"))?;
+            }
+        }
+        for (r, rule) in self.rules.iter().enumerate() {
+            if let Says::Digests(digests) = &rule.says {
+                for (d, digest) in digests.iter().enumerate() {
+                    self.fits(digest, || format!("rules[{r}].digests[{d}]"))?;
                 }
             }
         }
         Ok(self)
+    }
+
+    fn fits(&self, digest: &Digest, place: impl Fn() -> String) -> Result<(), BaselineError> {
+        let (expected, found) = (self.bank.size(), digest.as_ref().len());
+        match expected == found {
+            true => Ok(()),
+            false => {
+                let bank = self.bank.name();
+                Err(BaselineError::DigestSize { place: place(), bank, expected, found })
+            }
+        }
     }
 }
 
