@@ -1,0 +1,321 @@
+//! What conditions may say about a boot, from its event log.
+//!
+//! A log has more to say than a quote proves. Before anything is read from it, every event is set aside that
+//! 1. is in a register that the running system extends, so that anybody could have appended it,
+//! 2. is not extended at all (EV_NO_ACTION),
+//! 3. has a type that is not measured in its register (another version, another SBAT level, settings of Windows),
+//! 4. comes after the separator with which Windows closes a register.
+//!
+//! Where several values remain and only one can be true, the variable is absent.
+
+use std::collections::BTreeSet;
+
+use veriboot_appraisal::LogReport;
+use veriboot_eventlog::{
+    BootStory, Certificate, CertificateStory, ComponentKind, Decoded, Event, EventLog, EventType, FileStory,
+    Format, Measurement, WindowsStory, guids, measurements, parse, story,
+};
+
+use crate::command_line;
+use crate::fact::{Fact, Record};
+use crate::limits::MAX_LIST;
+use crate::variables::{CERTIFICATE, FILE, IMAGE, MODULE, PARAMETER, ROOT, Schema, Type};
+
+/// Registers of firmware and boot loaders, of which a TPM makes no others before the operating system runs.
+const BOOT_REGISTERS: std::ops::RangeInclusive<u32> = 0..=14;
+/// Registers that Windows extends and closes.
+const WINDOWS_REGISTERS: std::ops::RangeInclusive<u32> = 11..=14;
+
+/// The variables that depend on the log alone: all but `findings` and `vm`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Boot {
+    pub(crate) root: Record,
+}
+
+impl Boot {
+    /// Reads a log. `report` is the examination of the same bytes; `run_time_registers` are those that the profile does
+    /// not hold against the log. A log that cannot be read leaves every variable absent.
+    pub fn read(log: &[u8], report: &LogReport, run_time_registers: &BTreeSet<u32>) -> Self {
+        let mut root = Record::new(&ROOT);
+        let Ok(mut log) = parse(log) else { return Self { root } };
+        if report.entries.is_empty() && report.events > 0 {
+            // More events than are judged.
+            return Self { root };
+        }
+        set_aside(&mut log, run_time_registers);
+        let told = story(&log);
+        let bank = told.banks.iter().copied().max_by_key(|bank| (bank.size(), *bank));
+        let measured = bank.map(|bank| measurements(&log, bank)).unwrap_or_default();
+        let has = |kind: ComponentKind| measured.iter().any(|m| m.kind == kind);
+
+        root.set("log", about_log(&told));
+        root.set("secure_boot", secure_boot(&told, report));
+        root.set(
+            "firmware",
+            record("firmware")
+                .with_some("version", told.firmware.version.clone())
+                .with_some("vendor", told.firmware.vendor.clone())
+                .with("drivers", told.drivers),
+        );
+        root.set("keys", keys(&told, &has));
+        root.set("dbx", dbx(&told, has(ComponentKind::RevocationDb)));
+        root.set("sbat", sbat(&told, &log));
+        root.set(
+            "mok",
+            record("mok")
+                .with("variables", told.mok.clone())
+                .with("keys_enrolled", told.mok.iter().any(|name| name == "MokList" || name == "MokListRT")),
+        );
+        root.set_some("authorities", bounded(authorities(&log)));
+        root.set_some("images", bounded(images(&told)));
+        root.set("boot_loader", boot_loader(&told, &measured));
+        root.set("kernel", kernel(told.kernel.as_ref()));
+        root.set_some("initrds", bounded(told.initrds.iter().map(file).collect()));
+        let line = bank.and_then(|bank| command_line::proven(&log, &measured, bank));
+        if let Some(line) = &line {
+            root.set_some("parameters", bounded(parameters(line)));
+        }
+        root.set("command_line", record("command_line").with_some("text", line));
+        root.set("uki", record("uki").with("sections", told.uki_sections.clone()));
+        root.set("boot_order", told.boot_order.clone());
+        root.set("windows", windows(told.windows.as_ref()));
+        root.set("confidential", record("confidential").with_some("technology", told.confidential));
+        Self { root }
+    }
+
+    /// The variables, as `policy variables --log` shows them.
+    pub fn variables(&self) -> &Record {
+        &self.root
+    }
+
+    /// Bytes that it takes in memory, estimated from above.
+    pub fn weight(&self) -> usize {
+        self.root.weight()
+    }
+}
+
+/// Makes events that conditions must not believe say nothing.
+fn set_aside(log: &mut EventLog<'_>, run_time_registers: &BTreeSet<u32>) {
+    let confidential = log.format == Format::Ccel;
+    let mut closed = BTreeSet::new();
+    let start = log.session_start;
+    for event in log.events.iter_mut().skip(start) {
+        let believed = match confidential {
+            true => event.event_type != EventType::EV_NO_ACTION,
+            false => {
+                event.extends()
+                    && BOOT_REGISTERS.contains(&event.pcr)
+                    && !run_time_registers.contains(&event.pcr)
+                    && !closed.contains(&event.pcr)
+                    && is_in_its_register(event)
+            }
+        };
+        if WINDOWS_REGISTERS.contains(&event.pcr) && event.event_type == EventType::EV_SEPARATOR {
+            closed.insert(event.pcr);
+        }
+        if !believed {
+            event.event_type = EventType::EV_NO_ACTION;
+            event.data = &[];
+        }
+    }
+}
+
+/// Types whose content a condition reads, in the registers where the specification puts them.
+fn is_in_its_register(event: &Event<'_>) -> bool {
+    match event.event_type {
+        EventType::EV_S_CRTM_VERSION => event.pcr == 0,
+        EventType::EV_EFI_VARIABLE_DRIVER_CONFIG => matches!(event.pcr, 1 | 3 | 7),
+        EventType::EV_EFI_VARIABLE_AUTHORITY => event.pcr == 7,
+        EventType::EV_EFI_VARIABLE_BOOT | EventType::EV_EFI_VARIABLE_BOOT2 => event.pcr == 1 || event.pcr == 5,
+        EventType::EV_EFI_BOOT_SERVICES_APPLICATION => event.pcr == 4,
+        EventType::EV_EVENT_TAG => event.pcr >= 8,
+        EventType::EV_IPL => event.pcr >= 4,
+        _ => true,
+    }
+}
+
+/// An empty record of a top-level variable.
+pub(crate) fn record(name: &str) -> Record {
+    let schema: Option<&'static Schema> = ROOT.find(name).and_then(|(_, member)| match member.ty {
+        Type::Object(schema) => Some(schema),
+        _ => None,
+    });
+    debug_assert!(schema.is_some(), "{name} is no record");
+    Record::new(schema.unwrap_or(&ROOT))
+}
+
+fn bounded(list: Vec<Fact>) -> Option<Fact> {
+    (list.len() <= MAX_LIST).then_some(Fact::List(list))
+}
+
+fn about_log(told: &BootStory) -> Record {
+    record("log")
+        .with("format", told.format.as_str())
+        .with("banks", told.banks.iter().map(|bank| bank.name()).collect::<Vec<_>>())
+        .with("events", told.events)
+}
+
+/// The appraisal's own reading, which goes by digests.
+fn secure_boot(told: &BootStory, report: &LogReport) -> Record {
+    record("secure_boot")
+        .with_some("enabled", report.secure_boot)
+        .with("shim_validates", !report.shim_validation_off)
+        .with_some("mode", told.secure_boot_mode)
+}
+
+fn certificate(story: &CertificateStory) -> Fact {
+    Record::new(&CERTIFICATE)
+        .with("name", story.name.clone())
+        .with("subject", story.subject.clone())
+        .with("issuer", story.issuer.clone())
+        .with("not_after", story.not_after.clone())
+        .with("sha256", story.sha256.to_string())
+        .into()
+}
+
+fn certificates(stories: &[CertificateStory]) -> Fact {
+    Fact::List(stories.iter().map(certificate).collect())
+}
+
+fn keys(told: &BootStory, has: &impl Fn(ComponentKind) -> bool) -> Record {
+    let mut keys = record("keys");
+    let (db, kek) = (has(ComponentKind::SignatureDb), has(ComponentKind::KeyExchangeKey));
+    if has(ComponentKind::PlatformKey) {
+        keys.set("pk", certificates(&told.keys.pk));
+    }
+    if kek {
+        keys.set("kek", certificates(&told.keys.kek));
+    }
+    if db {
+        keys.set("db", certificates(&told.keys.db));
+        keys.set("db_hashes", told.keys.db_hashes);
+    }
+    if db || kek {
+        keys.set("microsoft_2011", told.keys.microsoft_2011);
+        keys.set("microsoft_2023", told.keys.microsoft_2023);
+    }
+    keys
+}
+
+fn dbx(told: &BootStory, measured: bool) -> Record {
+    let mut dbx = record("dbx");
+    if measured {
+        dbx.set("certificates", certificates(&told.keys.dbx));
+        dbx.set("hashes", told.keys.dbx_hashes);
+        dbx.set_some("sha256", told.keys.dbx_sha256.map(|digest| digest.to_string()));
+    }
+    dbx
+}
+
+/// Of several levels, none: what runs now can append one.
+fn sbat(told: &BootStory, log: &EventLog<'_>) -> Record {
+    let mut sbat = record("sbat");
+    let levels: BTreeSet<&[u8]> = log
+        .session()
+        .iter()
+        .filter_map(|event| match event.decode() {
+            Decoded::Authority(a) if a.0.vendor == guids::SHIM_LOCK && a.0.name.is("SbatLevel") => Some(a.0.data),
+            _ => None,
+        })
+        .collect();
+    if let (1, Some(level)) = (levels.len(), &told.sbat) {
+        sbat.set_some("level", told.sbat_level.clone());
+        sbat.set_some("date", level.date_text());
+        let generations = level.generations.iter().map(|(name, n)| (name.clone(), Fact::Int(i64::from(*n))));
+        sbat.set("generations", Fact::Map(generations.collect()));
+    }
+    sbat
+}
+
+/// Certificates in PCR 7 that admitted something.
+fn authorities(log: &EventLog<'_>) -> Vec<Fact> {
+    let shown = |certificate: &Certificate<'_>| {
+        Record::new(&CERTIFICATE)
+            .with("name", text(&certificate.short_name()))
+            .with("subject", text(&certificate.subject))
+            .with("issuer", text(&certificate.issuer))
+            .with("not_after", text(&certificate.not_after))
+            .with("sha256", certificate.fingerprint().to_string())
+            .into()
+    };
+    log.session()
+        .iter()
+        .filter_map(|event| match event.decode() {
+            Decoded::Authority(authority) => authority.0.authority().as_ref().map(shown),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Printable and bounded.
+fn text(shown: &impl std::fmt::Display) -> String {
+    shown.to_string().chars().filter(|c| !c.is_control()).take(512).collect()
+}
+
+fn images(told: &BootStory) -> Vec<Fact> {
+    told.images
+        .iter()
+        .map(|image| {
+            Record::new(&IMAGE)
+                .with("role", image.role.as_str())
+                .with("path", image.path.clone())
+                .with("digest", image.digest.to_string())
+                .with_some("authority", image.admitted_by.clone())
+                .into()
+        })
+        .collect()
+}
+
+fn boot_loader(told: &BootStory, measured: &[Measurement]) -> Record {
+    let image = measured.iter().find(|m| m.kind == ComponentKind::BootLoader);
+    record("boot_loader")
+        .with_some("path", image.map(|m| m.name.clone()))
+        .with_some("digest", image.map(|m| m.digest.to_string()))
+        .with("commands", told.boot_loader_commands)
+}
+
+fn kernel(told: Option<&FileStory>) -> Record {
+    record("kernel")
+        .with_some("path", told.map(|kernel| kernel.path.clone()))
+        .with_some("version", told.and_then(|kernel| kernel.version.clone()))
+        .with_some("digest", told.map(|kernel| kernel.digest.to_string()))
+}
+
+fn file(told: &FileStory) -> Fact {
+    Record::new(&FILE).with("path", told.path.clone()).with("digest", told.digest.to_string()).into()
+}
+
+fn parameters(line: &str) -> Vec<Fact> {
+    command_line::parameters(line)
+        .map(|(name, value)| Record::new(&PARAMETER).with("name", name).with_some("value", value).into())
+        .collect()
+}
+
+fn windows(told: Option<&WindowsStory>) -> Record {
+    let out = record("windows").with("measured", told.is_some());
+    let Some(told) = told else { return out };
+    let modules = told.modules.iter().map(|module| {
+        Record::new(&MODULE)
+            .with("path", module.path.clone())
+            .with("digest", module.digest.clone())
+            .with_some("publisher", module.publisher.clone())
+            .with_some("validated", module.validated)
+            .into()
+    });
+    out.with_some("code_integrity", told.code_integrity)
+        .with_some("test_signing", told.test_signing)
+        .with_some("flight_signing", told.flight_signing)
+        .with_some("boot_debugging", told.boot_debugging)
+        .with_some("kernel_debugging", told.kernel_debugging)
+        .with_some("safe_mode", told.safe_mode)
+        .with_some("win_pe", told.win_pe)
+        .with_some("data_execution_prevention", told.data_execution_prevention.clone())
+        .with_some("driver_load_policy", told.driver_load_policy.clone())
+        .with_some("hypervisor", told.hypervisor.clone())
+        .with_some("virtual_secure_mode", told.virtual_secure_mode.clone())
+        .with_some("vbs_required", told.vbs_required)
+        .with("hvci_policy", told.hvci_policy)
+        .with_some("bitlocker_unlock", told.bitlocker_unlock)
+        .with("elam", told.elam.clone())
+        .with_some("modules", bounded(modules.collect()))
+}
