@@ -1,12 +1,12 @@
-//! Any bytes as the data of any type of event in any register.
+//! Any bytes as the data of any type of event in any register: one byte of type, one of register, the data.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use veriboot_eventlog::{EventType, HashAlg, measurements, parse, story};
 
-fuzz_target!(|input: (u8, u8, Vec<u8>)| {
-    let (kind, pcr, data) = input;
-    let kind = EventType::ALL[usize::from(kind) % EventType::ALL.len()];
+fuzz_target!(|input: &[u8]| {
+    let [kind, pcr, data @ ..] = input else { return };
+    let kind = EventType::ALL[usize::from(*kind) % EventType::ALL.len()];
     let mut log = Vec::with_capacity(data.len() + 128);
     log.extend([0; 4]);
     log.extend(3_u32.to_le_bytes());
@@ -19,7 +19,7 @@ fuzz_target!(|input: (u8, u8, Vec<u8>)| {
     log.extend(0x000B_u16.to_le_bytes());
     log.extend([1; 32]);
     log.extend((data.len() as u32).to_le_bytes());
-    log.extend(&data);
+    log.extend(data);
     let log = parse(&log).expect("the frame is well formed");
     assert_eq!(log.events.len(), 2);
     for m in measurements(&log, HashAlg::Sha256) {
