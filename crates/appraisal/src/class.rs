@@ -35,3 +35,39 @@ impl ChangeRule {
         }
     }
 }
+
+/// What somebody who attacks a machine gains by a change of a class.
+pub(crate) const fn risk(class: ChangeClass) -> &'static str {
+    use ChangeClass as C;
+    match class {
+        C::KernelUpdate => {
+            "Another kernel runs everything else: one with a known hole, or an attacker's own, takes the machine over."
+        }
+        C::InitrdChange => {
+            "Nobody signs the initrd, and it runs first as root: an attacker's own can read the disk's key and change any file."
+        }
+        C::CmdlineChange => {
+            "Parameters can start another first process, or switch off lockdown, SELinux, auditing and disk verification."
+        }
+        C::BootloaderUpdate => {
+            "The boot loader decides which kernel runs with which parameters; an old one can be made to run anything."
+        }
+        C::ShimUpdate => {
+            "shim decides which keys admit loaders and kernels; an old one can be made to admit anything."
+        }
+        C::SbatUpdate => "A lower level admits loaders again that have known holes.",
+        C::DbxUpdate => "What is no longer revoked can be booted again, loaders with known holes among them.",
+        C::SecureBootKeyChange => "Whoever holds a key in db, KEK or PK can sign what boots on this machine.",
+        C::MokChange => "Whoever holds an enrolled machine owner key can sign loaders, kernels and kernel modules.",
+        C::FirmwareUpdate => "Firmware runs before everything else, measures it, and can lie about it.",
+        C::BootOrderChange => "Another disk or loader may be tried first; what is started is measured by itself.",
+        C::SecureBootDisabled => "Nothing is verified any more: any loader and any kernel runs.",
+        C::RuntimeExtend => {
+            "Somebody with access to the TPM hides what the PCR held, or binds secrets to a state of their own."
+        }
+        C::UnknownComponent => "Something ran, or was read, that nobody has accepted.",
+        C::WindowsPolicyChange => {
+            "Test signing, debugging or a weaker code integrity policy lets an attacker's drivers run in the kernel."
+        }
+    }
+}

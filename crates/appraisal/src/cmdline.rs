@@ -162,6 +162,11 @@ fn known(table: &[(&str, &str)], parameter: &str) -> Option<String> {
         .filter(|_| !parameter.is_empty())
 }
 
+/// What a parameter does, where it is known to weaken the machine.
+pub(crate) fn weakens(parameter: &str) -> Option<String> {
+    known(WEAKENS, parameter)
+}
+
 /// Name of a parameter: what stands before `=`.
 pub(crate) fn key(parameter: &str) -> &str {
     parameter.split('=').next().unwrap_or(parameter)

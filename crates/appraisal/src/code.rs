@@ -113,6 +113,8 @@ codes! {
         "The baseline was learned in another PCR bank than the quoted one: no quote proved what it says there.";
     BASELINE_FLAWED = "baseline-flawed", High, BASELINE,
         "The baseline is empty, contradictory or would accept everything, so it judges nothing.";
+    RULE_VIOLATED = "rule-violated", High, BASELINE,
+        "A rule of the baseline or the profile demands what the log does not show.";
     MORE_CHANGES = "more-changes", High, BASELINE,
         "There are more differences than are listed.";
     NOT_PROVEN = "pcr-not-proven", High, BASELINE,
@@ -139,6 +141,16 @@ codes! {
         "PCR 11 holds the boot phases that systemd measures after hand-over, and nothing else beside the log.";
     BASELINE_MISSING = "baseline-missing", Info, None,
         "No baseline judged this boot.";
+    BOOT_ACCEPTED = "boot-accepted", Info, None,
+        "Between two baselines: the later one accepts a boot that the earlier one does not.";
+    BOOT_DROPPED = "boot-dropped", Info, None,
+        "Between two baselines: the later one does not accept a boot that the earlier one does.";
+    RULE_ADDED = "rule-added", Info, None,
+        "Between two baselines: the later one has a rule more.";
+    RULE_REMOVED = "rule-removed", Info, None,
+        "Between two baselines: the later one has a rule less.";
+    UNLISTED_CHANGED = "unlisted-changed", Low, None,
+        "Between two baselines: what no boot and no rule speaks of is treated in another way.";
 }
 
 /// Position of a code in [`CODES`]; codes of the quote come first, unknown ones last.

@@ -57,19 +57,22 @@ impl Rules<'_> {
 
     fn of_item(&self, item: &Item<'_>, change: &Change<'_>) -> Enforcement {
         let harmless = match item.kind {
-            ComponentKind::FirmwareAction | ComponentKind::ExitBootServices => self.is_known_action(item),
+            ComponentKind::FirmwareAction | ComponentKind::ExitBootServices => {
+                is_known_action(item, self.bank)
+            }
             ComponentKind::PartitionTable => is_partition_table(item, change),
             _ => true,
         };
         if harmless { self.profile.enforcement(item.kind, item.pcr) } else { Enforcement::Enforce }
     }
+}
 
-    fn is_known_action(&self, item: &Item<'_>) -> bool {
-        ACTIONS
-            .iter()
-            .filter(|(pcr, _)| *pcr == item.pcr)
-            .any(|(_, text)| *item.digest == self.bank.hash(&[text.as_bytes()]))
-    }
+/// Whether the digest is that of an action that starts nothing.
+pub(crate) fn is_known_action(item: &Item<'_>, bank: HashAlg) -> bool {
+    ACTIONS
+        .iter()
+        .filter(|(pcr, _)| *pcr == item.pcr)
+        .any(|(_, text)| *item.digest == bank.hash(&[text.as_bytes()]))
 }
 
 /// EV_EFI_GPT_EVENT is checked against its digest; what the digest of the other type covers is left open, so it counts

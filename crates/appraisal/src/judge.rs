@@ -13,7 +13,7 @@ use crate::enforcement::Rules;
 use crate::profile::{Enforcement, Learn, Profile, SecureBootDemand};
 use crate::proposal::Proposed;
 use crate::report::{LogReport, MAX_EVENTS};
-use crate::rule::RuleSet;
+use crate::rule::{Evidence, RuleSet};
 use crate::structure_checks::SECURE_BOOT_PCR;
 
 /// A judged log. Depends on log, bank, baseline and profile only, so it can be cached by them.
@@ -106,13 +106,13 @@ impl Held<'_> {
         if unmatched.is_empty() {
             return;
         }
+        let mut measured = of_report(self.report, self.bank);
         let by_pcr = match self.baseline {
-            Some(baseline) => nearest(baseline, self.report, self.bank, &unmatched),
+            Some(baseline) => nearest(baseline, &measured, &unmatched),
             None => unmatched.iter().map(|pcr| (*pcr, None)).collect(),
         };
         let reference: Vec<Item<'_>> =
             by_pcr.iter().flat_map(|(pcr, boot)| boot.iter().flat_map(|boot| of_boot(boot, *pcr))).collect();
-        let mut measured = of_report(self.report, self.bank);
         measured.retain(|item| by_pcr.contains_key(&item.pcr));
         let secure_boot = by_pcr.get(&SECURE_BOOT_PCR).copied().flatten().and_then(|boot| boot.secure_boot);
         let sides = Sides {
@@ -124,8 +124,9 @@ impl Held<'_> {
         let enforcement = Rules { profile: self.profile, bank: self.bank, mixed_registers };
         let mut uncovered: Vec<Change<'_>> = Vec::new();
         let mut changes = diff(&reference, &measured);
+        let evidence = Evidence::new(self.report, self.bank, &changes);
         changes.retain(|change| {
-            if rules.iter().any(|rules| rules.permits(change, self.report, self.bank)) {
+            if rules.iter().any(|rules| rules.permits(change, &evidence)) {
                 return false;
             }
             let spoken_of = by_pcr.get(&change.item().pcr).is_some_and(Option::is_some);

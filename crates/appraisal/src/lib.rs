@@ -11,6 +11,7 @@
 
 mod alert;
 mod align;
+mod authority;
 mod baseline;
 mod boot_key;
 mod class;
@@ -24,7 +25,9 @@ mod deviation;
 mod diff;
 mod enforcement;
 mod envelope;
+mod image_chain;
 mod judge;
+mod known_authorities;
 mod lists;
 mod profile;
 mod proof;
@@ -32,6 +35,7 @@ mod proposal;
 mod recommend;
 mod report;
 mod rule;
+mod settings;
 mod structure_checks;
 mod text;
 
@@ -51,6 +55,7 @@ pub use envelope::{
     BASELINE_PAYLOAD_TYPE, Envelope, EnvelopeError, EnvelopeKey, KeyAlgorithm, KeyError, MAX_ENVELOPE_BYTES,
     MAX_SIGNATURES, SignError, Verified, VerifyingKey, pae,
 };
+pub use known_authorities::{AuthorityRole, KNOWN_AUTHORITIES, KnownAuthority, known_authority};
 pub use judge::{Judgement, compare, judge};
 pub use profile::{Condition, Enforcement, Learn, Profile, SecureBootDemand, default_enforcement};
 pub use proof::PcrValues;

@@ -145,10 +145,19 @@ fn allowed(says: &Says) -> Vec<ComponentKind> {
         Says::Digests(_) | Says::Any(_) => {
             all().filter(|kind| (0..24).any(|pcr| belongs(*kind, pcr))).collect()
         }
-        Says::Authorities(_) => vec![K::Shim, K::BootLoader, K::Kernel, K::OptionRom],
+        Says::Authorities(_) => vec![
+            K::Shim,
+            K::BootLoader,
+            K::Kernel,
+            K::OptionRom,
+            K::Authority,
+            K::PlatformKey,
+            K::KeyExchangeKey,
+            K::SignatureDb,
+        ],
         Says::Minimum(_) => vec![K::SbatLevel, K::RevocationDb],
         Says::Parameters(_) => vec![K::KernelCommandLine],
-        Says::State(_) => vec![K::SecureBootState, K::WindowsPolicy],
+        Says::State(_) => vec![K::SecureBootState, K::MokState, K::WindowsPolicy],
     }
 }
 

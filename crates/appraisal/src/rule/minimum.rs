@@ -1,6 +1,7 @@
 //! How old revocations may be: SBAT level and dbx.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use veriboot_eventlog::{ComponentKind, Digest};
@@ -43,5 +44,18 @@ impl Minimum {
             return Err(RuleError::Contradiction { component, what });
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Minimum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts: Vec<String> = Vec::new();
+        parts.extend(self.level.map(|level| format!("level {level}")));
+        parts.extend(self.generations.iter().take(8).map(|(name, generation)| format!("{name} {generation}")));
+        parts.extend(self.entries.map(|entries| format!("{entries} entries")));
+        if !self.hashes.is_empty() {
+            parts.push(format!("{} given hashes", self.hashes.len()));
+        }
+        write!(f, "at least {}", parts.join(", "))
     }
 }

@@ -8,7 +8,9 @@
 //! digests only for those very digests.
 
 mod authorities;
+mod demands;
 mod document;
+mod evidence;
 mod minimum;
 mod parameters;
 mod pattern;
@@ -22,6 +24,7 @@ use veriboot_eventlog::{ComponentKind, Digest};
 
 pub use authorities::Authority;
 pub use document::RuleError;
+pub(crate) use evidence::Evidence;
 pub use minimum::Minimum;
 pub use parameters::Parameters;
 pub use pattern::Pattern;

@@ -1,11 +1,13 @@
 //! Kernel command lines as parsed parameters.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use veriboot_eventlog::ComponentKind;
 
 use super::{Pattern, RuleError};
+use crate::text::quoted;
 
 /// What a kernel command line must, may and must not have. A pattern is a whole parameter (`ro`, `console=ttyS0`), and
 /// `*` in it stands for any text (`console=*`).
@@ -39,5 +41,24 @@ impl Parameters {
             }
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Parameters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |patterns: &BTreeSet<Pattern>| {
+            patterns.iter().take(8).map(|p| quoted(p.as_str())).collect::<Vec<_>>().join(", ")
+        };
+        let mut parts: Vec<String> = Vec::new();
+        if !self.required.is_empty() {
+            parts.push(format!("with {}", list(&self.required)));
+        }
+        if !self.forbidden.is_empty() {
+            parts.push(format!("without {}", list(&self.forbidden)));
+        }
+        if self.forbid_dangerous {
+            parts.push("without parameters that weaken the machine".to_owned());
+        }
+        f.write_str(&parts.join("; "))
     }
 }

@@ -1,20 +1,28 @@
 //! Rules made ready to be held against many logs.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
-use veriboot_eventlog::{ComponentKind, Digest, HashAlg};
+use veriboot_eventlog::{ComponentKind, Digest, EventType};
 use veriboot_wire::Finding;
 
-use super::{Rule, Says};
-use crate::diff::Change;
-use crate::enforcement::belongs;
+use super::demands;
+use super::evidence::Evidence;
+use super::{Authority, Pattern, Rule, Says};
+use crate::authority::{admitted, admitted_by};
+use crate::content::Content;
+use crate::diff::{Change, Item};
+use crate::enforcement::{belongs, is_known_action};
+use crate::image_chain::is_image;
 use crate::report::LogReport;
+use crate::structure_checks::SECURE_BOOT_PCR;
 
-/// Rules of a baseline and of a profile, compiled. Costs per log do not depend on how many digests the rules list.
+/// Rules of a baseline or of a profile, compiled. What a log costs does not depend on how many digests they list.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RuleSet {
-    rules: Vec<Rule>,
     digests: HashMap<ComponentKind, HashSet<Digest>>,
+    authorities: HashMap<ComponentKind, BTreeSet<Digest>>,
+    patterns: HashMap<ComponentKind, Vec<Pattern>>,
+    demands: Vec<Rule>,
 }
 
 impl RuleSet {
@@ -24,7 +32,14 @@ impl RuleSet {
         for rule in rules {
             match &rule.says {
                 Says::Digests(digests) => set.digests.entry(rule.component).or_default().extend(digests),
-                _ => set.rules.push(rule.clone()),
+                Says::Authorities(listed) => {
+                    let known = set.authorities.entry(rule.component).or_default();
+                    known.extend(listed.iter().map(|authority| authority.sha256));
+                }
+                Says::Any(patterns) => {
+                    set.patterns.entry(rule.component).or_default().extend(patterns.iter().cloned());
+                }
+                Says::Minimum(_) | Says::Parameters(_) | Says::State(_) => set.demands.push(rule.clone()),
             }
         }
         set
@@ -32,26 +47,142 @@ impl RuleSet {
 
     /// Whether no rule is in it.
     pub fn is_empty(&self) -> bool {
-        self.rules.is_empty() && self.digests.is_empty()
-    }
-
-    /// Whether a rule explains this difference.
-    pub fn permits(&self, change: &Change<'_>, _report: &LogReport, _bank: HashAlg) -> bool {
-        let Some(new) = change.later() else { return false };
-        belongs(new.kind, new.pcr) && self.digests.get(&new.kind).is_some_and(|set| set.contains(new.digest))
+        self.digests.is_empty()
+            && self.authorities.is_empty()
+            && self.patterns.is_empty()
+            && self.demands.is_empty()
     }
 
     /// What the rules demand and the log does not show.
-    pub fn violations(&self, _report: &LogReport) -> Vec<Finding> {
-        Vec::new()
+    pub fn violations(&self, report: &LogReport) -> Vec<Finding> {
+        self.demands.iter().flat_map(|rule| demands::violations(rule, report)).collect()
     }
 
-    /// Whether a permitting rule speaks of this kind in this PCR.
-    pub fn speaks_of(&self, kind: ComponentKind, pcr: u32) -> bool {
-        belongs(kind, pcr)
-            && (self.digests.contains_key(&kind)
-                || self.rules.iter().any(|rule| {
-                    rule.component == kind && !matches!(rule.says, Says::Minimum(_) | Says::State(_))
-                }))
+    /// Whether a rule explains this difference.
+    pub fn permits(&self, change: &Change<'_>, evidence: &Evidence<'_>) -> bool {
+        if evidence.mixes_registers() {
+            return false;
+        }
+        self.permits_digest(change, evidence)
+            || self.permits_any(change, evidence)
+            || self.permits_admitted(change, evidence)
+            || self.meets_demand(change, evidence.report)
     }
+
+    /// One of the digests at the place of another one; or anywhere in a PCR of which no boot speaks.
+    fn permits_digest(&self, change: &Change<'_>, evidence: &Evidence<'_>) -> bool {
+        let listed = |item: &Item<'_>| {
+            belongs(item.kind, item.pcr)
+                && self.digests.get(&item.kind).is_some_and(|digests| digests.contains(item.digest))
+        };
+        match change {
+            Change::Changed(old, new) => {
+                old.kind == new.kind && listed(new) && evidence.images.is_in_place(new)
+            }
+            Change::Added(new) => listed(new) && !evidence.images.is_referenced(new),
+            Change::Described(..) | Change::Moved(..) | Change::Removed(_) => false,
+        }
+    }
+
+    /// Harmless variation: both sides are of that kind and name, where nothing else is measured.
+    fn permits_any(&self, change: &Change<'_>, evidence: &Evidence<'_>) -> bool {
+        let sides = [change.earlier(), change.later()];
+        !matches!(change, Change::Described(..))
+            && sides.into_iter().flatten().all(|item| {
+                belongs(item.kind, item.pcr)
+                    && says_its_kind(item, evidence)
+                    && self
+                        .patterns
+                        .get(&item.kind)
+                        .is_some_and(|patterns| patterns.iter().any(|pattern| pattern.meets(item.name)))
+            })
+    }
+
+    fn permits_admitted(&self, change: &Change<'_>, evidence: &Evidence<'_>) -> bool {
+        use ComponentKind as K;
+        let Some(new) = change.later() else {
+            // An authority that admits nothing any more.
+            return self.removes_authority(change, evidence.report);
+        };
+        if matches!(change, Change::Described(..)) {
+            return false;
+        }
+        match (new.kind, new.entry.map(|entry| &entry.content)) {
+            (K::Authority, Some(Content::Authority { certificate: Some(by), .. })) if new.pcr == SECURE_BOOT_PCR => {
+                self.trusts(K::Authority, &by.sha256)
+            }
+            (
+                K::PlatformKey | K::KeyExchangeKey | K::SignatureDb,
+                Some(Content::Signatures(list)),
+            ) if new.pcr == SECURE_BOOT_PCR => {
+                list.complete
+                    && list.members.len() == list.certificates.len()
+                    && !list.certificates.is_empty()
+                    && list.certificates.iter().all(|by| self.trusts(new.kind, &by.sha256))
+            }
+            (K::Shim | K::BootLoader | K::Kernel, _) if is_image(new) => {
+                let trusted = self.of_images(&[K::Shim, K::BootLoader, K::Kernel], new.kind);
+                let replaces = evidence.images.is_referenced(new);
+                trusted.is_some_and(|trusted| admitted_by(evidence.report, &trusted))
+                    && (!replaces || matches!(change, Change::Changed(..)) && evidence.images.is_sound())
+            }
+            (K::OptionRom, _) if is_driver(new) => {
+                let trusted = self.of_images(&[K::OptionRom], K::OptionRom);
+                trusted.is_some_and(|trusted| admitted_by(evidence.report, &trusted))
+            }
+            _ => false,
+        }
+    }
+
+    fn removes_authority(&self, change: &Change<'_>, report: &LogReport) -> bool {
+        matches!(change, Change::Removed(old) if old.kind == ComponentKind::Authority && old.pcr == SECURE_BOOT_PCR)
+            && self
+                .authorities
+                .get(&ComponentKind::Authority)
+                .is_some_and(|trusted| admitted_by(report, trusted))
+    }
+
+    fn trusts(&self, kind: ComponentKind, certificate: &Digest) -> bool {
+        self.authorities.get(&kind).is_some_and(|trusted| trusted.contains(certificate))
+    }
+
+    /// PCR 7 tells who admitted the images of a boot and not which, so the authorities of all kinds of images count
+    /// together, where a rule speaks of `kind` at all.
+    fn of_images(&self, kinds: &[ComponentKind], kind: ComponentKind) -> Option<BTreeSet<Digest>> {
+        self.authorities.get(&kind)?;
+        let all = kinds.iter().filter_map(|kind| self.authorities.get(kind)).flatten();
+        Some(all.copied().collect())
+    }
+
+    /// Whether the later side is what a demand asks for.
+    fn meets_demand(&self, change: &Change<'_>, report: &LogReport) -> bool {
+        self.demands.iter().any(|rule| demands::explains(rule, change, report))
+    }
+
+    /// Certificates that admitted this boot and that a rule about authorities does not name.
+    pub fn strangers<'r>(&self, report: &'r LogReport) -> Vec<&'r Authority> {
+        let Some(trusted) = self.authorities.get(&ComponentKind::Authority) else { return Vec::new() };
+        admitted(report).map_or_else(
+            |_| Vec::new(),
+            |all| all.into_iter().filter(|authority| !trusted.contains(&authority.sha256)).collect(),
+        )
+    }
+}
+
+/// Kinds whose name a log gives to anything, in a PCR where other things are measured too, count by what the digest
+/// shows.
+fn says_its_kind(item: &Item<'_>, evidence: &Evidence<'_>) -> bool {
+    use ComponentKind as K;
+    match item.kind {
+        K::FirmwareAction | K::ExitBootServices => is_known_action(item, evidence.bank),
+        K::PartitionTable => item.event_type == EventType::EV_EFI_GPT_EVENT.0,
+        _ => true,
+    }
+}
+
+fn is_driver(item: &Item<'_>) -> bool {
+    item.pcr == 2
+        && [EventType::EV_EFI_BOOT_SERVICES_DRIVER, EventType::EV_EFI_RUNTIME_SERVICES_DRIVER]
+            .iter()
+            .any(|driver| driver.0 == item.event_type)
 }

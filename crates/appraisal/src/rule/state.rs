@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use veriboot_eventlog::ComponentKind;
 
+use veriboot_wire::ChangeClass;
+
 use super::RuleError;
 
 /// On or off.
@@ -47,6 +49,8 @@ pub enum StateFlag {
     AuditMode,
     /// Deployed mode (DeployedMode).
     DeployedMode,
+    /// Somebody enrolled a machine owner key in shim (MokList).
+    MachineOwnerKeys,
     /// Windows: the boot manager and loader can be debugged.
     BootDebugging,
     /// Windows: the kernel can be debugged.
@@ -73,6 +77,7 @@ impl StateFlag {
         Self::SetupMode,
         Self::AuditMode,
         Self::DeployedMode,
+        Self::MachineOwnerKeys,
         Self::BootDebugging,
         Self::KernelDebugging,
         Self::HypervisorDebugging,
@@ -91,6 +96,7 @@ impl StateFlag {
             Self::SetupMode => "setup-mode",
             Self::AuditMode => "audit-mode",
             Self::DeployedMode => "deployed-mode",
+            Self::MachineOwnerKeys => "machine-owner-keys",
             Self::BootDebugging => "boot-debugging",
             Self::KernelDebugging => "kernel-debugging",
             Self::HypervisorDebugging => "hypervisor-debugging",
@@ -110,7 +116,66 @@ impl StateFlag {
             | Self::SetupMode
             | Self::AuditMode
             | Self::DeployedMode => ComponentKind::SecureBootState,
+            Self::MachineOwnerKeys => ComponentKind::MokState,
             _ => ComponentKind::WindowsPolicy,
+        }
+    }
+
+    /// Plain words for people.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::SecureBoot => "Secure Boot",
+            Self::ShimValidation => "verification by shim",
+            Self::SetupMode => "setup mode",
+            Self::AuditMode => "audit mode",
+            Self::DeployedMode => "deployed mode",
+            Self::MachineOwnerKeys => "a machine owner key (MOK)",
+            Self::BootDebugging => "boot debugging",
+            Self::KernelDebugging => "kernel debugging",
+            Self::HypervisorDebugging => "hypervisor debugging",
+            Self::CodeIntegrity => "code integrity",
+            Self::TestSigning => "test signing",
+            Self::FlightSigning => "flight signing",
+            Self::SafeMode => "safe mode",
+            Self::WinPe => "Windows PE",
+        }
+    }
+
+    /// Class of a change of this setting.
+    pub(crate) const fn change(self) -> ChangeClass {
+        match self {
+            Self::SecureBoot | Self::ShimValidation => ChangeClass::SecureBootDisabled,
+            Self::SetupMode | Self::AuditMode | Self::DeployedMode => ChangeClass::SecureBootKeyChange,
+            Self::MachineOwnerKeys => ChangeClass::MokChange,
+            _ => ChangeClass::WindowsPolicyChange,
+        }
+    }
+
+    /// How to set it right.
+    pub(crate) const fn hint(self) -> &'static str {
+        match self {
+            Self::SecureBoot => crate::deviation::SWITCH_ON,
+            Self::ShimValidation => {
+                "Run `mokutil --enable-validation` in the VM, reboot, and confirm in MokManager's screen."
+            }
+            Self::SetupMode | Self::AuditMode | Self::DeployedMode => {
+                "Enrol the platform key (PK) in the VM's firmware settings, which leaves setup and audit mode."
+            }
+            Self::MachineOwnerKeys => {
+                "List the keys with `mokutil --list-enrolled`. If they are yours, learn a baseline for this VM or name \
+                 them in a rule; otherwise `mokutil --reset` and reboot."
+            }
+            Self::CodeIntegrity | Self::TestSigning => {
+                "Run `bcdedit /set testsigning off` and `bcdedit /set nointegritychecks off` as administrator, then reboot."
+            }
+            Self::FlightSigning => "Run `bcdedit /set flightsigning off` as administrator, then reboot.",
+            Self::BootDebugging => "Run `bcdedit /bootdebug off` as administrator, then reboot.",
+            Self::KernelDebugging => "Run `bcdedit /debug off` as administrator, then reboot.",
+            Self::HypervisorDebugging => {
+                "Run `bcdedit /set hypervisordebug off` as administrator, then reboot."
+            }
+            Self::SafeMode => "Run `bcdedit /deletevalue safeboot` as administrator, then reboot.",
+            Self::WinPe => "Find out who booted the preinstallation environment instead of the installed system.",
         }
     }
 }

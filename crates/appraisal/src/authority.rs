@@ -1,0 +1,105 @@
+//! Who admitted what ran, as far as PCR 7 proves it.
+//!
+//! With Secure Boot on, firmware and shim measure the certificate or hash that admitted an image into PCR 7, each once,
+//! before they start it (PC Client Platform Firmware Profile 1.06, section 3.3.4.8). Which image a certificate admitted is
+//! in no digest, so one image alone is never accepted by its signer. But when [`admitted`] gives the authorities of a
+//! boot, then nothing was started that none of them admitted:
+//!
+//! 1. Secure Boot is on, and shim was not told to skip verification;
+//! 2. after the separator of PCR 7 there are only authorities and shim's own state, each with data that its digest covers,
+//!    whatever type the log gives the event;
+//! 3. each of them is a certificate and not a bare hash.
+//!
+//! What an admitted image does afterwards is not shown: one that is signed and vulnerable, and not revoked, may start
+//! anything. That is what the SBAT level and dbx are for.
+
+use std::collections::BTreeSet;
+
+use veriboot_eventlog::{Digest, EventType, Format};
+
+use crate::content::Content;
+use crate::known_authorities::signs_for_everybody;
+use crate::report::{Entry, LogReport};
+use crate::rule::Authority;
+use crate::structure_checks::SECURE_BOOT_PCR;
+
+/// Why a log does not show who admitted its images.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Doubt {
+    #[error("the registers of a confidential VM mix authorities with other measurements")]
+    MixedRegisters,
+    #[error("Secure Boot is not shown to be on")]
+    SecureBoot,
+    #[error("shim was told not to verify what it starts")]
+    ShimValidation,
+    #[error("event {event} in PCR 7 cannot be read as an authority")]
+    Unreadable { event: u32 },
+    #[error("a bare hash in {variable} admitted an image (event {event})")]
+    BareHash { event: u32, variable: String },
+    #[error("the log measures no authority")]
+    Nobody,
+}
+
+/// The certificates that admitted everything that ran.
+pub(crate) fn admitted(report: &LogReport) -> Result<Vec<&Authority>, Doubt> {
+    if report.format == Some(Format::Ccel) {
+        return Err(Doubt::MixedRegisters);
+    }
+    if report.secure_boot != Some(true) {
+        return Err(Doubt::SecureBoot);
+    }
+    if report.shim_validation_off {
+        return Err(Doubt::ShimValidation);
+    }
+    let mut authorities = Vec::new();
+    for entry in of_images(report) {
+        match &entry.content {
+            Content::Authority { certificate: Some(certificate), .. } => authorities.push(certificate),
+            Content::Authority { certificate: None, variable } => {
+                return Err(Doubt::BareHash { event: entry.event, variable: variable.clone() });
+            }
+            Content::Sbat(_) | Content::Settings(_) | Content::Text
+                if entry.event_type == EventType::EV_EFI_VARIABLE_AUTHORITY
+                    || matches!(entry.content, Content::Text) => {}
+            _ => return Err(Doubt::Unreadable { event: entry.event }),
+        }
+    }
+    if authorities.is_empty() { Err(Doubt::Nobody) } else { Ok(authorities) }
+}
+
+/// What PCR 7 has after its separator, and authorities before it: firmware that loads option ROMs early measures them
+/// there.
+fn of_images(report: &LogReport) -> impl Iterator<Item = &Entry> {
+    let separator = |entry: &Entry| entry.event_type == EventType::EV_SEPARATOR;
+    let mut after = false;
+    report.entries.iter().filter(|entry| entry.pcr == SECURE_BOOT_PCR).filter(move |entry| {
+        let first = !after && separator(entry);
+        after |= first;
+        (after && !first) || entry.event_type == EventType::EV_EFI_VARIABLE_AUTHORITY
+    })
+}
+
+/// Whether nothing ran that `trusted` did not admit.
+pub(crate) fn admitted_by(report: &LogReport, trusted: &BTreeSet<Digest>) -> bool {
+    admitted(report).is_ok_and(|all| all.iter().all(|authority| trusted.contains(&authority.sha256)))
+}
+
+/// Whether shim held its second stage against an SBAT level: it measured the level before any certificate of its own
+/// lists admitted something. shim does so since 15.3, and since then starts nothing itself that has no generations: no
+/// kernel and no loader from before that time can take the place of the boot loader.
+pub(crate) fn held_against_sbat(report: &LogReport) -> bool {
+    for entry in of_images(report) {
+        match &entry.content {
+            Content::Sbat(_) => return true,
+            Content::Authority { variable, .. } if variable == "db" => {}
+            Content::Settings(_) | Content::Text => {}
+            _ => return false,
+        }
+    }
+    false
+}
+
+/// Whether only keys admitted what ran that sign for one owner. Microsoft's sign loaders of everybody, old ones included.
+pub(crate) fn own_keys_only(report: &LogReport) -> bool {
+    admitted(report).is_ok_and(|all| all.iter().all(|authority| !signs_for_everybody(&authority.sha256)))
+}

@@ -1,0 +1,27 @@
+//! What rules are held against: one log, and how it differs from what is accepted.
+
+use veriboot_eventlog::{Format, HashAlg};
+
+use crate::diff::Change;
+use crate::image_chain::ImageChain;
+use crate::report::LogReport;
+
+/// A log with its differences.
+#[derive(Clone, Debug)]
+pub(crate) struct Evidence<'a> {
+    pub report: &'a LogReport,
+    pub bank: HashAlg,
+    pub images: ImageChain,
+}
+
+impl<'a> Evidence<'a> {
+    /// `changes` are all differences of the log.
+    pub fn new(report: &'a LogReport, bank: HashAlg, changes: &[Change<'_>]) -> Self {
+        Self { report, bank, images: ImageChain::new(changes, report) }
+    }
+
+    /// Registers of a confidential VM hold several PCRs each: no kind of component has its own.
+    pub fn mixes_registers(&self) -> bool {
+        self.report.format == Some(Format::Ccel)
+    }
+}
