@@ -145,6 +145,8 @@ pub enum Constraint {
     BaselineVersion,
     /// One current baseline per scope.
     BaselineCurrent,
+    /// Versions of a profile are unique, and one of them is current.
+    ProfileVersion,
     /// One boot per VM, counters and log.
     Boot,
     /// A row refers to one that does not exist.
@@ -165,6 +167,7 @@ impl Constraint {
             Self::AlertOpen => "alert-open",
             Self::BaselineVersion => "baseline-version",
             Self::BaselineCurrent => "baseline-current",
+            Self::ProfileVersion => "profile-version",
             Self::Boot => "boot",
             Self::Reference => "reference",
             Self::Other => "other",

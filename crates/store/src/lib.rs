@@ -24,8 +24,13 @@
 //! | [`boots`] | `record` (upsert by VM, counters and log) `by_id` `list` |
 //! | [`attestations`] | `insert` (with evidence) `by_id` `evidence` `latest` `list` |
 //! | [`alerts`] | `raise` (one open per VM and reason) `by_id` `open_for` `latest_for` `list` `open_count` `open_counts_by_reason` `change_state` `auto_resolve` |
-//! | [`baselines`] | `insert_next` `current_of` (a scope) `current_for_vm` (VM, else scale set, else group) `current_id_for_vm` `by_id` `by_name` `list` |
-//! | [`signing_keys`] | `insert` `active` `published` `set_published_until` |
+//! | [`baselines`] | `insert_next` (signed) `retire` `current_of` (a scope) `current_for_vm` (VM, else scale set, else image, else group) `current_id_for_vm` `by_id` `by_name` `list` `unsigned` `sign` `note_learned_boot` `learned_boots` `counts_by_scope` |
+//! | [`profiles`] | `insert_next` (signed) `current` `by_id` `list` `versions` `assign` `unassign` `assignment` `assignments` `assigned_to` `assigned_for` (a VM) |
+//! | [`reappraisals`] | `enqueue` `by_id` `list` `claim` `advance` `vms_after` `pending` |
+//! | [`proposals`] | `follow` (a VM is a member of what its last attestation shows) `rejection` `by_id` `findings` `list` `members` `close` `reopen` `supersede` `open_by_class` |
+//! | [`reappraise_queue`] | `queue` `queue_members` `claim` (with a lease) `done` `pending` |
+//! | [`scale_sets`] | `set_boot_key` `list` `by_name` `boot_groups` `group_members` `group_boot` `majority` |
+//! | [`signing_keys`] | `insert` `active` `published` `set_published_until` `of_purpose` |
 //! | [`settings`] | `value` `set` `value_or_insert` (replicas agree) `delete` |
 //! | [`audit`] | `append` `list` `verify_chain` |
 //!
@@ -40,16 +45,20 @@ mod hash;
 mod id;
 mod ops;
 mod page;
+mod place;
 mod query;
 mod schema;
+mod signature;
 mod store;
 mod tx;
 
 pub use error::{Constraint, OpenError, StoreError};
 pub use id::new_id;
 pub use ops::{
-    alerts, api_tokens, attestations, audit, baselines, boots, enrolments, join_tokens, logs, settings,
-    signing_keys, vms,
+    alerts, api_tokens, attestations, audit, baselines, boots, enrolments, join_tokens, logs, profiles, proposals,
+    reappraisals, reappraise_queue, scale_sets, settings, signing_keys, vms,
 };
+pub use place::Place;
+pub use signature::{Signature, Signs, Statement};
 pub use store::{Options, Store};
 pub use tx::{Backend, Columns, Param, Row, Tx, Value};

@@ -206,6 +206,14 @@ impl Columns {
         self.text()?.parse().map_err(StoreError::corrupt)
     }
 
+    /// The next column, a word of a closed set or NULL.
+    pub fn opt_word<T: std::str::FromStr>(&mut self) -> Result<Option<T>, StoreError>
+    where
+        T::Err: std::fmt::Display,
+    {
+        self.opt_text()?.map(|word| word.parse().map_err(StoreError::corrupt)).transpose()
+    }
+
     /// The next column, JSON.
     pub fn json<T: DeserializeOwned>(&mut self) -> Result<T, StoreError> {
         serde_json::from_str(&self.text()?).map_err(StoreError::corrupt)

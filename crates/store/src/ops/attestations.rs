@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use veriboot_wire::{Attestation, Page};
+use veriboot_wire::{Attestation, Page, ScopeKind};
 
 use crate::StoreError;
 use crate::page::{decode_time_cursor, encode_cursor, page, page_rows};
@@ -28,7 +28,8 @@ pub struct Evidence {
     pub log_absent_because: Option<String>,
 }
 
-const COLUMNS: &str = "id, vm_id, boot_id, at, verdict, facts, findings, baseline, log_sha256";
+const COLUMNS: &str = "id, vm_id, boot_id, at, verdict, facts, findings, baseline, baseline_scope, profile, \
+     log_sha256";
 const EVIDENCE: &str = "ak_public, quote, signature, nonce, bank, pcrs, log_absent_because";
 
 fn read(row: Row) -> Result<Attestation, StoreError> {
@@ -42,6 +43,8 @@ fn read(row: Row) -> Result<Attestation, StoreError> {
         facts: c.json()?,
         findings: c.json()?,
         baseline: c.opt_text()?,
+        baseline_scope: c.opt_word()?,
+        profile: c.opt_text()?,
         log_sha256: c.opt_text()?,
     })
 }
@@ -53,7 +56,7 @@ pub fn insert(tx: &mut dyn Tx, attestation: &Attestation, evidence: &Evidence) -
     tx.execute(
         &format!(
             "INSERT INTO attestations ({COLUMNS}, {EVIDENCE}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, \
-             $12, $13, $14, $15, $16)"
+             $12, $13, $14, $15, $16, $17, $18)"
         ),
         params![
             &attestation.id,
@@ -64,6 +67,8 @@ pub fn insert(tx: &mut dyn Tx, attestation: &Attestation, evidence: &Evidence) -
             &facts,
             &findings,
             attestation.baseline.as_deref(),
+            attestation.baseline_scope.map(ScopeKind::as_str),
+            attestation.profile.as_deref(),
             attestation.log_sha256.as_deref(),
             &evidence.ak_public,
             &evidence.quote,

@@ -1,12 +1,15 @@
-//! Baselines: immutable versions, one of which is current per scope.
+//! Baselines: immutable signed versions, one of which is current per scope.
 
-use veriboot_wire::{BaselineQuery, BaselineSummary, Page, Scope, ScopeKind, Time};
+use std::collections::BTreeMap;
 
-use crate::StoreError;
+use veriboot_wire::{BaselineOrigin, BaselineQuery, BaselineSummary, Page, Scope, ScopeKind, Time};
+
 use crate::hash::sha256_hex;
 use crate::page::{decode_cursor, encode_cursor, page, page_rows};
+use crate::place::most_specific;
 use crate::query::Select;
 use crate::tx::{Columns, Row, Tx, params, query_one};
+use crate::{Place, Signature, Signs, Statement, StoreError};
 
 /// One version with its content.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,14 +18,33 @@ pub struct BaselineRow {
     pub summary: BaselineSummary,
     /// The document, JSON exactly as it was given.
     pub document: String,
-    /// SHA-256 of the document's bytes, hex.
-    pub sha256: String,
+    /// What the service signed; `None` for a version that was stored before there were signatures.
+    pub signature: Option<Signature>,
 }
 
 impl BaselineRow {
     /// How attestations name it: `name@version`.
     pub fn reference(&self) -> String {
         format!("{}@{}", self.summary.name, self.summary.version)
+    }
+
+    /// What its signature must be over.
+    pub fn statement(&self) -> Statement<'_> {
+        statement(&self.summary)
+    }
+}
+
+fn statement(summary: &BaselineSummary) -> Statement<'_> {
+    let BaselineSummary { id, name, version, scope, created_at, created_by, sha256, .. } = summary;
+    Statement {
+        kind: "baseline",
+        id,
+        name,
+        version: *version,
+        scope: Some(scope),
+        created_at: *created_at,
+        created_by,
+        document_sha256: sha256,
     }
 }
 
@@ -33,15 +55,19 @@ pub struct CurrentBaseline {
     pub id: String,
     /// How attestations name it: `name@version`.
     pub reference: String,
+    /// What it applies to.
+    pub scope: ScopeKind,
 }
 
 /// A version to add.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewBaseline<'a> {
-    /// Name, the same for all versions: `vm/default/db-0`.
+    /// Name, the same for all versions: [`name_of`] the scope.
     pub name: &'a str,
     /// What it applies to.
     pub scope: &'a Scope,
+    /// How it came about.
+    pub origin: BaselineOrigin,
     /// The document, JSON.
     pub document: &'a str,
     /// Components in it.
@@ -56,8 +82,18 @@ pub struct NewBaseline<'a> {
     pub created_at: Time,
 }
 
-const COLUMNS: &str = "id, name, version, is_current, scope_kind, scope_group, scope_id, created_at, created_by, \
-     comment, boot_id, components";
+/// Name of the baseline of a scope: `vm/default/db-0`, `scale-set/default/web`, `image/default/debian-12`,
+/// `group/default`. `vm_name` is the name of the VM when the scope is one.
+pub fn name_of(scope: &Scope, vm_name: Option<&str>) -> String {
+    match scope.kind {
+        ScopeKind::Vm => format!("vm/{}/{}", scope.group, vm_name.unwrap_or(&scope.id)),
+        ScopeKind::ScaleSet | ScopeKind::Image => format!("{}/{}/{}", scope.kind, scope.group, scope.id),
+        ScopeKind::Group => format!("group/{}", scope.group),
+    }
+}
+
+const COLUMNS: &str = "id, name, version, is_current, scope_kind, scope_group, scope_id, origin, sha256, signed_by, \
+     created_at, created_by, comment, boot_id, components";
 
 fn read_columns(c: &mut Columns) -> Result<BaselineSummary, StoreError> {
     Ok(BaselineSummary {
@@ -66,6 +102,9 @@ fn read_columns(c: &mut Columns) -> Result<BaselineSummary, StoreError> {
         version: c.u32()?,
         current: c.bool()?,
         scope: Scope { kind: c.word()?, group: c.text()?, id: c.text()? },
+        origin: c.word()?,
+        sha256: c.text()?,
+        signed_by: c.opt_text()?,
         created_at: c.time()?,
         created_by: c.text()?,
         comment: c.opt_text()?,
@@ -76,8 +115,11 @@ fn read_columns(c: &mut Columns) -> Result<BaselineSummary, StoreError> {
 
 fn read(row: Row) -> Result<BaselineRow, StoreError> {
     let mut c = row.columns();
-    let row = BaselineRow { summary: read_columns(&mut c)?, document: c.text()?, sha256: c.text()? };
-    if sha256_hex(row.document.as_bytes()) != row.sha256 {
+    let (summary, document, signature) = (read_columns(&mut c)?, c.text()?, c.opt_bytes()?);
+    let signature =
+        summary.signed_by.clone().zip(signature).map(|(key_id, bytes)| Signature { key_id, bytes });
+    let row = BaselineRow { summary, document, signature };
+    if sha256_hex(row.document.as_bytes()) != row.summary.sha256 {
         return Err(StoreError::corrupt(format_args!(
             "baseline {} does not have its SHA-256",
             row.reference()
@@ -86,24 +128,32 @@ fn read(row: Row) -> Result<BaselineRow, StoreError> {
     Ok(row)
 }
 
-/// Adds the next version of a name and makes it the current one of its scope. Of two transactions that race, the
-/// later gets the later version.
-pub fn insert_next(tx: &mut dyn Tx, new: &NewBaseline<'_>) -> Result<BaselineRow, StoreError> {
+/// Adds the next version of a name, signed by `key`, and makes it the current one of its scope. Of two transactions that
+/// race, the later gets the later version.
+pub fn insert_next(
+    tx: &mut dyn Tx,
+    new: &NewBaseline<'_>,
+    key: &dyn Signs,
+) -> Result<BaselineRow, StoreError> {
     let highest = query_one(tx, "SELECT MAX(version) FROM baselines WHERE name = $1", params![new.name])?;
     let highest = highest.map_or(Ok(None), |row| row.columns().opt_u32())?.unwrap_or(0);
     let version = highest.checked_add(1).ok_or(StoreError::Limit { what: "versions of a baseline" })?;
+    super::proposals::supersede(tx, new.name, new.scope, new.created_at)?;
     tx.execute(
         "UPDATE baselines SET is_current = 0 WHERE is_current = 1 AND (name = $1 OR \
          (scope_kind = $2 AND scope_group = $3 AND scope_id = $4))",
         params![new.name, new.scope.kind.as_str(), &new.scope.group, &new.scope.id],
     )?;
-    let row = BaselineRow {
+    let mut row = BaselineRow {
         summary: BaselineSummary {
             id: crate::new_id(new.created_at),
             name: new.name.to_owned(),
             version,
             current: true,
             scope: new.scope.clone(),
+            origin: new.origin,
+            sha256: sha256_hex(new.document.as_bytes()),
+            signed_by: None,
             created_at: new.created_at,
             created_by: new.created_by.to_owned(),
             comment: new.comment.map(str::to_owned),
@@ -111,12 +161,13 @@ pub fn insert_next(tx: &mut dyn Tx, new: &NewBaseline<'_>) -> Result<BaselineRow
             components: new.components,
         },
         document: new.document.to_owned(),
-        sha256: sha256_hex(new.document.as_bytes()),
+        signature: None,
     };
+    let signature = key.sign(&row.statement())?;
     tx.execute(
         &format!(
-            "INSERT INTO baselines ({COLUMNS}, document, sha256) VALUES ($1, $2, $3, 1, $4, $5, $6, $7, $8, $9, $10, \
-             $11, $12, $13)"
+            "INSERT INTO baselines ({COLUMNS}, document, signature) VALUES ($1, $2, $3, 1, $4, $5, $6, $7, $8, $9, $10, \
+             $11, $12, $13, $14, $15, $16)"
         ),
         params![
             &row.summary.id,
@@ -125,35 +176,69 @@ pub fn insert_next(tx: &mut dyn Tx, new: &NewBaseline<'_>) -> Result<BaselineRow
             new.scope.kind.as_str(),
             &new.scope.group,
             &new.scope.id,
+            new.origin.as_str(),
+            &row.summary.sha256,
+            &signature.key_id,
             new.created_at,
             new.created_by,
             new.comment,
             new.boot_id,
             new.components,
             new.document,
-            &row.sha256,
+            &signature.bytes,
         ],
     )?;
+    row.summary.signed_by = Some(signature.key_id.clone());
+    row.signature = Some(signature);
     Ok(row)
+}
+
+/// Ends the current baseline of exactly this scope, so that a less specific one judges. `None` when there is none. Open
+/// proposals against it are superseded.
+pub fn retire(tx: &mut dyn Tx, scope: &Scope, now: Time) -> Result<Option<BaselineSummary>, StoreError> {
+    super::proposals::supersede(tx, "", scope, now)?;
+    let sql = format!(
+        "UPDATE baselines SET is_current = 0 \
+         WHERE scope_kind = $1 AND scope_group = $2 AND scope_id = $3 AND is_current = 1 RETURNING {COLUMNS}"
+    );
+    query_one(tx, &sql, params![scope.kind.as_str(), &scope.group, &scope.id])?
+        .map(|row| read_columns(&mut row.columns()))
+        .transpose()
+}
+
+/// Versions that were stored before there were signatures, in the order of their ids, behind `after_id`.
+pub fn unsigned(tx: &mut dyn Tx, after_id: &str, limit: u32) -> Result<Vec<BaselineSummary>, StoreError> {
+    let sql =
+        format!("SELECT {COLUMNS} FROM baselines WHERE id > $1 AND signature IS NULL ORDER BY id LIMIT $2");
+    let rows = tx.query(&sql, params![after_id, limit])?;
+    rows.into_iter().map(|row| read_columns(&mut row.columns())).collect()
+}
+
+/// Signs a version that has no signature. `false` when it has one.
+pub fn sign(tx: &mut dyn Tx, version: &BaselineSummary, key: &dyn Signs) -> Result<bool, StoreError> {
+    let signature = key.sign(&statement(version))?;
+    let sql = "UPDATE baselines SET signed_by = $2, signature = $3 WHERE id = $1 AND signature IS NULL";
+    Ok(tx.execute(sql, params![&version.id, &signature.key_id, &signature.bytes])? == 1)
+}
+
+/// What lists show about the version with this id.
+pub fn summary(tx: &mut dyn Tx, id: &str) -> Result<Option<BaselineSummary>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM baselines WHERE id = $1");
+    query_one(tx, &sql, params![id])?.map(|row| read_columns(&mut row.columns())).transpose()
 }
 
 /// The current baseline of exactly this scope.
 pub fn current_of(tx: &mut dyn Tx, scope: &Scope) -> Result<Option<BaselineRow>, StoreError> {
     let sql = format!(
-        "SELECT {COLUMNS}, document, sha256 FROM baselines \
+        "SELECT {COLUMNS}, document, signature FROM baselines \
          WHERE scope_kind = $1 AND scope_group = $2 AND scope_id = $3 AND is_current = 1"
     );
     query_one(tx, &sql, params![scope.kind.as_str(), &scope.group, &scope.id])?.map(read).transpose()
 }
 
-/// The baseline that judges a VM: of the VM itself, else of its scale set, else of its group.
-pub fn current_for_vm(
-    tx: &mut dyn Tx,
-    vm_id: &str,
-    group: &str,
-    scale_set: Option<&str>,
-) -> Result<Option<BaselineRow>, StoreError> {
-    for scope in scopes_of(vm_id, group, scale_set) {
+/// The baseline that judges a VM: of the VM itself, else of its scale set, else of its image, else of its group.
+pub fn current_for_vm(tx: &mut dyn Tx, place: Place<'_>) -> Result<Option<BaselineRow>, StoreError> {
+    for scope in place.scopes() {
         if let Some(row) = current_of(tx, &scope)? {
             return Ok(Some(row));
         }
@@ -163,44 +248,68 @@ pub fn current_for_vm(
 
 /// Which baseline judges a VM, without reading its document: it may be large, and whoever has judged by this id
 /// before has it.
-pub fn current_id_for_vm(
-    tx: &mut dyn Tx,
-    vm_id: &str,
-    group: &str,
-    scale_set: Option<&str>,
-) -> Result<Option<CurrentBaseline>, StoreError> {
-    let sql = "SELECT id, name, version FROM baselines \
-               WHERE scope_kind = $1 AND scope_group = $2 AND scope_id = $3 AND is_current = 1";
-    for scope in scopes_of(vm_id, group, scale_set) {
-        if let Some(row) = query_one(tx, sql, params![scope.kind.as_str(), &scope.group, &scope.id])? {
-            let mut c = row.columns();
-            let (id, name, version) = (c.text()?, c.text()?, c.u32()?);
-            return Ok(Some(CurrentBaseline { id, reference: format!("{name}@{version}") }));
-        }
-    }
-    Ok(None)
+pub fn current_id_for_vm(tx: &mut dyn Tx, place: Place<'_>) -> Result<Option<CurrentBaseline>, StoreError> {
+    let sql = most_specific("baselines", "id, name, version, scope_kind", " AND is_current = 1");
+    let Some(row) = query_one(tx, &sql, &place.params())? else { return Ok(None) };
+    let mut c = row.columns();
+    let (id, name, version) = (c.text()?, c.text()?, c.u32()?);
+    Ok(Some(CurrentBaseline { id, reference: format!("{name}@{version}"), scope: c.word()? }))
 }
 
-/// Scopes whose baseline may judge a VM, the one that wins first.
-fn scopes_of<'a>(
-    vm_id: &'a str,
-    group: &'a str,
-    scale_set: Option<&'a str>,
-) -> impl Iterator<Item = Scope> + use<'a> {
-    [(ScopeKind::Vm, Some(vm_id)), (ScopeKind::ScaleSet, scale_set), (ScopeKind::Group, Some(""))]
+/// Number of current baselines by kind of scope.
+pub fn counts_by_scope(tx: &mut dyn Tx) -> Result<BTreeMap<ScopeKind, u64>, StoreError> {
+    let sql = "SELECT scope_kind, COUNT(*) FROM baselines WHERE is_current = 1 GROUP BY scope_kind";
+    tx.query(sql, &[])?
         .into_iter()
-        .filter_map(|(kind, id)| Some(Scope { kind, group: group.to_owned(), id: id?.to_owned() }))
+        .map(|row| {
+            let mut c = row.columns();
+            Ok((c.word()?, c.u64()?))
+        })
+        .collect()
+}
+
+/// A boot that a baseline was learned from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LearnedBoot {
+    /// The boot.
+    pub boot_id: String,
+    /// SHA-256 of its log, hex.
+    pub log_sha256: String,
+}
+
+/// Notes that a boot was learned from. `false` when it was noted before.
+pub fn note_learned_boot(
+    tx: &mut dyn Tx,
+    name: &str,
+    boot: &LearnedBoot,
+    at: Time,
+) -> Result<bool, StoreError> {
+    let sql = "INSERT INTO learned_boots (baseline_name, boot_id, log_sha256, at) VALUES ($1, $2, $3, $4) \
+               ON CONFLICT (baseline_name, boot_id) DO NOTHING";
+    Ok(tx.execute(sql, params![name, &boot.boot_id, &boot.log_sha256, at])? == 1)
+}
+
+/// The boots that a baseline was learned from, oldest first, at most `limit`.
+pub fn learned_boots(tx: &mut dyn Tx, name: &str, limit: u32) -> Result<Vec<LearnedBoot>, StoreError> {
+    let sql = "SELECT boot_id, log_sha256 FROM learned_boots WHERE baseline_name = $1 ORDER BY at, boot_id LIMIT $2";
+    tx.query(sql, params![name, limit])?
+        .into_iter()
+        .map(|row| {
+            let mut c = row.columns();
+            Ok(LearnedBoot { boot_id: c.text()?, log_sha256: c.text()? })
+        })
+        .collect()
 }
 
 /// The version with this id.
 pub fn by_id(tx: &mut dyn Tx, id: &str) -> Result<Option<BaselineRow>, StoreError> {
-    let sql = format!("SELECT {COLUMNS}, document, sha256 FROM baselines WHERE id = $1");
+    let sql = format!("SELECT {COLUMNS}, document, signature FROM baselines WHERE id = $1");
     query_one(tx, &sql, params![id])?.map(read).transpose()
 }
 
 /// The version of this name, or its newest one.
 pub fn by_name(tx: &mut dyn Tx, name: &str, version: Option<u32>) -> Result<Option<BaselineRow>, StoreError> {
-    let head = format!("SELECT {COLUMNS}, document, sha256 FROM baselines");
+    let head = format!("SELECT {COLUMNS}, document, signature FROM baselines");
     let mut select = Select::new(&head);
     select.and("name = ?", params![name]).and_if("version = ?", version);
     select.page(tx, " ORDER BY version DESC", 0)?.into_iter().next().map(read).transpose()

@@ -37,7 +37,7 @@ impl JoinRefusal {
 }
 
 const COLUMNS: &str =
-    "id, group_name, scale_set, uses_left, expires_at, created_at, created_by, comment, revoked";
+    "id, group_name, scale_set, image, uses_left, expires_at, created_at, created_by, comment, revoked";
 
 fn read(row: Row) -> Result<JoinToken, StoreError> {
     let mut c = row.columns();
@@ -45,6 +45,7 @@ fn read(row: Row) -> Result<JoinToken, StoreError> {
         id: c.text()?,
         group: c.text()?,
         scale_set: c.opt_text()?,
+        image: c.opt_text()?,
         uses_left: c.u32()?,
         expires_at: c.time()?,
         created_at: c.time()?,
@@ -57,11 +58,12 @@ fn read(row: Row) -> Result<JoinToken, StoreError> {
 /// Adds a token; only the SHA-256 of its secret is kept.
 pub fn insert(tx: &mut dyn Tx, token: &JoinToken, secret_sha256: &[u8]) -> Result<(), StoreError> {
     tx.execute(
-        &format!("INSERT INTO join_tokens ({COLUMNS}, secret_sha256) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"),
+        &format!("INSERT INTO join_tokens ({COLUMNS}, secret_sha256) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"),
         params![
             &token.id,
             &token.group,
             token.scale_set.as_deref(),
+            token.image.as_deref(),
             token.uses_left,
             token.expires_at,
             token.created_at,

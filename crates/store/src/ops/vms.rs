@@ -3,12 +3,12 @@
 //! `current_boot_id`, `last_attestation_id` and `log_sha256` name rows of other tables without a foreign key: the
 //! history refers to the VM, and the VM only points at its newest entry.
 
-use veriboot_wire::{Facts, MachineInfo, Page, SecurityType, Time, VmQuery, VmStatus, VmSummary};
+use veriboot_wire::{Facts, MachineInfo, Page, ScopeKind, SecurityType, Time, VmQuery, VmStatus, VmSummary};
 
-use crate::StoreError;
 use crate::page::{decode_cursor, encode_cursor, page, page_rows};
 use crate::query::Select;
 use crate::tx::{Param, Row, Tx, json, params, query_one};
+use crate::{Place, StoreError};
 
 /// One VM.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +21,8 @@ pub struct VmRow {
     pub group: String,
     /// Uniform scale set that it is a member of.
     pub scale_set: Option<String>,
+    /// Image that it was made from, in the words of its join token.
+    pub image: Option<String>,
     /// Health.
     pub status: VmStatus,
     /// One sentence that explains the status.
@@ -76,14 +78,35 @@ pub struct VmRow {
     pub fault: Option<String>,
     /// Baseline that judged last, as `name@version`.
     pub baseline: Option<String>,
+    /// What that baseline applies to.
+    pub baseline_scope: Option<ScopeKind>,
+    /// Profile that judged last, as `name@version`.
+    pub profile: Option<String>,
     /// Whether integrity monitoring is on.
     pub monitoring: bool,
+    /// The proposal that its last attestation shows.
+    pub proposal_id: Option<String>,
+    /// SHA-256 over everything that is enforced of its present boot, hex; absent while that boot is not believed.
+    pub boot_key: Option<String>,
 }
 
-const COLUMNS: &str = "id, name, group_name, scale_set, status, status_detail, facts, security_type, machine, \
+impl VmRow {
+    /// The scopes that it is in.
+    pub fn place(&self) -> Place<'_> {
+        Place {
+            vm_id: &self.id,
+            group: &self.group,
+            scale_set: self.scale_set.as_deref(),
+            image: self.image.as_deref(),
+        }
+    }
+}
+
+const COLUMNS: &str = "id, name, group_name, scale_set, image, status, status_detail, facts, security_type, machine, \
      ek_sha256, ek_public, ek_certificate, ak_public, ak_name, agent_token_sha256, challenge_used_us, interval_s, \
      silence_limit_s, enrolled_at, last_attested_at, last_seen_at, current_boot_id, reset_count, restart_count, \
-     clock_ms, firmware_version, counted_ak_name, log_sha256, last_attestation_id, fault, baseline, monitoring";
+     clock_ms, firmware_version, counted_ak_name, log_sha256, last_attestation_id, fault, baseline, baseline_scope, \
+     profile, monitoring, proposal_id, boot_key";
 
 fn read(row: Row) -> Result<VmRow, StoreError> {
     let mut c = row.columns();
@@ -92,6 +115,7 @@ fn read(row: Row) -> Result<VmRow, StoreError> {
         name: c.text()?,
         group: c.text()?,
         scale_set: c.opt_text()?,
+        image: c.opt_text()?,
         status: c.word()?,
         status_detail: c.opt_text()?,
         facts: c.json()?,
@@ -119,7 +143,11 @@ fn read(row: Row) -> Result<VmRow, StoreError> {
         last_attestation_id: c.opt_text()?,
         fault: c.opt_text()?,
         baseline: c.opt_text()?,
+        baseline_scope: c.opt_word()?,
+        profile: c.opt_text()?,
         monitoring: c.bool()?,
+        proposal_id: c.opt_text()?,
+        boot_key: c.opt_text()?,
     })
 }
 
@@ -144,7 +172,8 @@ pub fn insert(tx: &mut dyn Tx, vm: &VmRow) -> Result<(), StoreError> {
     let silent_after = silent_after(vm.last_attested_at.unwrap_or(vm.enrolled_at), vm.silence_limit_s);
     let sql = format!(
         "INSERT INTO vms ({COLUMNS}, silent_after) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, \
-         $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33)"
+         $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, \
+         $37, $38)"
     );
     tx.execute(
         &sql,
@@ -153,6 +182,7 @@ pub fn insert(tx: &mut dyn Tx, vm: &VmRow) -> Result<(), StoreError> {
             &vm.name,
             &vm.group,
             vm.scale_set.as_deref(),
+            vm.image.as_deref(),
             vm.status.as_str(),
             vm.status_detail.as_deref(),
             &facts,
@@ -180,7 +210,11 @@ pub fn insert(tx: &mut dyn Tx, vm: &VmRow) -> Result<(), StoreError> {
             vm.last_attestation_id.as_deref(),
             vm.fault.as_deref(),
             vm.baseline.as_deref(),
+            vm.baseline_scope.map(ScopeKind::as_str),
+            vm.profile.as_deref(),
             vm.monitoring,
+            vm.proposal_id.as_deref(),
+            vm.boot_key.as_deref(),
             silent_after,
         ],
     )?;
@@ -211,10 +245,11 @@ pub fn by_ek_sha256(tx: &mut dyn Tx, ek_sha256: &str) -> Result<Option<VmRow>, S
         .transpose()
 }
 
-const SUMMARY: &str = "SELECT v.id, v.name, v.group_name, v.scale_set, v.status, v.status_detail, v.facts, \
+const SUMMARY: &str = "SELECT v.id, v.name, v.group_name, v.scale_set, v.image, v.status, v.status_detail, v.facts, \
      v.security_type, v.enrolled_at, v.last_attested_at, v.last_seen_at, \
      (SELECT b.first_attested_at FROM boots b WHERE b.id = v.current_boot_id), \
-     (SELECT COUNT(*) FROM alerts a WHERE a.vm_id = v.id AND a.is_open = 1) FROM vms v";
+     (SELECT COUNT(*) FROM alerts a WHERE a.vm_id = v.id AND a.is_open = 1), \
+     (SELECT COUNT(*) FROM proposals p WHERE p.id = v.proposal_id AND p.state = 'open') FROM vms v";
 
 fn read_summary(row: Row) -> Result<VmSummary, StoreError> {
     let mut c = row.columns();
@@ -223,6 +258,7 @@ fn read_summary(row: Row) -> Result<VmSummary, StoreError> {
         name: c.text()?,
         group: c.text()?,
         scale_set: c.opt_text()?,
+        image: c.opt_text()?,
         status: c.word()?,
         status_detail: c.opt_text()?,
         facts: c.json()?,
@@ -232,6 +268,7 @@ fn read_summary(row: Row) -> Result<VmSummary, StoreError> {
         last_seen_at: c.opt_time()?,
         last_boot_at: c.opt_time()?,
         open_alerts: c.u32()?,
+        open_proposals: c.u32()?,
     })
 }
 
@@ -250,6 +287,7 @@ pub fn list(tx: &mut dyn Tx, query: &VmQuery) -> Result<Page<VmSummary>, StoreEr
     select
         .and_if("v.group_name = ?", query.group.as_ref())
         .and_if("v.scale_set = ?", query.scale_set.as_ref())
+        .and_if("v.image = ?", query.image.as_ref())
         .and_if("v.status = ?", query.status.map(VmStatus::as_str))
         .and_if("v.name >= ?", query.name_prefix.as_ref())
         .and_if("v.name < ?", prefix_end.as_ref());
@@ -297,6 +335,10 @@ pub struct AfterAttestation<'a> {
     pub machine: &'a MachineInfo,
     /// Baseline that judged, as `name@version`.
     pub baseline: Option<&'a str>,
+    /// What that baseline applies to.
+    pub baseline_scope: Option<ScopeKind>,
+    /// Profile that judged, as `name@version`.
+    pub profile: Option<&'a str>,
     /// Where the TPM stands; `None` keeps what is known, for quotes that cannot be trusted.
     pub boot: Option<BootPosition<'a>>,
 }
@@ -328,7 +370,7 @@ pub fn update_after_attestation(
     let changed = tx.execute(
         "UPDATE vms SET status = $2, status_detail = $3, facts = $4, machine = $5, last_attested_at = $6, \
          last_seen_at = $6, silent_after = $6 + silence_limit_s * 1000, last_attestation_id = $7, baseline = $8, \
-         fault = NULL WHERE id = $1",
+         baseline_scope = $9, profile = $10, fault = NULL WHERE id = $1",
         params![
             id,
             after.status.as_str(),
@@ -338,6 +380,8 @@ pub fn update_after_attestation(
             after.at,
             after.attestation_id,
             after.baseline,
+            after.baseline_scope.map(ScopeKind::as_str),
+            after.profile,
         ],
     )?;
     if let (1, Some(boot)) = (changed, after.boot) {
@@ -481,15 +525,22 @@ pub fn reenrol(tx: &mut dyn Tx, id: &str, new: &Reenrolment<'_>) -> Result<bool,
     Ok(changed == 1)
 }
 
-/// Removes a VM with its boots, attestations and alerts. Logs, baselines and the audit log stay; a baseline of this
-/// VM alone stops being current. Its TPM may enrol again as a new VM.
-pub fn delete(tx: &mut dyn Tx, id: &str) -> Result<bool, StoreError> {
+/// Removes a VM with its boots, attestations and alerts, and from the proposal that it is a member of. Logs, baselines
+/// and the audit log stay; a baseline of this VM alone stops being current. Its TPM may enrol again as a new VM.
+pub fn delete(tx: &mut dyn Tx, id: &str, now: Time) -> Result<bool, StoreError> {
+    let proposal = query_one(tx, "SELECT proposal_id FROM vms WHERE id = $1", params![id])?
+        .map_or(Ok(None), |row| row.columns().opt_text())?;
+    if let Some(proposal) = proposal {
+        tx.execute("UPDATE vms SET proposal_id = NULL, proposal_since = NULL WHERE id = $1", params![id])?;
+        super::proposals::settle(tx, &proposal, id, now)?;
+    }
     tx.execute("UPDATE baselines SET is_current = 0 WHERE scope_kind = 'vm' AND scope_id = $1", params![id])?;
     for sql in [
         "DELETE FROM alerts WHERE vm_id = $1",
         "DELETE FROM attestations WHERE vm_id = $1",
         "DELETE FROM boots WHERE vm_id = $1",
         "DELETE FROM enrolments WHERE vm_id = $1",
+        "DELETE FROM reappraise_queue WHERE vm_id = $1",
     ] {
         tx.execute(sql, params![id])?;
     }

@@ -1,13 +1,14 @@
 use veriboot_store::StoreError;
 use veriboot_store::baselines::{self, NewBaseline};
-use veriboot_wire::{BaselineQuery, Scope, ScopeKind};
+use veriboot_wire::{BaselineOrigin, BaselineQuery, Scope, ScopeKind};
 
-use crate::harness::{at, on_both};
+use crate::harness::{TestKey, at, on_both, place};
 
 pub fn new<'a>(name: &'a str, scope: &'a Scope) -> NewBaseline<'a> {
     NewBaseline {
         name,
         scope,
+        origin: BaselineOrigin::Learned,
         document: r#"{"components":[]}"#,
         components: 12,
         boot_id: Some("boot"),
@@ -26,16 +27,16 @@ async fn the_most_specific_scope_judges(db) {
     db.store.write(|tx| {
         let (group, set, vm) = (scope(ScopeKind::Group, ""), scope(ScopeKind::ScaleSet, "web"), scope(ScopeKind::Vm, "id"));
         let judge = |tx: &mut dyn veriboot_store::Tx, set| -> Result<Option<String>, StoreError> {
-            Ok(baselines::current_for_vm(tx, "id", "default", set)?.map(|b| b.reference()))
+            Ok(baselines::current_for_vm(tx, place("id", set))?.map(|b| b.reference()))
         };
         assert_eq!(judge(tx, Some("web"))?, None);
-        baselines::insert_next(tx, &new("group/default", &group))?;
+        baselines::insert_next(tx, &new("group/default", &group), &TestKey)?;
         assert_eq!(judge(tx, Some("web"))?.as_deref(), Some("group/default@1"));
-        baselines::insert_next(tx, &new("scale-set/default/web", &set))?;
+        baselines::insert_next(tx, &new("scale-set/default/web", &set), &TestKey)?;
         assert_eq!(judge(tx, Some("web"))?.as_deref(), Some("scale-set/default/web@1"));
         assert_eq!(judge(tx, None)?.as_deref(), Some("group/default@1"));
-        baselines::insert_next(tx, &new("vm/default/web-0", &vm))?;
-        baselines::insert_next(tx, &new("vm/default/web-0", &vm))?;
+        baselines::insert_next(tx, &new("vm/default/web-0", &vm), &TestKey)?;
+        baselines::insert_next(tx, &new("vm/default/web-0", &vm), &TestKey)?;
         assert_eq!(judge(tx, Some("web"))?.as_deref(), Some("vm/default/web-0@2"));
         Ok(())
     }).await.unwrap();
@@ -47,12 +48,12 @@ async fn versions_are_kept_and_listed(db) {
     db.store.write(|tx| {
         let (a, b) = (scope(ScopeKind::Vm, "a"), scope(ScopeKind::Vm, "b"));
         for _ in 0..3 {
-            baselines::insert_next(tx, &new("vm/default/a", &a))?;
+            baselines::insert_next(tx, &new("vm/default/a", &a), &TestKey)?;
         }
-        let last = baselines::insert_next(tx, &new("vm/default/b", &b))?;
+        let last = baselines::insert_next(tx, &new("vm/default/b", &b), &TestKey)?;
         assert_eq!(baselines::by_id(tx, &last.summary.id)?, Some(last.clone()));
         // printf '{"components":[]}' | sha256sum
-        assert_eq!(last.sha256, "ac46fd24bd501fa7297f0a2945bcc7f5d655b9bcf8bfbf16718a9d25c0c2c018");
+        assert_eq!(last.summary.sha256, "ac46fd24bd501fa7297f0a2945bcc7f5d655b9bcf8bfbf16718a9d25c0c2c018");
         assert_eq!(baselines::by_name(tx, "vm/default/a", None)?.unwrap().summary.version, 3);
         let old = baselines::by_name(tx, "vm/default/a", Some(1))?.unwrap();
         assert_eq!((old.summary.version, old.summary.current), (1, false));
@@ -70,7 +71,7 @@ async fn versions_are_kept_and_listed(db) {
         }
         assert_eq!(versions, ["vm/default/a@3", "vm/default/a@2", "vm/default/a@1", "vm/default/b@1"]);
         // A VM that was deleted and came back under its name has another id: versions go on, the old scope ends.
-        let again = baselines::insert_next(tx, &new("vm/default/a", &scope(ScopeKind::Vm, "a2")))?;
+        let again = baselines::insert_next(tx, &new("vm/default/a", &scope(ScopeKind::Vm, "a2")), &TestKey)?;
         assert_eq!(again.summary.version, 4);
         assert_eq!(baselines::current_of(tx, &a)?, None);
         Ok(())
@@ -80,7 +81,7 @@ async fn versions_are_kept_and_listed(db) {
 
 on_both! {
 async fn an_edited_document_is_noticed(db) {
-    db.store.write(|tx| baselines::insert_next(tx, &new("vm/default/a", &scope(ScopeKind::Vm, "a")))).await.unwrap();
+    db.store.write(|tx| baselines::insert_next(tx, &new("vm/default/a", &scope(ScopeKind::Vm, "a")), &TestKey)).await.unwrap();
     db.meddle("UPDATE baselines SET document = '{\"components\":[1]}'");
     let error = db.store.read(|tx| baselines::current_of(tx, &scope(ScopeKind::Vm, "a"))).await.unwrap_err();
     assert_eq!(error.code(), "database-corrupt");

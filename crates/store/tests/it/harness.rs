@@ -91,6 +91,7 @@ pub fn vm(group: &str, name: &str) -> VmRow {
         name: name.into(),
         group: group.into(),
         scale_set: None,
+        image: None,
         status: VmStatus::Pending,
         status_detail: None,
         facts: Facts::UNKNOWN,
@@ -118,7 +119,11 @@ pub fn vm(group: &str, name: &str) -> VmRow {
         last_attestation_id: None,
         fault: None,
         baseline: None,
+        baseline_scope: None,
+        profile: None,
         monitoring: true,
+        proposal_id: None,
+        boot_key: None,
     }
 }
 
@@ -132,6 +137,8 @@ pub fn attestation(vm_id: &str, time: Time) -> Attestation {
         facts: Facts::UNKNOWN,
         findings: vec![Finding::new("note", Severity::Info, "nothing")],
         baseline: None,
+        baseline_scope: None,
+        profile: None,
         log_sha256: None,
     }
 }
@@ -146,6 +153,25 @@ pub fn evidence() -> Evidence {
         pcrs: [("sha256".to_owned(), [(0, "00".repeat(32))].into())].into(),
         log_absent_because: None,
     }
+}
+
+/// Signs with a word, which is enough for a store that keeps no key.
+pub struct TestKey;
+
+impl veriboot_store::Signs for TestKey {
+    fn sign(
+        &self,
+        statement: &veriboot_store::Statement<'_>,
+    ) -> Result<veriboot_store::Signature, veriboot_store::StoreError> {
+        let mut bytes = b"signed ".to_vec();
+        bytes.extend(statement.bytes()?);
+        Ok(veriboot_store::Signature { key_id: "test-key".into(), bytes })
+    }
+}
+
+/// Where a VM of the group `default` belongs.
+pub fn place<'a>(vm_id: &'a str, scale_set: Option<&'a str>) -> veriboot_store::Place<'a> {
+    veriboot_store::Place { vm_id, group: "default", scale_set, image: None }
 }
 
 /// Adds a VM and gives its id.

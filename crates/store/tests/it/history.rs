@@ -4,7 +4,7 @@ use veriboot_store::boots::{self, BootSeen};
 use veriboot_store::{Constraint, StoreError, alerts, attestations, baselines, logs, vms};
 use veriboot_wire::{AlertQuery, Scope, ScopeKind, Verdict, VmQuery};
 
-use crate::harness::{add_vm, at, attestation, evidence, on_both};
+use crate::harness::{TestKey, add_vm, at, attestation, evidence, on_both, place};
 
 on_both! {
 async fn logs_are_kept_by_content(db) {
@@ -106,14 +106,14 @@ async fn deleting_a_vm_takes_its_history_along(db) {
             attestations::insert(tx, &row, &evidence())?;
             alerts::raise(tx, &crate::alerts::raise(id, at(0)))?;
             let scope = Scope { kind: ScopeKind::Vm, group: "default".into(), id: id.clone() };
-            baselines::insert_next(tx, &crate::baselines::new(&format!("vm/default/{id}"), &scope))?;
+            baselines::insert_next(tx, &crate::baselines::new(&format!("vm/default/{id}"), &scope), &TestKey)?;
         }
-        assert!(vms::delete(tx, &gone)?);
-        assert!(!vms::delete(tx, &gone)?);
+        assert!(vms::delete(tx, &gone, at(0))?);
+        assert!(!vms::delete(tx, &gone, at(0))?);
         assert_eq!(attestations::latest(tx, &gone)?, None);
         assert_eq!(boots::list(tx, &gone, None, None)?.items, []);
-        assert_eq!(baselines::current_for_vm(tx, &gone, "default", None)?, None);
-        assert!(baselines::current_for_vm(tx, &stays, "default", None)?.is_some());
+        assert_eq!(baselines::current_for_vm(tx, place(&gone, None))?, None);
+        assert!(baselines::current_for_vm(tx, place(&stays, None))?.is_some());
         assert!(baselines::by_name(tx, &format!("vm/default/{gone}"), None)?.is_some(), "kept as history");
         assert!(attestations::latest(tx, &stays)?.is_some());
         assert_eq!(alerts::list(tx, &AlertQuery::default())?.items.len(), 1);

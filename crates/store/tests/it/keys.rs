@@ -1,5 +1,5 @@
 use veriboot_store::settings;
-use veriboot_store::signing_keys::{self, SigningKeyRow};
+use veriboot_store::signing_keys::{self, Purpose, SigningKeyRow};
 
 use crate::harness::{at, on_both};
 
@@ -30,8 +30,8 @@ async fn signing_keys_rotate(db) {
     assert!(!format!("{one:?}").contains("private"));
     db.store.write(move |tx| {
         assert_eq!(signing_keys::active(tx, at(0))?, None);
-        signing_keys::insert(tx, &one)?;
-        signing_keys::insert(tx, &two)?;
+        signing_keys::insert(tx, Purpose::Result, &one)?;
+        signing_keys::insert(tx, Purpose::Result, &two)?;
         assert_eq!(signing_keys::active(tx, at(99))?.as_ref(), Some(&one));
         assert_eq!(signing_keys::active(tx, at(100))?.as_ref(), Some(&two));
         assert!(signing_keys::set_published_until(tx, "one", at(200))?);

@@ -11,6 +11,8 @@ mod faults;
 mod harness;
 mod history;
 mod keys;
+mod proposals;
 mod races;
+mod scale_sets;
 mod tokens;
 mod vms;

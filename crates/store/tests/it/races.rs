@@ -8,7 +8,7 @@ use veriboot_store::{
 };
 use veriboot_wire::{AlertReason, BaselineQuery, ScopeKind};
 
-use crate::harness::{Db, add_vm, at, on_both, vm};
+use crate::harness::{Db, TestKey, add_vm, at, on_both, place, vm};
 
 /// Runs `work(n)` on `count` tasks at once, alternating between the replicas.
 async fn all_at_once<T, F, W>(stores: [Store; 2], count: usize, work: W) -> Vec<T>
@@ -134,7 +134,7 @@ async fn versions_of_a_baseline_have_no_gaps_and_no_twins(db) {
         let scope = crate::baselines::scope(ScopeKind::ScaleSet, "web");
         store.write(move |tx| {
             let new = crate::baselines::new("scale-set/default/web", &scope);
-            baselines::insert_next(tx, &new).map(|b| b.summary.version)
+            baselines::insert_next(tx, &new, &TestKey).map(|b| b.summary.version)
         }).await.unwrap()
     }).await;
     let mut sorted = versions.clone();
@@ -150,10 +150,10 @@ async fn the_first_healthy_boot_is_learned_once(db) {
     let learned = all_at_once(both(&db), 8, |store, n| async move {
         let scope = crate::baselines::scope(ScopeKind::ScaleSet, "web");
         store.write(move |tx| {
-            if baselines::current_for_vm(tx, &format!("vm-{n}"), "default", Some("web"))?.is_some() {
+            if baselines::current_for_vm(tx, place(&format!("vm-{n}"), Some("web")))?.is_some() {
                 return Ok(false);
             }
-            baselines::insert_next(tx, &crate::baselines::new("scale-set/default/web", &scope)).map(|_| true)
+            baselines::insert_next(tx, &crate::baselines::new("scale-set/default/web", &scope), &TestKey).map(|_| true)
         }).await.unwrap()
     }).await;
     assert_eq!(learned.iter().filter(|l| **l).count(), 1);

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use veriboot_store::vms::{self, AfterAttestation, BootPosition, Reenrolment};
 use veriboot_store::{Constraint, StoreError};
-use veriboot_wire::{FactState, Facts, MachineInfo, VmQuery, VmStatus};
+use veriboot_wire::{FactState, Facts, MachineInfo, ScopeKind, VmQuery, VmStatus};
 
 use crate::harness::{add_vm, at, on_both, vm};
 
@@ -91,7 +91,7 @@ async fn an_untrusted_quote_does_not_move_the_tpm_position(db) {
     let row = db.store.write(move |tx| {
         let after = |attestation_id: &'static str, ms, status, boot| AfterAttestation {
             attestation_id, at: at(ms), status, status_detail: Some("why"), facts: &Facts::UNKNOWN, machine: &machine,
-            baseline: Some("n@1"), boot,
+            baseline: Some("n@1"), baseline_scope: Some(ScopeKind::Image), profile: Some("p@2"), boot,
         };
         vms::set_fault(tx, &a, "tpm-busy: wait", &MachineInfo::default(), at(1))?;
         assert_eq!(vms::by_id(tx, &a)?.unwrap().status, VmStatus::Error);
@@ -101,6 +101,10 @@ async fn an_untrusted_quote_does_not_move_the_tpm_position(db) {
         vms::by_id(tx, &a)
     }).await.unwrap().unwrap();
     assert_eq!((row.status, row.last_attestation_id.as_deref()), (VmStatus::Unhealthy, Some("a2")));
+    assert_eq!(
+        (row.baseline.as_deref(), row.baseline_scope, row.profile.as_deref()),
+        (Some("n@1"), Some(ScopeKind::Image), Some("p@2"))
+    );
     assert_eq!((row.reset_count, row.clock_ms, row.current_boot_id.as_deref()), (Some(7), Some(5000), Some("boot-1")));
     assert_eq!((row.fault, row.last_seen_at, row.machine.kernel.as_str()), (None, Some(at(20)), "6.1"));
 
@@ -176,7 +180,7 @@ async fn only_evidence_ends_silence(db) {
         // An attestation starts the count again.
         let after = AfterAttestation {
             attestation_id: "a1", at: at(2_000_000), status: VmStatus::Healthy, status_detail: None,
-            facts: &Facts::UNKNOWN, machine: &machine, baseline: None, boot: None,
+            facts: &Facts::UNKNOWN, machine: &machine, baseline: None, baseline_scope: None, profile: None, boot: None,
         };
         vms::update_after_attestation(tx, &id, &after)?;
         answers.push((2900, due(tx, 2900)?));
@@ -259,7 +263,7 @@ async fn pages_are_stable_while_rows_come_and_go(db) {
         let gone = db.store.read(move |tx| vms::by_name(tx, "a", &format!("vm-{:02}", n / 4))).await.unwrap();
         db.store.write(move |tx| {
             if let Some(gone) = &gone {
-                vms::delete(tx, &gone.id)?;
+                vms::delete(tx, &gone.id, at(0))?;
             }
             vms::insert(tx, &row)
         }).await.unwrap();
