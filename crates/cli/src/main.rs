@@ -12,6 +12,8 @@ mod evidence;
 mod log;
 mod login;
 mod output;
+mod proposal;
+mod scale_set;
 mod serve;
 mod token;
 mod vm;
@@ -48,6 +50,10 @@ enum Command {
     Alert(Online<alert::AlertCommand>),
     /// Trusted baselines
     Baseline(Online<baseline::BaselineCommand>),
+    /// Changes that VMs booted and that wait for a decision
+    Proposal(Online<proposal::ProposalCommand>),
+    /// Scale sets: what their members booted, and who is the odd one out
+    ScaleSet(Online<scale_set::ScaleSetCommand>),
     /// Join tokens for agents
     Token(Online<token::TokenCommand>),
     /// The audit log
@@ -124,6 +130,12 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
         Command::Baseline(args) => {
             let out = Output::new(args.format.json, args.format.color, clock::now());
             baseline::run(args.command, || Client::new(args.connection.resolve()?), out)
+        }
+        Command::Proposal(args) => {
+            args.open().and_then(|(c, client, out)| proposal::run(c, &client, out)).map(done)
+        }
+        Command::ScaleSet(args) => {
+            args.open().and_then(|(c, client, out)| scale_set::run(c, &client, out)).map(done)
         }
         Command::Token(args) => {
             args.open().and_then(|(c, client, out)| token::run(c, &client, out)).map(done)

@@ -116,7 +116,7 @@ fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
                 vm.name.as_str().into(),
                 Styled::new(&vm.group, Tone::Dim),
                 vm.scale_set.as_deref().unwrap_or("-").into(),
-                Styled::new(vm.status.as_str(), status_tone(vm.status)),
+                status(vm),
                 Styled::new(secure_boot(vm.facts.secure_boot), fact_tone(vm.facts.secure_boot)),
                 out.ago(vm.last_attested_at).into(),
                 vm.status_detail.as_deref().unwrap_or("").into(),
@@ -132,6 +132,14 @@ fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
         out.line(&format!("… more than {} VMs: raise --limit or filter", args.limit))?;
     }
     Ok(())
+}
+
+/// The status, marked when a change that the VM booted waits for a decision.
+fn status(vm: &VmSummary) -> Styled {
+    match vm.open_proposals {
+        0 => Styled::new(vm.status.as_str(), status_tone(vm.status)),
+        _ => Styled::new(format!("{}, proposes", vm.status), Tone::Warn),
+    }
 }
 
 fn secure_boot(fact: FactState) -> &'static str {
@@ -187,6 +195,13 @@ fn show(args: &NameArgs, client: &Client, out: Output) -> Result<(), CliError> {
         ("AK name", vm.ak_name.clone()),
         ("open alerts", s.open_alerts.to_string()),
     ];
+    if let Some(proposal) = &vm.proposal_id {
+        let state = if s.open_proposals > 0 { "waits for a decision" } else { "was rejected" };
+        fields.push(("proposal", out.paint(&format!("{} {state}", safe(proposal)), Tone::Warn)));
+    }
+    if let Some(odd) = &vm.odd_one_out {
+        fields.push(("scale set", out.paint(&safe(&odd.message), Tone::Warn)));
+    }
     if let Some(fault) = &vm.fault {
         fields.push(("fault", out.paint(&safe(fault), Tone::Bad)));
     }

@@ -1,0 +1,72 @@
+//! `veriboot proposal list`.
+
+use clap::Args;
+use veriboot_wire::{ChangeClass, Proposal, ProposalState};
+
+use super::state_tone;
+use crate::client::Client;
+use crate::error::CliError;
+use crate::output::{Output, Styled};
+
+/// Filters of `proposal list`.
+#[derive(Args, Debug)]
+pub struct ListArgs {
+    /// Also proposals that were decided
+    #[arg(long, conflicts_with = "state")]
+    all: bool,
+    /// Only this state: open, approved, rejected, superseded, withdrawn
+    #[arg(long)]
+    state: Option<ProposalState>,
+    /// Only baselines of this group
+    #[arg(long)]
+    group: Option<String>,
+    /// Only what this scale set's baseline or its members propose
+    #[arg(long)]
+    scale_set: Option<String>,
+    /// Only those with a change of this class: kernel-update, bootloader-update, shim-update, …
+    #[arg(long)]
+    class: Option<ChangeClass>,
+    /// Only this baseline, by name
+    #[arg(long, value_name = "NAME")]
+    baseline: Option<String>,
+    /// The most rows to show
+    #[arg(long, default_value_t = 200, value_name = "ROWS")]
+    limit: usize,
+}
+
+/// Runs it.
+pub fn run(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
+    let state = args.state.or((!args.all).then_some(ProposalState::Open));
+    let mut query = Vec::new();
+    query.extend(state.map(|v| ("state", v.to_string())));
+    query.extend(args.group.clone().map(|v| ("group", v)));
+    query.extend(args.scale_set.clone().map(|v| ("scale_set", v)));
+    query.extend(args.class.map(|v| ("class", v.to_string())));
+    query.extend(args.baseline.clone().map(|v| ("baseline", v)));
+    let (proposals, more): (Vec<Proposal>, bool) = client.list("/v1/proposals", &query, args.limit)?;
+    if out.json {
+        return out.print_json(&proposals);
+    }
+    let rows = proposals
+        .iter()
+        .map(|p| {
+            vec![
+                p.id.as_str().into(),
+                Styled::new(p.state.as_str(), state_tone(p.state)),
+                p.baseline.as_str().into(),
+                p.classes.iter().map(|c| c.as_str()).collect::<Vec<_>>().join(", ").into(),
+                out.ago(Some(p.first_seen_at)).into(),
+                p.summary.as_str().into(),
+            ]
+        })
+        .collect();
+    out.table(
+        &["PROPOSAL", "STATE", "BASELINE", "CHANGES", "SINCE", "WHAT"],
+        rows,
+        "no open proposals: no VM booted a change that waits for a decision",
+    )?;
+    if more {
+        out.line(&format!("… more than {} proposals: raise --limit or filter", args.limit))?;
+    }
+    Ok(())
+}

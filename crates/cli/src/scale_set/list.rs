@@ -1,0 +1,61 @@
+//! `veriboot scale-set list`.
+
+use clap::Args;
+use veriboot_wire::{Majority, ScaleSet};
+
+use crate::client::Client;
+use crate::error::CliError;
+use crate::output::{Output, Styled, Tone, status_tone};
+
+/// Filters of `scale-set list`.
+#[derive(Args, Debug)]
+pub struct ListArgs {
+    /// Only this group
+    #[arg(long)]
+    group: Option<String>,
+    /// The most rows to show
+    #[arg(long, default_value_t = 200, value_name = "ROWS")]
+    limit: usize,
+}
+
+/// Runs it.
+pub fn run(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
+    let query: Vec<_> = args.group.clone().map(|v| ("group", v)).into_iter().collect();
+    let (sets, more): (Vec<ScaleSet>, bool) = client.list("/v1/scale-sets", &query, args.limit)?;
+    if out.json {
+        return out.print_json(&sets);
+    }
+    let rows = sets
+        .iter()
+        .map(|set| {
+            vec![
+                set.name.as_str().into(),
+                Styled::new(&set.group, Tone::Dim),
+                format!("{} of {}", set.healthy, set.members).into(),
+                Styled::new(set.worst.as_str(), status_tone(set.worst)),
+                set.boots.to_string().into(),
+                odd(set),
+            ]
+        })
+        .collect();
+    out.table(
+        &["SCALE SET", "GROUP", "HEALTHY", "WORST", "DIFFERENT BOOTS", "ODD ONES OUT"],
+        rows,
+        "no scale sets; `veriboot token create --scale-set NAME` makes a join token for one",
+    )?;
+    if more {
+        out.line(&format!("… more than {} scale sets: raise --limit or filter", args.limit))?;
+    }
+    Ok(())
+}
+
+fn odd(set: &ScaleSet) -> Styled {
+    match (set.majority, set.odd) {
+        (Majority::TooFew, _) => {
+            Styled::new(format!("nobody is called odd: {} can be compared", set.compared), Tone::Dim)
+        }
+        (Majority::None, _) => Styled::new("nobody is called odd: no majority", Tone::Warn),
+        (Majority::Found, 0) => Styled::new("none", Tone::Good),
+        (Majority::Found, odd) => Styled::new(format!("{odd} of {}", set.compared), Tone::Bad),
+    }
+}
