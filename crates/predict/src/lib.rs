@@ -2,6 +2,8 @@
 
 pub mod archive;
 pub mod disk;
+pub mod grub;
+mod label;
 pub mod limits;
 pub mod pe;
 pub mod shim;
