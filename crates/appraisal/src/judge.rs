@@ -94,7 +94,8 @@ struct Held<'a> {
 impl Held<'_> {
     fn judge(&self, judgement: &mut Judgement) {
         let of_profile = RuleSet::new(&self.profile.rules);
-        let rules: Vec<&RuleSet> = self.baseline.map(CompiledBaseline::rule_set).into_iter().chain([&of_profile]).collect();
+        let rules: Vec<&RuleSet> =
+            self.baseline.map(CompiledBaseline::rule_set).into_iter().chain([&of_profile]).collect();
         for rules in &rules {
             judgement.findings.extend(rules.violations(self.report));
         }
@@ -153,7 +154,11 @@ impl Held<'_> {
         }
         let noted = self.baseline.is_none_or(|baseline| baseline.unlisted == Unlisted::Note);
         let rules = self.baseline.map(|baseline| baseline.rules.as_slice()).unwrap_or_default();
-        noted && !rules.iter().chain(&self.profile.rules).any(|rule| governs(rule, item.pcr, self.mixed_registers()))
+        noted
+            && !rules
+                .iter()
+                .chain(&self.profile.rules)
+                .any(|rule| governs(rule, item.pcr, self.mixed_registers()))
     }
 }
 

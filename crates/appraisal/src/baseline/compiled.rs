@@ -1,10 +1,11 @@
 //! A baseline in the form that judges: per PCR the accepted sequences by hash.
 
+use std::collections::BTreeSet;
 use std::ops::Deref;
 
 use veriboot_eventlog::{Digest, HashAlg};
 
-use super::document::{Baseline, Reference};
+use super::document::{Baseline, Reference, ReferenceBoot};
 use super::flaws::Flaw;
 use crate::report::{Entry, LogReport};
 use crate::rule::RuleSet;
@@ -104,6 +105,35 @@ impl CompiledBaseline {
     /// Why it must not judge, if so.
     pub fn refusal(&self) -> Option<&Flaw> {
         self.refusal.as_ref()
+    }
+
+    /// The PCRs of which a boot speaks and whose sequence there is not accepted, rising.
+    pub(crate) fn unmatched_of(&self, boot: &ReferenceBoot) -> Vec<u32> {
+        let of_registers = self.registers.iter().map(|register| register.pcr);
+        let pcrs: BTreeSet<u32> = match &boot.pcrs {
+            Some(pcrs) => pcrs.clone(),
+            None => boot.measurements.iter().map(|m| m.pcr).chain(of_registers).collect(),
+        };
+        let accepted = |pcr: u32| {
+            let wanted: Vec<&Reference> = boot.measurements.iter().filter(|m| m.pcr == pcr).collect();
+            let register = self
+                .registers
+                .binary_search_by_key(&pcr, |r| r.pcr)
+                .ok()
+                .and_then(|at| self.registers.get(at));
+            let whole = self.boots.iter().any(|boot| boot.pcrs.is_none());
+            match register {
+                None => wanted.is_empty() && whole,
+                Some(register) => register.sequences.iter().any(|sequence| {
+                    sequence.members.len() == wanted.len()
+                        && sequence.members.iter().zip(&wanted).all(|(member, wanted)| {
+                            reference(&self.baseline, sequence.boot, *member)
+                                .is_some_and(|is| is.measures_as(wanted))
+                        })
+                }),
+            }
+        };
+        pcrs.into_iter().filter(|pcr| !accepted(*pcr)).collect()
     }
 
     /// Its rules, ready to judge.

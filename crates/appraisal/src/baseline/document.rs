@@ -174,6 +174,24 @@ pub struct Reference {
     pub varies: Option<Varies>,
 }
 
+impl Reference {
+    /// Whether it accepts what another reference is.
+    pub(crate) fn measures_as(&self, other: &Self) -> bool {
+        let named_alike = match &self.varies {
+            None => self.name == other.name && self.value == other.value,
+            Some(varies) => {
+                let was = (self.name.as_str(), self.value.as_deref());
+                varies.meets(was, &other.name, other.value.as_deref())
+            }
+        };
+        self.digest == other.digest
+            && self.pcr == other.pcr
+            && self.event_type == other.event_type
+            && self.kind == other.kind
+            && named_alike
+    }
+}
+
 /// Names and values that a measurement may have with the same digest, where it is not covered by it: identifiers of
 /// disks and network cards in paths.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -67,12 +67,15 @@ const RULE_ACCEPTS_EVERYTHING: Kind = refused(
 );
 const CONTRADICTION: Kind = refused("baseline-contradictory", "keep one of the two");
 const BOOT_EMPTY: Kind = refused("boot-empty", "remove the boot, or say with `pcrs` which PCRs it speaks of");
-const BOOT_STRAY: Kind = refused("boot-pcr-contradictory", "add the PCR to `pcrs`, or remove the measurement");
-const PCR_UNKNOWN: Kind = refused("pcr-unknown", "a TPM has PCRs 0 to 23; registers of confidential VMs are 0 to 4");
-const DIGEST_OF_NOTHING: Kind =
-    refused("digest-of-nothing", "it is the digest of an empty file: compute it again from the file that is meant");
-const NEVER_ACCEPTED: Kind =
-    warned("boot-never-accepted", "remove the boot, or the rule that it breaks");
+const BOOT_STRAY: Kind =
+    refused("boot-pcr-contradictory", "add the PCR to `pcrs`, or remove the measurement");
+const PCR_UNKNOWN: Kind =
+    refused("pcr-unknown", "a TPM has PCRs 0 to 23; registers of confidential VMs are 0 to 4");
+const DIGEST_OF_NOTHING: Kind = refused(
+    "digest-of-nothing",
+    "it is the digest of an empty file: compute it again from the file that is meant",
+);
+const NEVER_ACCEPTED: Kind = warned("boot-never-accepted", "remove the boot, or the rule that it breaks");
 const ANY_BY_NAME: Kind = warned(
     "rule-accepts-by-name",
     "names are the log's word: whoever owns the machine can give them to anything. List digests or authorities",
@@ -126,7 +129,8 @@ impl Baseline {
             return;
         }
         let listed = |pcr: &u32| {
-            self.boots.iter().any(|boot| boot.speaks_of(*pcr)) || self.rules.iter().any(|rule| governs(rule, *pcr, false))
+            self.boots.iter().any(|boot| boot.speaks_of(*pcr))
+                || self.rules.iter().any(|rule| governs(rule, *pcr, false))
         };
         let open: Vec<u32> = BOOT_PCRS.filter(|pcr| !listed(pcr)).collect();
         let demands = self.rules.iter().any(|rule| demanded(rule, StateFlag::SecureBoot) == Some(Switch::On));
@@ -150,7 +154,10 @@ impl Baseline {
     fn boot(&self, place: &str, at: usize, boot: &ReferenceBoot, flaws: &mut Vec<Flaw>) {
         let says_nothing = boot.measurements.is_empty() && boot.pcrs.as_ref().is_none_or(BTreeSet::is_empty);
         if says_nothing {
-            flaws.push(BOOT_EMPTY.at(place, "The boot measures nothing, so a machine that measures nothing is accepted"));
+            flaws.push(
+                BOOT_EMPTY
+                    .at(place, "The boot measures nothing, so a machine that measures nothing is accepted"),
+            );
         }
         let pcrs = boot.measurements.iter().map(|m| m.pcr).chain(boot.pcrs.iter().flatten().copied());
         let unknown: BTreeSet<u32> = pcrs.filter(|pcr| !PCRS.contains(pcr)).collect();
@@ -158,7 +165,8 @@ impl Baseline {
             flaws.push(PCR_UNKNOWN.at(place, format!("There is no PCR {pcr}")));
         }
         if let Some((m, stray)) = boot.measurements.iter().enumerate().find(|(_, m)| !boot.speaks_of(m.pcr)) {
-            let message = format!("It measures something in PCR {}, which is not among its `pcrs`", stray.pcr);
+            let message =
+                format!("It measures something in PCR {}, which is not among its `pcrs`", stray.pcr);
             flaws.push(BOOT_STRAY.at(format!("{place}.measurements[{m}]"), message));
         }
         let nothing = self.bank.hash(&[]);
@@ -173,12 +181,14 @@ impl Baseline {
             flaws.push(TWICE.at(place, format!("It is the same boot as boots[{earlier}]")));
         }
         let measured = boot.measurements.iter().find(|m| m.kind == ComponentKind::SecureBootState);
-        let on = measured.filter(|m| m.pcr == SECURE_BOOT_PCR).and_then(|m| m.value.as_deref()).and_then(switched);
+        let on =
+            measured.filter(|m| m.pcr == SECURE_BOOT_PCR).and_then(|m| m.value.as_deref()).and_then(switched);
         if let (Some(says), Some(on)) = (boot.secure_boot, on)
             && says != on
         {
             let word = |on| if on { "on" } else { "off" };
-            let message = format!("It says Secure Boot is {}, and measures that it is {}", word(says), word(on));
+            let message =
+                format!("It says Secure Boot is {}, and measures that it is {}", word(says), word(on));
             flaws.push(NOT_AS_MEASURED.at(place, message));
         }
     }
@@ -202,13 +212,21 @@ impl Baseline {
             Says::Parameters(parameters) if parameters.allowed.iter().any(Pattern::meets_everything) => {
                 let message = "It allows every parameter, so the kernel command line is not held to anything";
                 let narrowed = !parameters.forbidden.is_empty() || parameters.forbid_dangerous;
-                flaws.push(if narrowed { ANY_BY_NAME.at(place, message) } else { RULE_ACCEPTS_EVERYTHING.at(place, message) });
+                flaws.push(if narrowed {
+                    ANY_BY_NAME.at(place, message)
+                } else {
+                    RULE_ACCEPTS_EVERYTHING.at(place, message)
+                });
             }
             Says::Authorities(_) => {
                 let off = self.rules.iter().any(|r| demanded(r, StateFlag::SecureBoot) == Some(Switch::Off));
-                let all_off = !self.boots.is_empty() && self.boots.iter().all(|b| b.secure_boot == Some(false));
+                let all_off =
+                    !self.boots.is_empty() && self.boots.iter().all(|b| b.secure_boot == Some(false));
                 if off || all_off {
-                    flaws.push(NO_EFFECT.at(place, "Authorities admit images only while Secure Boot is on, and here it is off"));
+                    flaws.push(NO_EFFECT.at(
+                        place,
+                        "Authorities admit images only while Secure Boot is on, and here it is off",
+                    ));
                 }
             }
             _ => {}
@@ -225,7 +243,12 @@ impl Baseline {
                     for (flag, switch) in state {
                         let (first, before) = *switches.entry(*flag).or_insert((at, *switch));
                         if before != *switch {
-                            let message = format!("rules[{first}] wants {} {}, and this rule wants it {}", flag.as_str(), before.as_str(), switch.as_str());
+                            let message = format!(
+                                "rules[{first}] wants {} {}, and this rule wants it {}",
+                                flag.as_str(),
+                                before.as_str(),
+                                switch.as_str()
+                            );
                             flaws.push(CONTRADICTION.at(format!("rules[{at}]"), message));
                         }
                     }
@@ -241,7 +264,11 @@ impl Baseline {
             // A required pattern with a star may still be met by what is not forbidden.
             let excluded = forbidden.iter().find(|(_, no)| no == pattern || no.meets(pattern.as_str()));
             if let Some((other, no)) = excluded {
-                let message = format!("It requires {}, and rules[{other}] forbids {}", quoted(pattern.as_str()), quoted(no.as_str()));
+                let message = format!(
+                    "It requires {}, and rules[{other}] forbids {}",
+                    quoted(pattern.as_str()),
+                    quoted(no.as_str())
+                );
                 flaws.push(CONTRADICTION.at(format!("rules[{at}]"), message));
             }
         }
@@ -271,18 +298,29 @@ impl Baseline {
                 never.push((at, place, message));
                 continue;
             }
-            let broken = boot.measurements.iter().filter(|m| m.kind == ComponentKind::KernelCommandLine).find_map(|m| {
-                let has = parameters(m.value.as_deref()?);
-                let bad = forbidden.iter().find_map(|(rule, no)| {
-                    let met = has.iter().find(|parameter| no.meets(parameter))?;
-                    Some(format!("rules[{rule}] forbids {}, and this boot has {}", quoted(no.as_str()), quoted(met)))
-                });
-                let missing = || {
-                    let (rule, wanted) = required.iter().find(|(_, yes)| !has.iter().any(|p| yes.meets(p)))?;
-                    Some(format!("rules[{rule}] requires {}, and this boot does not have it", quoted(wanted.as_str())))
-                };
-                bad.or_else(missing)
-            });
+            let broken =
+                boot.measurements.iter().filter(|m| m.kind == ComponentKind::KernelCommandLine).find_map(
+                    |m| {
+                        let has = parameters(m.value.as_deref()?);
+                        let bad = forbidden.iter().find_map(|(rule, no)| {
+                            let met = has.iter().find(|parameter| no.meets(parameter))?;
+                            Some(format!(
+                                "rules[{rule}] forbids {}, and this boot has {}",
+                                quoted(no.as_str()),
+                                quoted(met)
+                            ))
+                        });
+                        let missing = || {
+                            let (rule, wanted) =
+                                required.iter().find(|(_, yes)| !has.iter().any(|p| yes.meets(p)))?;
+                            Some(format!(
+                                "rules[{rule}] requires {}, and this boot does not have it",
+                                quoted(wanted.as_str())
+                            ))
+                        };
+                        bad.or_else(missing)
+                    },
+                );
             if let Some(message) = broken {
                 never.push((at, place, message));
             }

@@ -1,6 +1,5 @@
 //! Where a rule lists everything that may be measured.
 
-
 use crate::enforcement::belongs;
 use crate::rule::{Rule, Says};
 
@@ -20,4 +19,3 @@ pub(crate) fn governs(rule: &Rule, pcr: u32, mixed_registers: bool) -> bool {
         Says::Any(_) | Says::Minimum(_) | Says::State(_) => false,
     }
 }
-

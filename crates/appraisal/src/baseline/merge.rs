@@ -11,14 +11,23 @@ use crate::diff::{Change, Item, diff, of_boot, of_report};
 use crate::enforcement::{Rules, belongs};
 use crate::profile::{Enforcement, Profile};
 use crate::report::LogReport;
-use crate::rule::{MAX_RULE_MEMBERS, MAX_RULES, Pattern, Rule, Says};
+use crate::rule::{Evidence, MAX_RULE_MEMBERS, MAX_RULES, Pattern, Rule, Says};
 
 /// Kinds that differ between machines and boots of one image, and why that is harmless.
 const HARMLESS: &[(ComponentKind, &str)] = &[
     (ComponentKind::PlatformConfig, "tables hold addresses, serial numbers and sizes of the machine"),
-    (ComponentKind::BootOrder, "the order decides what is tried first; what is started is measured by itself"),
-    (ComponentKind::BootEntry, "entries hold device paths of the machine; what is started is measured by itself"),
-    (ComponentKind::PartitionTable, "tables hold the disk's own identifiers; what is started from it is measured by itself"),
+    (
+        ComponentKind::BootOrder,
+        "the order decides what is tried first; what is started is measured by itself",
+    ),
+    (
+        ComponentKind::BootEntry,
+        "entries hold device paths of the machine; what is started is measured by itself",
+    ),
+    (
+        ComponentKind::PartitionTable,
+        "tables hold the disk's own identifiers; what is started from it is measured by itself",
+    ),
 ];
 const NOTED: &str = "it is reported and fails no attestation";
 const PATHS: &str = "identifiers of disks and network cards differ between machines; the digest is the same";
@@ -50,18 +59,20 @@ impl Merge {
         let bank = baseline.bank;
         let compiled = baseline.clone().compile();
         let unmatched = compiled.unmatched(report, bank);
-        let by_pcr = nearest(&compiled, report, bank, &unmatched);
+        let mut measured = of_report(report, bank);
+        let by_pcr = nearest(&compiled, &measured, &unmatched);
         let reference: Vec<Item<'_>> =
             by_pcr.iter().flat_map(|(pcr, boot)| boot.iter().flat_map(|boot| of_boot(boot, *pcr))).collect();
-        let mut measured = of_report(report, bank);
         measured.retain(|item| by_pcr.contains_key(&item.pcr));
         let mixed_registers = report.format == Some(Format::Ccel);
         let profile = Profile::default();
         let rules = Rules { profile: &profile, bank, mixed_registers };
         let mut merge = Self::default();
-        for change in diff(&reference, &measured) {
-            let explained = compiled.rule_set().permits(&change, report, bank);
-            if !explained && !merge.takes(&change, &rules) {
+        let changes = diff(&reference, &measured);
+        let evidence = Evidence::new(report, bank, &changes);
+        for change in &changes {
+            let explained = compiled.rule_set().permits(change, &evidence);
+            if !explained && !merge.takes(change, &rules) {
                 merge.left.insert(change.item().pcr);
             }
         }
@@ -77,7 +88,8 @@ impl Merge {
             return self.takes_description(old, new);
         }
         let sides = || change.earlier().into_iter().chain(change.later());
-        let because = HARMLESS.iter().find(|(kind, _)| sides().all(|i| i.kind == *kind && belongs(*kind, i.pcr)));
+        let because =
+            HARMLESS.iter().find(|(kind, _)| sides().all(|i| i.kind == *kind && belongs(*kind, i.pcr)));
         if rules.of(change) == Enforcement::Enforce {
             return false;
         }
@@ -85,12 +97,21 @@ impl Merge {
             self.say(item.kind, format!("{} differs in PCR {}", named(item), item.pcr), NOTED);
             return true;
         };
-        for side in sides() {
-            let text = if side.name.is_empty() { "*" } else { side.name };
-            let Ok(pattern) = Pattern::try_from(text.to_owned()) else { return false };
-            self.any.entry(*kind).or_default().insert(pattern);
+        // What is there under one name may be there under another one next time.
+        let same_name =
+            !item.name.is_empty() && sides().count() == 2 && sides().all(|side| side.name == item.name);
+        let Ok(pattern) = Pattern::try_from(if same_name { item.name } else { "*" }.to_owned()) else {
+            return false;
+        };
+        let known = self.any.entry(*kind).or_default();
+        if pattern.meets_everything() {
+            known.clear();
         }
-        self.say(*kind, format!("{} differs in PCR {}", named(item), item.pcr), because);
+        if !known.iter().any(Pattern::meets_everything) {
+            known.insert(pattern);
+        }
+        let what = if same_name { named(item) } else { kind.title().to_owned() };
+        self.say(*kind, format!("{what} differs in PCR {}", item.pcr), because);
         true
     }
 
@@ -99,7 +120,9 @@ impl Merge {
         if old.event_type != new.event_type || old.kind != new.kind {
             return false;
         }
-        let Some(name) = varying(old.name, new.name, old.varies.and_then(|v| v.name.as_ref())) else { return false };
+        let Some(name) = varying(old.name, new.name, old.varies.and_then(|v| v.name.as_ref())) else {
+            return false;
+        };
         let value = match (old.value, new.value) {
             (None, None) => None,
             (Some(a), Some(b)) => match varying(a, b, old.varies.and_then(|v| v.value.as_ref())) {
@@ -137,10 +160,15 @@ impl Merge {
                 _ => None,
             });
             match known {
-                Some(known) if known.len() + patterns.len() <= MAX_RULE_MEMBERS => known.append(&mut patterns),
+                Some(known) if known.iter().any(Pattern::meets_everything) => {}
+                Some(known) if patterns.iter().any(Pattern::meets_everything) => *known = patterns,
+                Some(known) if known.len() + patterns.len() <= MAX_RULE_MEMBERS => {
+                    known.append(&mut patterns)
+                }
                 None if may_grow => {
                     let mut rule = Rule::new(kind, Says::Any(patterns));
-                    rule.description = Some("differs between the boots that this was learned from".to_owned());
+                    rule.description =
+                        Some("differs between the boots that this was learned from".to_owned());
                     baseline.rules.push(rule);
                 }
                 _ => {}

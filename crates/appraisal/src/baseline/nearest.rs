@@ -2,24 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use veriboot_eventlog::{Digest, HashAlg};
+use veriboot_eventlog::Digest;
 
-use super::compiled::CompiledBaseline;
-use super::document::ReferenceBoot;
-use crate::report::LogReport;
+use super::document::{Baseline, ReferenceBoot};
+use crate::diff::Item;
 
 /// The boot to explain each PCR by; `None` for a PCR of which no boot speaks.
 ///
 /// One boot for all of them, the one that differs least over all, and the newest of several: a kernel and its initrd are
 /// then held against one boot. A PCR that this boot does not speak of is held against the boot that is nearest there.
 pub(crate) fn nearest<'b>(
-    baseline: &'b CompiledBaseline,
-    report: &LogReport,
-    bank: HashAlg,
+    baseline: &'b Baseline,
+    measured: &[Item<'_>],
     pcrs: &[u32],
 ) -> BTreeMap<u32, Option<&'b ReferenceBoot>> {
     let wanted: BTreeSet<u32> = pcrs.iter().copied().collect();
-    let log = digests_of_log(report, bank, &wanted);
+    let log = counted(measured, &wanted);
     // Newest first, so that the first of the least is the newest.
     let costs: Vec<(&ReferenceBoot, BTreeMap<u32, usize>)> =
         baseline.boots.iter().rev().map(|boot| (boot, costs(boot, &log, &wanted))).collect();
@@ -47,15 +45,10 @@ pub(crate) fn nearest<'b>(
 
 type Counted<'a> = HashMap<(u32, &'a Digest), i64>;
 
-fn digests_of_log<'r>(report: &'r LogReport, bank: HashAlg, pcrs: &BTreeSet<u32>) -> Counted<'r> {
-    let digests = report.bank(bank).map(|b| b.digests.as_slice()).unwrap_or_default();
+fn counted<'r>(measured: &[Item<'r>], pcrs: &BTreeSet<u32>) -> Counted<'r> {
     let mut counted = Counted::new();
-    for (entry, digest) in report.entries.iter().zip(digests) {
-        if let Some(digest) = digest
-            && pcrs.contains(&entry.pcr)
-        {
-            *counted.entry((entry.pcr, digest)).or_default() += 1;
-        }
+    for item in measured.iter().filter(|item| pcrs.contains(&item.pcr)) {
+        *counted.entry((item.pcr, item.digest)).or_default() += 1;
     }
     counted
 }

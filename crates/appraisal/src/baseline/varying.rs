@@ -65,7 +65,8 @@ fn mac(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    const DISK: &str = r"PciRoot(0x0)/HD(1,GPT,66A8E32D-0B5F-4B9A-8F3C-000000000001,0x800,0x1000)/\EFI\BOOT\BOOTX64.EFI";
+    const DISK: &str =
+        r"PciRoot(0x0)/HD(1,GPT,66A8E32D-0B5F-4B9A-8F3C-000000000001,0x800,0x1000)/\EFI\BOOT\BOOTX64.EFI";
 
     #[test]
     fn identifiers_and_nothing_else_may_differ() {
