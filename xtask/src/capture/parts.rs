@@ -109,7 +109,7 @@ impl<'a> Parts<'a> {
             let kernel = self.kernel.image.clone();
             let chain = BootChain::ShimGrub { kernel, initrd: self.initrd.clone() };
             let usual = MachineBuilder::new(self.lab, "second", chain).disk_number(2);
-            builder = builder.second_disk(usual.disk_plan()?);
+            builder = builder.second_disk(usual.disk_plan()?).press_enter();
         }
         Ok(builder)
     }
@@ -145,7 +145,7 @@ impl<'a> Parts<'a> {
         let older = self.variant.grub == Age::Older;
         let package = if older { &self.others.grub } else { &self.lab.grub };
         self.uses(package);
-        let grub = grub_of(package)?;
+        let grub = package.path("usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed")?;
         self.image("grub", &grub)?;
         Ok(grub)
     }
@@ -224,9 +224,6 @@ impl<'a> Parts<'a> {
             Edit::DbxHashes => {
                 REVOKED.iter().map(|byte| VarsEdit::RevokeHash(hex::encode([*byte; 32]))).collect()
             }
-            Edit::DbxOlderGrub => {
-                vec![VarsEdit::RevokeHash(authenticode_of(self.lab, &grub_of(&self.others.grub)?)?)]
-            }
             Edit::DbxGone => vec![VarsEdit::Delete("dbx")],
             Edit::Sbat => vec![VarsEdit::SbatLevel(SBAT_LEVEL.to_owned())],
             Edit::SecureBootOff => vec![VarsEdit::SecureBoot(false)],
@@ -240,10 +237,6 @@ impl<'a> Parts<'a> {
             }
         })
     }
-}
-
-fn grub_of(package: &Package) -> Result<PathBuf> {
-    package.path("usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed")
 }
 
 /// An active EFI_LOAD_OPTION (UEFI 2.10, section 3.1.3) with a short-form file path.

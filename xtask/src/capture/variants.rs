@@ -62,8 +62,6 @@ pub enum Edit {
     Microsoft2023,
     /// Three digests in dbx.
     DbxHashes,
-    /// The digest of the older GRUB in dbx.
-    DbxOlderGrub,
     /// No dbx.
     DbxGone,
     /// A higher SBAT level.
@@ -174,7 +172,8 @@ pub const VARIANTS: &[Variant] = &[
     },
     Variant {
         name: "grub-older",
-        about: "the GRUB of the update before, signed by Debian",
+        about: "the shim of the release before with the GRUB of the update before",
+        shim: Age::Older,
         grub: Age::Older,
         ..PLAIN
     },
@@ -206,9 +205,8 @@ pub const VARIANTS: &[Variant] = &[
     Variant { name: "dbx-emptied", about: "dbx removed", edits: &[Edit::DbxGone], ..PLAIN },
     Variant {
         name: "grub-revoked",
-        about: "the GRUB of the first disk is in dbx and refused; the firmware boots the second disk",
+        about: "shim refuses the GRUB of the update before by its SBAT level; the firmware boots the second disk",
         grub: Age::Older,
-        edits: &[Edit::DbxOlderGrub],
         second_disk: true,
         ..PLAIN
     },

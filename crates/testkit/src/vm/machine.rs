@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::disk::{self, BootFile, BootSource};
 use super::firmware::{self, VarsEdit};
+use super::keyboard::Keyboard;
 use super::job::Job;
 use super::plan::{self, BootChain, MachineBuilder};
 use super::process::{self, Guard};
@@ -196,6 +197,10 @@ impl<'a> Machine<'a> {
         if let BootChain::Direct { kernel, initrd } = &self.plan.chain {
             command.arg("-kernel").arg(kernel).arg("-initrd").arg(initrd).args(["-append", self.cmdline()]);
         }
+        let keyboard = self.plan.press_enter.then(Keyboard::new).transpose()?;
+        if let Some(keyboard) = &keyboard {
+            command.arg("-monitor").arg(format!("unix:{},server=on,wait=off", keyboard.socket().display()));
+        }
         let qemu = Guard::start(&mut command, &self.folder.join("qemu.log"))?;
         Ok(Running {
             name: self.plan.name.clone(),
@@ -205,6 +210,7 @@ impl<'a> Machine<'a> {
             started: Instant::now(),
             qemu,
             tpm: Some(tpm),
+            keyboard,
         })
     }
 }
@@ -220,6 +226,7 @@ pub struct Running {
     // QEMU goes before its TPM.
     qemu: Guard,
     tpm: Option<Tpm>,
+    keyboard: Option<Keyboard>,
 }
 
 impl Running {
@@ -261,6 +268,9 @@ impl Running {
             }
             if self.elapsed() >= limit {
                 break None;
+            }
+            if let Some(keyboard) = self.keyboard.as_mut() {
+                keyboard.press_enter();
             }
         };
         let report = self.report()?;

@@ -17,6 +17,7 @@ mod firmware;
 mod gpt;
 mod initramfs;
 mod job;
+mod keyboard;
 mod lab;
 mod machine;
 mod packages;

@@ -53,6 +53,7 @@ pub struct MachineBuilder<'a> {
     pub(super) banks: String,
     pub(super) state_files: Vec<PathBuf>,
     pub(super) second_disk: Option<DiskPlan>,
+    pub(super) press_enter: bool,
     firmware: Option<PathBuf>,
     shim: Option<PathBuf>,
     grub: Option<PathBuf>,
@@ -74,6 +75,7 @@ impl<'a> MachineBuilder<'a> {
             banks: "sha256".to_owned(),
             state_files: Vec::new(),
             second_disk: None,
+            press_enter: false,
             firmware: None,
             shim: None,
             grub: None,
@@ -157,6 +159,13 @@ impl<'a> MachineBuilder<'a> {
     #[must_use]
     pub fn second_disk(mut self, plan: DiskPlan) -> Self {
         self.second_disk = Some(plan);
+        self
+    }
+
+    /// Presses Enter every few seconds: shim shows what it refuses and waits.
+    #[must_use]
+    pub fn press_enter(mut self) -> Self {
+        self.press_enter = true;
         self
     }
 
