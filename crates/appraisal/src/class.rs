@@ -1,7 +1,10 @@
-//! Classes of change (SPEC section 5): what a profile does with each.
+//! Classes of change (SPEC section 5): what belongs to each, what it means, and what a profile does with it.
 
 use serde::{Deserialize, Serialize};
+use veriboot_eventlog::ComponentKind;
 use veriboot_wire::{ChangeAction, ChangeClass};
+
+use crate::diff::Change;
 
 /// What a profile does with changes of a class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -12,6 +15,10 @@ pub struct ChangeRule {
     /// Whether only changes count that authorities admitted which the baseline already trusts; others fail.
     #[serde(default = "yes")]
     pub signed: bool,
+    /// Whether what follows from a signed kernel counts as well, although nobody signs it: the initrd, the boot loader's
+    /// configuration, paths of images.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub following: bool,
 }
 
 const fn yes() -> bool {
@@ -20,7 +27,9 @@ const fn yes() -> bool {
 
 impl ChangeRule {
     /// Fails.
-    pub const FAIL: Self = Self { action: ChangeAction::Fail, signed: true };
+    pub const FAIL: Self = Self { action: ChangeAction::Fail, signed: true, following: false };
+    /// Proposed where it is shown to be an update.
+    pub const PROPOSE_SIGNED: Self = Self { action: ChangeAction::Propose, ..Self::FAIL };
 
     /// What happens with a class when the profile does not speak of it: proposed where a signature, or the direction of
     /// the change, shows that it is an update.
@@ -30,9 +39,38 @@ impl ChangeRule {
             | ChangeClass::BootloaderUpdate
             | ChangeClass::ShimUpdate
             | ChangeClass::SbatUpdate
-            | ChangeClass::DbxUpdate => Self { action: ChangeAction::Propose, signed: true },
+            | ChangeClass::DbxUpdate => Self::PROPOSE_SIGNED,
             _ => Self::FAIL,
         }
+    }
+}
+
+/// The class of a change of a component. `switched_off`: the change is that of Secure Boot from on to off.
+pub(crate) fn of(kind: ComponentKind, change: &Change<'_>, switched_off: bool) -> ChangeClass {
+    use ComponentKind as K;
+    match kind {
+        _ if switched_off => ChangeClass::SecureBootDisabled,
+        K::CrtmVersion | K::Firmware | K::OptionRom => ChangeClass::FirmwareUpdate,
+        K::PlatformConfig | K::BootOrder | K::BootEntry | K::PartitionTable => ChangeClass::BootOrderChange,
+        K::SecureBootState | K::PlatformKey | K::KeyExchangeKey | K::SignatureDb | K::SecureBootVariable => {
+            ChangeClass::SecureBootKeyChange
+        }
+        K::Authority => ChangeClass::SecureBootKeyChange,
+        K::RevocationDb => ChangeClass::DbxUpdate,
+        K::Shim => ChangeClass::ShimUpdate,
+        K::SbatLevel => ChangeClass::SbatUpdate,
+        K::MokState => ChangeClass::MokChange,
+        // A loader where none was before is no update.
+        K::BootLoader | K::BootLoaderFile if matches!(change, Change::Added(_)) => {
+            ChangeClass::UnknownComponent
+        }
+        K::BootLoader | K::BootLoaderConfig | K::BootLoaderFile => ChangeClass::BootloaderUpdate,
+        K::Kernel => ChangeClass::KernelUpdate,
+        K::UkiSection => ChangeClass::KernelUpdate,
+        K::Initrd => ChangeClass::InitrdChange,
+        K::KernelCommandLine => ChangeClass::CmdlineChange,
+        K::WindowsPolicy | K::WindowsModule => ChangeClass::WindowsPolicyChange,
+        K::FirmwareAction | K::ExitBootServices | K::Separator | K::Unknown => ChangeClass::UnknownComponent,
     }
 }
 

@@ -3,15 +3,20 @@
 use std::collections::BTreeSet;
 
 use veriboot_eventlog::{ComponentKind, EventType};
-use veriboot_wire::{ChangeClass, Finding, Severity};
+use veriboot_wire::{ChangeAction, Finding, Severity};
 
+use crate::class;
 use crate::cmdline::CmdlineDiff;
 use crate::code;
 use crate::diff::{Change, Item};
 use crate::enforcement::Rules;
+use crate::image_chain::is_image as is_started_image;
 use crate::lists::counts_hashes;
 use crate::profile::Enforcement;
+use crate::proposal::Proposed;
+use crate::rule::Evidence;
 use crate::text::{MAX_VALUE_CHARS, pcr_list, quoted, shortened};
+use crate::weigher::Weigher;
 
 /// Findings about differences; what exceeds it is counted in one more.
 const MAX_FINDINGS: usize = 48;
@@ -44,14 +49,50 @@ struct Topic<'a> {
     attached: Vec<Change<'a>>,
 }
 
-/// One finding per component that differs, most telling first.
-pub(crate) fn findings(changes: Vec<Change<'_>>, sides: &Sides<'_>, rules: &Rules<'_>) -> Vec<Finding> {
+/// Differences as findings, and what may be proposed of them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Weighed {
+    /// One per component that differs, most telling first.
+    pub findings: Vec<Finding>,
+    /// Set when there is something to propose and nothing that fails.
+    pub proposed: Option<Proposed>,
+}
+
+/// Says how much each difference matters and what becomes of it. Without evidence nothing is proposed or accepted: then two boots
+/// are compared, and nobody judges.
+pub(crate) fn weigh(
+    changes: Vec<Change<'_>>,
+    sides: &Sides<'_>,
+    rules: &Rules<'_>,
+    evidence: Option<&Evidence<'_>>,
+) -> Weighed {
+    let weigher = evidence.map(|evidence| Weigher::new(evidence, rules, &changes, switched_off(sides)));
     let mut topics = group(changes, rules);
     follow_from_secure_boot(&mut topics, sides);
+    follow_from_unified_image(&mut topics);
     follow_from_command_line(&mut topics);
     follow_from_kernel(&mut topics);
     topics.sort_by_key(|t| weight(t.kind));
-    let mut findings: Vec<Finding> = topics.iter().filter_map(|topic| topic.finding(sides)).collect();
+    let action_of = |topic: &Topic<'_>| match &weigher {
+        Some(weigher) if topic.enforcement == Enforcement::Enforce => Some(weigher.action(topic.all())),
+        _ => None,
+    };
+    let mut actions: Vec<Option<ChangeAction>> = topics.iter().map(action_of).collect();
+    if actions.contains(&Some(ChangeAction::Fail)) {
+        // What may be proposed is proposed alone: nobody can tell what follows from what.
+        for action in actions.iter_mut().filter(|a| **a == Some(ChangeAction::Propose)) {
+            *action = Some(ChangeAction::Fail);
+        }
+    }
+    let to_propose: Vec<&Change<'_>> = topics
+        .iter()
+        .zip(&actions)
+        .filter(|(_, action)| **action == Some(ChangeAction::Propose))
+        .flat_map(|(topic, _)| topic.all())
+        .filter(|change| rules.of(change) == Enforcement::Enforce)
+        .collect();
+    let mut findings: Vec<Finding> =
+        topics.iter().zip(&actions).filter_map(|(topic, action)| topic.finding(sides, *action)).collect();
     findings.sort_by_key(|f| std::cmp::Reverse(f.severity));
     if findings.len() > MAX_FINDINGS {
         let rest = findings.split_off(MAX_FINDINGS);
@@ -62,11 +103,17 @@ pub(crate) fn findings(changes: Vec<Change<'_>>, sides: &Sides<'_>, rules: &Rule
         }
         findings.push(more);
     }
-    findings
+    let proposed = (!to_propose.is_empty()).then(|| Proposed::new(&to_propose, &findings));
+    Weighed { findings, proposed }
+}
+
+/// One finding per component that differs between two boots, most telling first.
+pub(crate) fn findings(changes: Vec<Change<'_>>, sides: &Sides<'_>, rules: &Rules<'_>) -> Vec<Finding> {
+    weigh(changes, sides, rules, None).findings
 }
 
 /// The component that a measurement is about. Sections of a unified kernel image are what they hold.
-fn subject(item: &Item<'_>) -> ComponentKind {
+pub(crate) fn subject(item: &Item<'_>) -> ComponentKind {
     if item.kind != ComponentKind::UkiSection {
         return item.kind;
     }
@@ -133,6 +180,32 @@ fn command_lines<'a>(topics: &[Topic<'a>]) -> Option<(&'a str, &'a str)> {
     topics.iter().find(|t| t.kind == ComponentKind::KernelCommandLine)?.primary_values()
 }
 
+/// Everything in a unified kernel image is measured again as its sections, and initrd and command line once more by the
+/// kernel's stub. The section that changed names the finding; the kernel does, when several have.
+fn follow_from_unified_image(topics: &mut Vec<Topic<'_>>) {
+    let section = |t: &Topic<'_>| t.changes.iter().any(|c| c.item().kind == ComponentKind::UkiSection);
+    let of = |kind: ComponentKind| topics.iter().find(|t| t.kind == kind);
+    let Some(kernel) = of(ComponentKind::Kernel) else { return };
+    let image = kernel.changes.iter().any(|c| is_started_image(c.item()));
+    if !image || !topics.iter().any(section) {
+        return;
+    }
+    let parts = [ComponentKind::Initrd, ComponentKind::KernelCommandLine, ComponentKind::UkiSection];
+    let cause = if section(kernel) {
+        ComponentKind::Kernel
+    } else {
+        let changed = |kind: &&ComponentKind| of(**kind).is_some_and(section);
+        parts.iter().rev().find(changed).copied().unwrap_or(ComponentKind::Kernel)
+    };
+    let cause = match cause {
+        ComponentKind::UkiSection if of(ComponentKind::KernelCommandLine).is_some_and(section) => {
+            ComponentKind::KernelCommandLine
+        }
+        other => other,
+    };
+    attach(topics, cause, |t| t.kind == ComponentKind::Kernel || (parts.contains(&t.kind) && section(t)));
+}
+
 /// The boot loader measures the command line again as its own commands, and the file that it read them from.
 fn follow_from_command_line(topics: &mut Vec<Topic<'_>>) {
     let Some((old, new)) = command_lines(topics) else { return };
@@ -171,7 +244,7 @@ fn follows(command: &CmdlineDiff<'_>, main: &CmdlineDiff<'_>) -> bool {
         && (!command.reordered || main.reordered)
 }
 
-fn is_configuration_file(name: &str) -> bool {
+pub(crate) fn is_configuration_file(name: &str) -> bool {
     let file = name.rsplit(['/', '\\']).next().unwrap_or(name);
     file.ends_with(".cfg") || file.ends_with(".conf")
 }
@@ -228,6 +301,11 @@ impl<'a> Topic<'a> {
         })
     }
 
+    /// Everything that the finding is about.
+    fn all(&self) -> impl Iterator<Item = &Change<'a>> {
+        self.changes.iter().chain(&self.attached)
+    }
+
     fn primary_values(&self) -> Option<(&'a str, &'a str)> {
         match self.primary()? {
             Change::Changed(old, new) => Some((old.value?, new.value?)),
@@ -235,7 +313,7 @@ impl<'a> Topic<'a> {
         }
     }
 
-    fn finding(&self, sides: &Sides<'_>) -> Option<Finding> {
+    fn finding(&self, sides: &Sides<'_>, action: Option<ChangeAction>) -> Option<Finding> {
         let primary = self.primary()?;
         if self.enforcement == Enforcement::Ignore {
             return None;
@@ -255,8 +333,14 @@ impl<'a> Topic<'a> {
         } else {
             self.message(primary, sides)
         });
-        if self.enforcement == Enforcement::Note {
-            finding.severity = Severity::Info;
+        finding.action = action;
+        let severity = match (self.enforcement, action) {
+            (Enforcement::Note, _) | (_, Some(ChangeAction::Accept)) => Some(Severity::Info),
+            (_, Some(ChangeAction::Propose)) => Some(Severity::Medium),
+            _ => None,
+        };
+        if let Some(severity) = severity {
+            finding.severity = severity;
             finding.reason = None;
         }
         finding.pcr = Some(item.pcr);
@@ -273,7 +357,9 @@ impl<'a> Topic<'a> {
             (false, None) => Some("not measured".to_owned()),
         };
         finding.signer = primary.later().and_then(|new| new.signer).map(|s| shortened(s, MAX_VALUE_CHARS));
-        finding.change = Some(class(self.kind, primary, off));
+        let class = class::of(self.kind, primary, off);
+        finding.change = Some(class);
+        finding.risk = Some(class::risk(class).to_owned());
         finding.hint = self.hint(off);
         Some(finding)
     }
@@ -519,35 +605,6 @@ fn list_difference(old: &[String], new: &[String]) -> String {
         parts.push("this is the roll-over to Microsoft's 2023 certificates".to_owned());
     }
     parts.join("; ")
-}
-
-/// Change class of SPEC section 5.
-fn class(kind: ComponentKind, primary: &Change<'_>, switched_off: bool) -> ChangeClass {
-    use ComponentKind as K;
-    match kind {
-        _ if switched_off => ChangeClass::SecureBootDisabled,
-        K::CrtmVersion | K::Firmware | K::OptionRom => ChangeClass::FirmwareUpdate,
-        K::PlatformConfig | K::BootOrder | K::BootEntry | K::PartitionTable => ChangeClass::BootOrderChange,
-        K::SecureBootState | K::PlatformKey | K::KeyExchangeKey | K::SignatureDb | K::SecureBootVariable => {
-            ChangeClass::SecureBootKeyChange
-        }
-        K::Authority => ChangeClass::SecureBootKeyChange,
-        K::RevocationDb => ChangeClass::DbxUpdate,
-        K::Shim => ChangeClass::ShimUpdate,
-        K::SbatLevel => ChangeClass::SbatUpdate,
-        K::MokState => ChangeClass::MokChange,
-        // A loader where none was before is no update.
-        K::BootLoader | K::BootLoaderFile if matches!(primary, Change::Added(_)) => {
-            ChangeClass::UnknownComponent
-        }
-        K::BootLoader | K::BootLoaderConfig | K::BootLoaderFile => ChangeClass::BootloaderUpdate,
-        K::Kernel => ChangeClass::KernelUpdate,
-        K::UkiSection => ChangeClass::KernelUpdate,
-        K::Initrd => ChangeClass::InitrdChange,
-        K::KernelCommandLine => ChangeClass::CmdlineChange,
-        K::WindowsPolicy | K::WindowsModule => ChangeClass::WindowsPolicyChange,
-        K::FirmwareAction | K::ExitBootServices | K::Separator | K::Unknown => ChangeClass::UnknownComponent,
-    }
 }
 
 /// Order of findings of one severity: what explains the others comes first.

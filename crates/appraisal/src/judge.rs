@@ -138,7 +138,9 @@ impl Held<'_> {
             uncovered.push(*change);
             false
         });
-        judgement.findings.extend(deviation::findings(changes, &sides, &enforcement));
+        let weighed = deviation::weigh(changes, &sides, &enforcement, Some(&evidence));
+        judgement.findings.extend(weighed.findings);
+        judgement.proposed = weighed.proposed;
         judgement.findings.extend(not_covered(&uncovered, self.bank));
     }
 

@@ -38,6 +38,7 @@ mod rule;
 mod settings;
 mod structure_checks;
 mod text;
+mod weigher;
 
 pub use alert::{alert_remediation, alert_title, primary};
 pub use baseline::{

@@ -5,6 +5,7 @@ use veriboot_eventlog::{Format, HashAlg};
 use crate::diff::Change;
 use crate::image_chain::ImageChain;
 use crate::report::LogReport;
+use crate::weigher::keys_unchanged;
 
 /// A log with its differences.
 #[derive(Clone, Debug)]
@@ -12,12 +13,14 @@ pub(crate) struct Evidence<'a> {
     pub report: &'a LogReport,
     pub bank: HashAlg,
     pub images: ImageChain,
+    /// Whether the authorities of this boot are those that the baseline trusts.
+    pub keys_unchanged: bool,
 }
 
 impl<'a> Evidence<'a> {
     /// `changes` are all differences of the log.
     pub fn new(report: &'a LogReport, bank: HashAlg, changes: &[Change<'_>]) -> Self {
-        Self { report, bank, images: ImageChain::new(changes, report) }
+        Self { report, bank, images: ImageChain::new(changes, report), keys_unchanged: keys_unchanged(changes) }
     }
 
     /// Registers of a confidential VM hold several PCRs each: no kind of component has its own.

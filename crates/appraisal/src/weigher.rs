@@ -1,0 +1,218 @@
+//! Whether a deviation fails, is proposed or accepted.
+//!
+//! A profile trusts classes of change; an attacker chooses what a change is called. So a class that the profile trusts
+//! only when signed counts where the digests show one of these, and nothing else changed in PCR 7 and PCR 14:
+//!
+//! * an image in PCR 4 that trusted authorities admitted, under the conditions of [`crate::image_chain`];
+//! * the file of that kernel where the boot loader reads it, and the sections of that unified kernel image;
+//! * an SBAT level that is higher than before;
+//! * a dbx that has all that it had, and more.
+//!
+//! A profile that also trusts what follows from a signed kernel gets initrd, configuration and image path at the places
+//! where they were. Nobody signs those: such a profile is weaker, and says so.
+
+use veriboot_eventlog::sbat::{LevelChange, Sbat, compare_levels};
+use veriboot_eventlog::{ComponentKind, EventType};
+use veriboot_wire::{ChangeAction, ChangeClass};
+
+use crate::authority::admitted;
+use crate::class;
+use crate::cmdline::CmdlineDiff;
+use crate::content::Content;
+use crate::deviation::{is_configuration_file, subject};
+use crate::diff::{Change, Item};
+use crate::enforcement::Rules;
+use crate::image_chain::is_image;
+use crate::profile::Enforcement;
+use crate::rule::Evidence;
+use crate::structure_checks::{SECURE_BOOT_PCR, SHIM_STATE_PCR};
+
+/// PCRs of systemd-stub's sections, of GRUB's commands and of the files that GRUB and the kernel's stub read.
+const UKI_PCR: u32 = 11;
+const COMMAND_PCR: u32 = 8;
+const FILE_PCR: u32 = 9;
+
+/// What decides about the deviations of one boot.
+pub(crate) struct Weigher<'w> {
+    evidence: &'w Evidence<'w>,
+    rules: &'w Rules<'w>,
+    switched_off: bool,
+    /// Whether the authorities of this boot are those that the baseline trusts.
+    trusted: bool,
+    /// Digests of changed sections of a unified kernel image.
+    sections: Vec<veriboot_eventlog::Digest>,
+}
+
+impl<'w> Weigher<'w> {
+    /// `changes` are all that no rule explains.
+    pub fn new(
+        evidence: &'w Evidence<'w>,
+        rules: &'w Rules<'w>,
+        changes: &[Change<'_>],
+        switched_off: bool,
+    ) -> Self {
+        let trusted =
+            evidence.keys_unchanged && !evidence.mixes_registers() && admitted(evidence.report).is_ok();
+        let sections = changes
+            .iter()
+            .filter_map(Change::later)
+            .filter(|item| item.pcr == UKI_PCR && item.kind == ComponentKind::UkiSection)
+            .map(|item| *item.digest)
+            .collect();
+        Self { evidence, rules, switched_off, trusted, sections }
+    }
+
+    /// What becomes of differences that belong together: the strictest that any of them asks for.
+    pub fn action<'c, 'a: 'c>(&self, changes: impl Iterator<Item = &'c Change<'a>>) -> ChangeAction {
+        changes
+            .filter(|change| self.rules.of(change) == Enforcement::Enforce)
+            .map(|change| self.action_of(change))
+            .min()
+            .unwrap_or(ChangeAction::Fail)
+    }
+
+    fn action_of(&self, change: &Change<'_>) -> ChangeAction {
+        let rule = self.rules.profile.change(self.class_of(change));
+        let shown = || {
+            self.trusted && (self.is_signed(change) || (rule.following && self.follows_from_kernel(change)))
+        };
+        if rule.action == ChangeAction::Fail || (rule.signed && !shown()) {
+            ChangeAction::Fail
+        } else {
+            rule.action
+        }
+    }
+
+    /// Parts of a signed unified kernel image with another kernel belong to the update of the kernel.
+    fn class_of(&self, change: &Change<'_>) -> ChangeClass {
+        if self.evidence.images.has_another_kernel() && self.is_part_of_unified_image(change) && self.has_section() {
+            return ChangeClass::KernelUpdate;
+        }
+        class::of(subject(change.item()), change, self.switched_off)
+    }
+
+    fn has_section(&self) -> bool {
+        !self.sections.is_empty()
+    }
+
+    fn is_signed(&self, change: &Change<'_>) -> bool {
+        let images = &self.evidence.images;
+        let Some(new) = change.later() else { return self.is_part_of_unified_image(change) };
+        if is_image(new) {
+            return images.is_sound();
+        }
+        match (new.pcr, new.kind) {
+            (SECURE_BOOT_PCR, _) => is_raised(change) || only_grew(change),
+            (FILE_PCR, ComponentKind::Kernel) => images.has_another_kernel() && self.replaces(change),
+            _ => images.has_another_kernel() && self.is_part_of_unified_image(change),
+        }
+    }
+
+    /// A section as systemd-stub measures it, or what the kernel's stub measures of one again.
+    fn is_part_of_unified_image(&self, change: &Change<'_>) -> bool {
+        let item = change.item();
+        let section = item.pcr == UKI_PCR
+            && item.kind == ComponentKind::UkiSection
+            && item.event_type == EventType::EV_IPL.0;
+        let again = item.pcr == FILE_PCR
+            && item.kind == ComponentKind::Initrd
+            && item.event_type == EventType::EV_EVENT_TAG.0
+            && self.replaces(change)
+            && self.sections.contains(item.digest);
+        section || again
+    }
+
+    /// Whether it is at the place of what it replaces, and the log gives both the same kind and type.
+    fn replaces(&self, change: &Change<'_>) -> bool {
+        let Change::Changed(old, new) = change else { return false };
+        old.kind == new.kind && old.event_type == new.event_type && self.evidence.images.is_in_place(new)
+    }
+
+    /// What a package manager changes together with a kernel, and nobody signs.
+    fn follows_from_kernel(&self, change: &Change<'_>) -> bool {
+        use ComponentKind as K;
+        let item = change.item();
+        if !self.evidence.images.has_another_kernel() {
+            return false;
+        }
+        match (item.pcr, item.kind) {
+            (FILE_PCR, K::Initrd) => self.replaces(change),
+            (FILE_PCR, K::BootLoaderFile | K::BootLoaderConfig) => is_configuration_file(item.name),
+            (COMMAND_PCR, K::BootLoaderConfig | K::KernelCommandLine) => is_of_another_version(change),
+            _ => false,
+        }
+    }
+}
+
+/// Whether the authorities of a boot, and the keys that they were found in, are those of the baseline. `changes` are all
+/// differences: a PCR of which no boot of the baseline speaks differs in everything.
+pub(crate) fn keys_unchanged(changes: &[Change<'_>]) -> bool {
+    changes.iter().all(|change| match change.item().pcr {
+        SECURE_BOOT_PCR => is_raised(change) || only_grew(change),
+        SHIM_STATE_PCR => false,
+        _ => true,
+    })
+}
+
+/// A command that only lists another kernel, or that loads the same with another path.
+fn is_of_another_version(change: &Change<'_>) -> bool {
+    let proven = |item: &Item<'_>| item.entry.is_none_or(|entry| entry.content == Content::Text);
+    let sides = [change.earlier(), change.later()];
+    if !sides.into_iter().flatten().all(proven) {
+        return false;
+    }
+    let command = |item: &Item<'_>| item.value.and_then(|v| v.split_whitespace().next()).map(str::to_owned);
+    let lists = |item: &Item<'_>| matches!(command(item).as_deref(), Some("menuentry" | "submenu"));
+    if sides.into_iter().flatten().all(lists) {
+        return true;
+    }
+    let Change::Changed(old, new) = change else { return false };
+    let (Some(was), Some(is)) = (old.value, new.value) else { return false };
+    old.gap == new.gap && old.kind == new.kind && command(old) == command(new) && differs_in_paths(was, is)
+}
+
+/// Whether nothing but paths of images differ.
+fn differs_in_paths(was: &str, is: &str) -> bool {
+    let mut diff = CmdlineDiff::between(was, is);
+    diff.drop_image_paths();
+    let path = |parameter: &str| parameter.starts_with(['/', '(']) && !parameter.contains('=');
+    let rest = diff.added.iter().chain(&diff.removed).all(|parameter| path(parameter));
+    rest && diff.changed.iter().all(|(old, new)| path(old) && path(new)) && !diff.reordered
+}
+
+/// Whether this is an SBAT level that refuses what it refused, and more.
+fn is_raised(change: &Change<'_>) -> bool {
+    let Change::Changed(old, new) = change else { return false };
+    let (Some(before), Some(Content::Sbat(now))) = (old.value, new.entry.map(|e| &e.content)) else { return false };
+    let text = before.replace("\\u{a}", "\n");
+    let Some(before) = Sbat::parse(text.as_bytes()) else { return false };
+    // A level drops what it says of a vendor's loader when it raises the loader itself.
+    let raised = |component: &str| {
+        let of = |level: &Sbat| level.generations.get(component).copied().unwrap_or(0);
+        of(now) > of(&before)
+    };
+    let superseded = |component: &str| component.split_once('.').is_some_and(|(parent, _)| raised(parent));
+    let lowered = compare_levels(&before, now).into_iter().any(|change| match change {
+        LevelChange::Lowered { component, to: None, .. } => !superseded(&component),
+        LevelChange::Lowered { .. } => true,
+        LevelChange::Raised { .. } => false,
+    });
+    new.pcr == SECURE_BOOT_PCR
+        && old.kind == ComponentKind::SbatLevel
+        && new.kind == ComponentKind::SbatLevel
+        && before.malformed_lines + now.malformed_lines == 0
+        && before.date < now.date
+        && !lowered
+}
+
+/// Whether this is a dbx that revokes all that it revoked, and more.
+fn only_grew(change: &Change<'_>) -> bool {
+    let Change::Changed(old, new) = change else { return false };
+    let known = !old.signatures.is_empty() || old.value == Some("empty");
+    new.pcr == SECURE_BOOT_PCR
+        && old.kind == ComponentKind::RevocationDb
+        && new.kind == ComponentKind::RevocationDb
+        && known
+        && new.signatures.len() > old.signatures.len()
+        && old.signatures.iter().all(|id| new.signatures.binary_search(id).is_ok())
+}
