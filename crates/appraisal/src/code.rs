@@ -115,6 +115,12 @@ codes! {
         "The baseline is empty, contradictory or would accept everything, so it judges nothing.";
     RULE_VIOLATED = "rule-violated", High, BASELINE,
         "A rule of the baseline or the profile demands what the log does not show.";
+    POLICY_CONDITION = "policy-condition", High, BASELINE,
+        "A condition of the profile does not hold for this boot; the condition sets the severity.";
+    POLICY_DATA_ABSENT = "policy-data-absent", High, BASELINE,
+        "A condition of the profile asks for something that this boot does not show; the condition sets the severity.";
+    POLICY_CONDITION_ERROR = "policy-condition-error", High, BASELINE,
+        "A condition of the profile could not be evaluated; the condition sets the severity.";
     MORE_CHANGES = "more-changes", High, BASELINE,
         "There are more differences than are listed.";
     NOT_PROVEN = "pcr-not-proven", High, BASELINE,

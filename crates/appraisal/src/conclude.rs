@@ -87,6 +87,16 @@ impl Outcome {
         }
     }
 
+    /// The outcome with more findings, such as those of policy conditions: the verdict can only become worse.
+    #[must_use]
+    pub fn and(mut self, more: Vec<Finding>) -> Self {
+        if more.is_empty() {
+            return self;
+        }
+        self.findings.extend(more);
+        finish(self.facts, self.findings)
+    }
+
     /// The failing finding that explains the verdict best.
     pub fn primary(&self) -> Option<&Finding> {
         primary(&self.findings)
