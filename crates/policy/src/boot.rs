@@ -60,12 +60,7 @@ impl Boot {
         root.set("keys", keys(&told, &has));
         root.set("dbx", dbx(&told, has(ComponentKind::RevocationDb)));
         root.set("sbat", sbat(&told, &log));
-        root.set(
-            "mok",
-            record("mok")
-                .with("variables", told.mok.clone())
-                .with("keys_enrolled", told.mok.iter().any(|name| name == "MokList" || name == "MokListRT")),
-        );
+        root.set("mok", record("mok").with("variables", told.mok.clone()));
         root.set_some("authorities", bounded(authorities(&log)));
         root.set_some("images", bounded(images(&told)));
         root.set("boot_loader", boot_loader(&told, &measured));

@@ -5,7 +5,7 @@ use std::fmt;
 use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, IdedExpr, LiteralValue, SelectExpr, operators};
 
 use crate::code::{Code, Macro, Operator, Order, Search};
-use crate::limits::{MAX_NESTED_MACROS, MAX_PATTERN_BYTES, MAX_PROBLEMS};
+use crate::limits::{MAX_LEVELS, MAX_NESTED_MACROS, MAX_PATTERN_BYTES, MAX_PROBLEMS};
 use crate::problem::{Level, Problem, printable};
 use crate::syntax::Parsed;
 use crate::variables::{Basis, Member, ROOT, Schema, Type};
@@ -120,6 +120,7 @@ struct Checker<'a> {
     problems: Vec<Problem>,
     notes: Vec<Problem>,
     elements: Vec<Element>,
+    levels: usize,
 }
 
 /// Checks an expression that shall be a condition.
@@ -127,7 +128,7 @@ struct Checker<'a> {
 /// # Errors
 /// What is wrong with it.
 pub(crate) fn check(parsed: &Parsed) -> Result<Checked, Vec<Problem>> {
-    let mut checker = Checker { parsed, problems: Vec::new(), notes: Vec::new(), elements: Vec::new() };
+    let mut checker = Checker { parsed, problems: Vec::new(), notes: Vec::new(), elements: Vec::new(), levels: 0 };
     let typed = checker.expression(&parsed.expr);
     if !typed.ty.same(&Ty::Bool) || matches!(typed.ty, Ty::Nothing) {
         checker.report(
@@ -176,7 +177,20 @@ impl Checker<'_> {
         typed
     }
 
+    /// Checks an expression, as deep as the stack allows: chains of `+` are as deep as they are long.
     fn expression(&mut self, expr: &IdedExpr) -> Typed {
+        if self.levels >= MAX_LEVELS {
+            let problem = Problem::error("too-deep", format!("More than {MAX_LEVELS} operations are inside one another"));
+            self.report(expr.id, problem.hint("split it into several conditions: all of them must hold"));
+            return Typed::wrong();
+        }
+        self.levels += 1;
+        let typed = self.operation(expr);
+        self.levels -= 1;
+        typed
+    }
+
+    fn operation(&mut self, expr: &IdedExpr) -> Typed {
         match &expr.expr {
             Expr::Literal(literal) => self.literal(expr.id, literal),
             Expr::Ident(name) => self.name(expr.id, name),

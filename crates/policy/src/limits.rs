@@ -5,6 +5,8 @@ pub const MAX_EXPRESSION_BYTES: usize = 2048;
 /// Brackets, braces and parentheses that may be open at one place, and conditional operators (`?`) in one expression.
 /// The parser's stack grows with both.
 pub const MAX_DEPTH: usize = 24;
+/// Operations inside one another after parsing.
+pub const MAX_LEVELS: usize = 64;
 /// Macros over lists (`all`, `exists`, `filter`, `map`) inside one another: work is the product of the lists.
 pub const MAX_NESTED_MACROS: usize = 2;
 /// Conditions of one policy.

@@ -268,7 +268,6 @@ static MOK: Schema = Schema {
     name: "mok",
     members: &[
         member("variables", Type::Texts, Claim, "Machine-owner-key variables that shim measured: `MokList`"),
-        member("keys_enrolled", Type::Bool, Claim, "Whether a list of machine owner keys was measured"),
     ],
 };
 
