@@ -12,6 +12,8 @@
 //! 3. every event in PCR 7 is of a type whose digest is taken over its data (that the two belong together is checked for
 //!    every event of the log).
 
+use std::sync::OnceLock;
+
 use veriboot_eventlog::decode::variable::Variable;
 use veriboot_eventlog::{ComponentKind, Digest, Event, EventLog, EventType, Format, HashAlg};
 
@@ -61,6 +63,20 @@ struct Known {
 }
 
 impl Known {
+    /// The digests are the same for every log.
+    fn of(bank: HashAlg) -> &'static Self {
+        static BANKS: [OnceLock<Known>; 5] = [const { OnceLock::new() }; 5];
+        let [sha1, sha256, sha384, sha512, sm3] = &BANKS;
+        let known = match bank {
+            HashAlg::Sha1 => sha1,
+            HashAlg::Sha256 => sha256,
+            HashAlg::Sha384 => sha384,
+            HashAlg::Sha512 => sha512,
+            HashAlg::Sm3_256 => sm3,
+        };
+        known.get_or_init(|| Self::new(bank))
+    }
+
     fn new(bank: HashAlg) -> Self {
         let secure_boot =
             |content: &[u8]| bank.hash(&[&variable_data(GLOBAL_VARIABLE, "SecureBoot", content)]);
@@ -83,7 +99,7 @@ impl Known {
 struct SecureBootEvents<'l, 'a> {
     log: &'l EventLog<'a>,
     register: u32,
-    known: Vec<Known>,
+    known: Vec<&'static Known>,
 }
 
 /// What an event says about SecureBoot.
@@ -98,7 +114,7 @@ enum Says {
 impl<'l, 'a> SecureBootEvents<'l, 'a> {
     fn new(log: &'l EventLog<'a>) -> Self {
         let register = if log.format == Format::Ccel { SECURE_BOOT_REGISTER } else { SECURE_BOOT_PCR };
-        Self { log, register, known: log.active_banks().into_iter().map(Known::new).collect() }
+        Self { log, register, known: log.active_banks().into_iter().map(Known::of).collect() }
     }
 
     fn events(&self) -> impl Iterator<Item = &'l Event<'a>> {
