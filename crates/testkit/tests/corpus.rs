@@ -74,7 +74,7 @@ fn logs_name_the_files_that_were_booted() {
         let digest = |file: &str| golden.meta["sha256"][file].as_str().unwrap().to_owned();
         match golden.name.as_str() {
             // The UKI carries kernel and initramfs in sections.
-            "uki" => continue,
+            name if name.starts_with("uki") => continue,
             // The EFI stub measures the initramfs; the firmware the kernel, by its Authenticode digest.
             "direct-kernel" => assert!(has_event(&golden, 9, &digest("initrd"))),
             // GRUB measures every file that it reads.
@@ -86,22 +86,50 @@ fn logs_name_the_files_that_were_booted() {
         }
         seen += 1;
     }
-    assert!(seen >= 8, "only {seen} variants");
+    assert!(seen >= 20, "only {seen} variants");
+}
+
+/// Firmware and shim measure the Authenticode digest of each image that they start into PCR 4.
+#[test]
+fn logs_name_the_images_that_were_started() {
+    for golden in corpus::all().unwrap() {
+        let images = golden.meta["authenticode"].as_object().unwrap();
+        let started = |name: &str| has_event(&golden, 4, images[name].as_str().unwrap());
+        let verified = !matches!(
+            golden.name.as_str(),
+            "secure-boot-off" | "secure-boot-disabled" | "mok-validation-off" | "direct-kernel"
+        );
+        for name in images.keys() {
+            let expected = match name.as_str() {
+                // shim measures the kernel when GRUB asks it to verify it. The kernel of a UKI is not started as an
+                // image of its own.
+                "kernel" if golden.name.starts_with("uki") => continue,
+                "kernel" => verified || golden.name == "direct-kernel",
+                "grub" => golden.name != "grub-revoked",
+                _ => true,
+            };
+            assert_eq!(started(name), expected, "{}: {name} in PCR 4", golden.name);
+        }
+    }
 }
 
 #[test]
 fn variants_differ_from_the_plain_machine_where_they_should() {
-    let plain = corpus::golden("secure-boot").unwrap();
-    let differing = |name: &str| -> Vec<u32> {
-        let other = corpus::golden(name).unwrap();
-        let (a, b) = (&plain.pcrs["sha256"], &other.pcrs["sha256"]);
+    let differing = |before: &str, after: &str| -> Vec<u32> {
+        let (before, after) = (corpus::golden(before).unwrap(), corpus::golden(after).unwrap());
+        let (a, b) = (&before.pcrs["sha256"], &after.pcrs["sha256"]);
         a.keys().copied().filter(|pcr| is_pre_os(*pcr) && a[pcr] != b[pcr]).collect()
     };
-    assert_eq!(differing("cmdline"), [8, 9], "GRUB configuration and command line");
-    assert_eq!(differing("initrd"), [9]);
-    assert_eq!(differing("mok"), [14]);
-    assert_eq!(differing("three-banks"), Vec::<u32>::new());
-    assert!(differing("secure-boot-off").contains(&7));
-    assert!(differing("other-kernel").contains(&4), "another kernel image is started");
-    assert!(differing("uki").contains(&11), "systemd-stub measures the sections of a UKI");
+    for (variant, pcrs) in [
+        ("cmdline", &[8, 9][..]),
+        ("initrd", &[9]),
+        ("mok", &[14]),
+        ("three-banks", &[]),
+        ("runtime-extend", &[]),
+    ] {
+        assert_eq!(differing("secure-boot", variant), pcrs, "{variant}");
+    }
+    assert!(differing("secure-boot", "secure-boot-off").contains(&7));
+    assert!(differing("secure-boot", "other-kernel").contains(&4), "another kernel image is started");
+    assert!(differing("secure-boot", "uki").contains(&11), "systemd-stub measures the sections of a UKI");
 }
