@@ -12,6 +12,7 @@ mod evidence;
 mod log;
 mod login;
 mod output;
+mod policy;
 mod proposal;
 mod scale_set;
 mod serve;
@@ -54,6 +55,8 @@ enum Command {
     Proposal(Online<proposal::ProposalCommand>),
     /// Scale sets: what their members booted, and who is the odd one out
     ScaleSet(Online<scale_set::ScaleSetCommand>),
+    /// Policy conditions: check them, try them on event logs or on what VMs attested
+    Policy(Online<policy::PolicyCommand>),
     /// Join tokens for agents
     Token(Online<token::TokenCommand>),
     /// The audit log
@@ -136,6 +139,10 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
         }
         Command::ScaleSet(args) => {
             args.open().and_then(|(c, client, out)| scale_set::run(c, &client, out)).map(done)
+        }
+        Command::Policy(args) => {
+            let out = Output::new(args.format.json, args.format.color, clock::now());
+            policy::run(args.command, || Client::new(args.connection.resolve()?), out)
         }
         Command::Token(args) => {
             args.open().and_then(|(c, client, out)| token::run(c, &client, out)).map(done)
