@@ -153,7 +153,15 @@ fn described_alike(a: &Item<'_>, b: &Item<'_>) -> bool {
         None => a.name == b.name && a.value == b.value,
         Some(varies) => varies.meets((a.name, a.value), b.name, b.value),
     };
-    a.event_type == b.event_type && a.kind == b.kind && named_alike
+    a.event_type == b.event_type && same_kind(a.kind, b.kind) && named_alike
+}
+
+/// Whether two measurements that are the same in everything else are of one kind. Which image is shim and which the
+/// kernel is told from its neighbours in the log, whose order between PCRs nothing proves.
+pub(crate) fn same_kind(a: ComponentKind, b: ComponentKind) -> bool {
+    use ComponentKind as K;
+    let image = |kind| matches!(kind, K::Shim | K::BootLoader | K::Kernel);
+    a == b || image(a) && image(b)
 }
 
 fn diff_pcr<'a>(from: &[Item<'a>], to: &[Item<'a>]) -> Vec<Change<'a>> {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use veriboot_eventlog::{ComponentKind, EventType, Format, HashAlg};
 use veriboot_wire::Finding;
 
-use crate::baseline::{CompiledBaseline, Flaw, Unlisted, governs, nearest};
+use crate::baseline::{CompiledBaseline, Flaw, Unlisted, best, governs};
 use crate::code;
 use crate::deviation::{self, SWITCH_ON, Sides};
 use crate::diff::{Change, Item, diff, of_boot, of_report};
@@ -61,6 +61,10 @@ pub fn judge(
     if profile.secure_boot == SecureBootDemand::Required {
         demand_secure_boot(report, &mut judgement.findings);
     }
+    // What fails for another reason is not put before anybody.
+    if !judgement.accepts() {
+        judgement.proposed = None;
+    }
     judgement
 }
 
@@ -108,8 +112,14 @@ impl Held<'_> {
             return;
         }
         let mut measured = of_report(self.report, self.bank);
+        let enforcement =
+            Rules { profile: self.profile, bank: self.bank, mixed_registers: self.mixed_registers() };
         let by_pcr = match self.baseline {
-            Some(baseline) => nearest(baseline, &measured, &unmatched),
+            Some(baseline) => best(baseline, &measured, &unmatched, |changes| {
+                let evidence = Evidence::new(self.report, self.bank, changes);
+                let permitted = |change| rules.iter().any(|rules| rules.permits(change, &evidence));
+                changes.iter().all(|c| permitted(c) || enforcement.of(c) != Enforcement::Enforce)
+            }),
             None => unmatched.iter().map(|pcr| (*pcr, None)).collect(),
         };
         let reference: Vec<Item<'_>> =
@@ -121,8 +131,6 @@ impl Held<'_> {
             secure_boot_before: secure_boot,
             secure_boot_now: self.report.secure_boot,
         };
-        let mixed_registers = self.mixed_registers();
-        let enforcement = Rules { profile: self.profile, bank: self.bank, mixed_registers };
         let mut uncovered: Vec<Change<'_>> = Vec::new();
         let mut changes = diff(&reference, &measured);
         let evidence = Evidence::new(self.report, self.bank, &changes);

@@ -75,6 +75,113 @@ fn a_learned_baseline_accepts_its_log() {
     assert!(partial.len() <= 2, "{partial:?}");
 }
 
+/// The log in other words that say the same: padded, with a bank in its header that nothing extends, and with another
+/// order between PCRs. `None` for a layout that has no such thing.
+fn in_other_words(bytes: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
+    let mut others = vec![
+        ("zeroes after it", [bytes, &[0; 256]].concat()),
+        ("0xFF after it", [bytes, &[0xFF; 256]].concat()),
+    ];
+    let Some((header, events)) = crypto_agile(bytes) else { return others };
+    let mut sorted = events.clone();
+    // Only the order within a PCR is in its value.
+    sorted.sort_by_key(|(pcr, _)| *pcr);
+    let joined = |header: &[u8], events: &[(u32, &[u8])]| {
+        events.iter().fold(header.to_vec(), |mut log, (_, event)| {
+            log.extend_from_slice(event);
+            log
+        })
+    };
+    others.push(("another order between PCRs", joined(header, &sorted)));
+    // One more algorithm behind the others: SM3-256, which no log of the corpus extends.
+    let count = u32::from_le_bytes(header[56..60].try_into().unwrap());
+    let at = 60 + 4 * usize::try_from(count).unwrap();
+    let mut more = header.to_vec();
+    more.splice(at..at, [0x12, 0, 32, 0]);
+    more[56..60].copy_from_slice(&(count + 1).to_le_bytes());
+    let size = u32::from_le_bytes(header[28..32].try_into().unwrap()) + 4;
+    more[28..32].copy_from_slice(&size.to_le_bytes());
+    others.push(("a bank that nothing extends", joined(&more, &events)));
+    others
+}
+
+/// Header and events of a TCG 2.0 log of one session that is whole.
+fn crypto_agile(bytes: &[u8]) -> Option<(&[u8], Vec<(u32, &[u8])>)> {
+    let at = |bytes: &[u8], at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().unwrap()));
+    let header = 32 + usize::try_from(at(bytes, 28)?).ok()?;
+    if bytes.get(32..48)? != b"Spec ID Event03\0" {
+        return None;
+    }
+    let (head, mut rest) = bytes.split_at_checked(header)?;
+    let mut events = Vec::new();
+    while rest.len() > 12 && !rest.iter().all(|b| *b == 0) && !rest.iter().all(|b| *b == 0xFF) {
+        let mut end = 12;
+        for _ in 0..at(rest, 8)? {
+            let alg = veriboot_eventlog::HashAlg::from_tpm_id(u16::from_le_bytes(
+                rest.get(end..end + 2)?.try_into().unwrap(),
+            ))?;
+            end += 2 + alg.size();
+        }
+        end += 4 + usize::try_from(at(rest, end)?).ok()?;
+        let (event, after) = rest.split_at_checked(end)?;
+        events.push((at(event, 0)?, event));
+        rest = after;
+    }
+    // A second header begins a second session; what was reordered would belong to another one.
+    (!events.iter().any(|(_, event)| event.windows(16).any(|w| w == b"Spec ID Event03\0")))
+        .then_some((head, events))
+}
+
+#[test]
+fn a_learned_baseline_accepts_its_log_in_other_words() {
+    let (mut checked, mut wrong) = (std::collections::BTreeMap::<&str, u32>::new(), Vec::new());
+    for (path, bytes) in logs() {
+        let report = examine(&bytes);
+        for bank in report.banks.iter().map(|bank| bank.replay.bank) {
+            let Ok(baseline) = Baseline::learn(&report, bank) else { continue };
+            let baseline = baseline.compile();
+            for (how, other) in in_other_words(&bytes) {
+                let judgement = judge(&examine(&other), bank, Some(&baseline), &Profile::measured_only());
+                *checked.entry(how).or_default() += 1;
+                if !judgement.accepts() {
+                    wrong.push(format!(
+                        "{} {} {how}: {:?}",
+                        path.display(),
+                        bank.name(),
+                        judgement.findings[0].message
+                    ));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(checked.len() == 4 && checked.values().all(|count| *count > 9), "{checked:?}");
+}
+
+/// A baseline that was learned from several logs accepts each of them, also as TOML and whatever order they came in.
+#[test]
+fn a_baseline_of_several_logs_accepts_each() {
+    let all = logs();
+    let reports: Vec<_> = all.iter().map(|(_, bytes)| examine(bytes)).collect();
+    let mut learned = 0;
+    for (at, pair) in reports.windows(3).enumerate() {
+        for bank in pair[0].banks.iter().map(|bank| bank.replay.bank) {
+            for order in [[0, 1, 2], [2, 0, 1]] {
+                let logs: Vec<_> = order.iter().map(|i| &pair[*i]).collect();
+                let Ok(baseline) = Baseline::learn_from(&logs, bank) else { continue };
+                assert_eq!(baseline.flaws(), [], "{at} {}", bank.name());
+                let baseline = Baseline::from_toml(&baseline.to_toml().unwrap()).unwrap().compile();
+                for report in pair {
+                    let judgement = judge(report, bank, Some(&baseline), &Profile::measured_only());
+                    assert!(judgement.accepts(), "{at} {}: {:?}", bank.name(), judgement.findings);
+                }
+                learned += 1;
+            }
+        }
+    }
+    assert!(learned > 9, "{learned}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 

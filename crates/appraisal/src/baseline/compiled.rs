@@ -7,6 +7,7 @@ use veriboot_eventlog::{Digest, HashAlg};
 
 use super::document::{Baseline, Reference, ReferenceBoot};
 use super::flaws::Flaw;
+use crate::diff::same_kind;
 use crate::report::{Entry, LogReport};
 use crate::rule::RuleSet;
 
@@ -91,7 +92,7 @@ fn hash<'d>(digests: impl Iterator<Item = &'d Digest>) -> u64 {
 fn measures(reference: &Reference, entry: &Entry, digest: Option<&Digest>) -> bool {
     digest == Some(&reference.digest)
         && reference.event_type == entry.event_type.0
-        && reference.kind == entry.kind
+        && same_kind(reference.kind, entry.kind)
         && match &reference.varies {
             None => reference.name == entry.name && reference.value == entry.value,
             Some(varies) => {

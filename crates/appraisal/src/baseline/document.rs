@@ -7,6 +7,7 @@ use veriboot_eventlog::{ComponentKind, Digest, HashAlg};
 
 use super::event_type;
 use crate::content::SignatureId;
+use crate::diff::same_kind;
 use crate::report::MAX_EVENTS;
 use crate::rule::{Pattern, Rule};
 
@@ -187,7 +188,7 @@ impl Reference {
         self.digest == other.digest
             && self.pcr == other.pcr
             && self.event_type == other.event_type
-            && self.kind == other.kind
+            && same_kind(self.kind, other.kind)
             && named_alike
     }
 }

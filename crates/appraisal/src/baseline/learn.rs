@@ -7,6 +7,8 @@ use veriboot_eventlog::HashAlg;
 use super::document::{Baseline, MAX_BASELINE_MEASUREMENTS, MAX_BOOTS, Reference, ReferenceBoot, Source};
 use super::flaws::PCRS;
 use super::merge::Merge;
+use crate::judge::judge;
+use crate::profile::Profile;
 use crate::report::LogReport;
 
 /// Why no baseline can be learned from a log.
@@ -125,7 +127,26 @@ impl Baseline {
                 baseline = baseline.with_measurements(boot.only(&left))?;
             }
         }
-        Ok(baseline)
+        baseline.accept_all(reports)
+    }
+
+    /// What was merged for one log may be held against another boot now: whatever a log still differs in is accepted as
+    /// it is. Ends, because what a log measured in a PCR is added once.
+    fn accept_all(mut self, reports: &[&LogReport]) -> Result<Self, LearnError> {
+        loop {
+            let compiled = self.clone().compile();
+            let profile = Profile::measured_only();
+            let fails = |report: &&&LogReport| !judge(report, self.bank, Some(&compiled), &profile).accepts();
+            let Some(report) = reports.iter().find(fails) else { return Ok(self) };
+            let left: BTreeSet<u32> = compiled.unmatched(report, self.bank).into_iter().collect();
+            if left.is_empty() {
+                // It is accepted measurement by measurement, and fails for a reason that no baseline can take away.
+                return Ok(self);
+            }
+            let source = Source::Learned { log_sha256: report.sha256.clone() };
+            let boot = ReferenceBoot::of_report(report, self.bank, source)?;
+            self = self.with_measurements(boot.only(&left))?;
+        }
     }
 
     /// This baseline and one more accepted boot: all PCRs of the log, or some. `replace`: what was accepted in these

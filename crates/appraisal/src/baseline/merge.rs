@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use veriboot_eventlog::{ComponentKind, Digest, Format};
 
 use super::document::{Baseline, MAX_MERGED, Merged, Varies};
-use super::nearest::nearest;
+use super::nearest::best;
 use super::varying::common;
 use crate::diff::{Change, Item, diff, of_boot, of_report};
 use crate::enforcement::{Rules, belongs};
@@ -60,13 +60,19 @@ impl Merge {
         let compiled = baseline.clone().compile();
         let unmatched = compiled.unmatched(report, bank);
         let mut measured = of_report(report, bank);
-        let by_pcr = nearest(&compiled, &measured, &unmatched);
-        let reference: Vec<Item<'_>> =
-            by_pcr.iter().flat_map(|(pcr, boot)| boot.iter().flat_map(|boot| of_boot(boot, *pcr))).collect();
-        measured.retain(|item| by_pcr.contains_key(&item.pcr));
         let mixed_registers = report.format == Some(Format::Ccel);
         let profile = Profile::default();
         let rules = Rules { profile: &profile, bank, mixed_registers };
+        let by_pcr = best(&compiled, &measured, &unmatched, |changes| {
+            let evidence = Evidence::new(report, bank, changes);
+            let passes = |change: &Change<'_>| {
+                compiled.rule_set().permits(change, &evidence) || rules.of(change) != Enforcement::Enforce
+            };
+            changes.iter().all(passes)
+        });
+        let reference: Vec<Item<'_>> =
+            by_pcr.iter().flat_map(|(pcr, boot)| boot.iter().flat_map(|boot| of_boot(boot, *pcr))).collect();
+        measured.retain(|item| by_pcr.contains_key(&item.pcr));
         let mut merge = Self::default();
         let changes = diff(&reference, &measured);
         let evidence = Evidence::new(report, bank, &changes);

@@ -23,5 +23,5 @@ pub use document::{
 pub use flaws::Flaw;
 pub(crate) use govern::governs;
 pub use learn::LearnError;
-pub(crate) use nearest::nearest;
+pub(crate) use nearest::best;
 pub use read::BaselineError;

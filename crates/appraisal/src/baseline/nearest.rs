@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use veriboot_eventlog::Digest;
 
 use super::document::{Baseline, ReferenceBoot};
-use crate::diff::Item;
+use crate::diff::{Change, Item, diff, of_boot};
 
 /// The boot to explain each PCR by; `None` for a PCR of which no boot speaks.
 ///
@@ -41,6 +41,41 @@ pub(crate) fn nearest<'b>(
         _ => fallback.get(&pcr).copied().flatten().map(|(_, boot)| boot),
     };
     wanted.iter().map(|pcr| (*pcr, explains(*pcr))).collect()
+}
+
+/// Boots that are tried for one PCR before the nearest one has to explain it.
+const MAX_TRIED: usize = 8;
+
+/// [`nearest`], but a PCR whose differences from some other boot are all `harmless` is held against that one: a PCR is
+/// accepted when it is accepted beside any boot, whatever another PCR looks like.
+pub(crate) fn best<'b>(
+    baseline: &'b Baseline,
+    measured: &[Item<'b>],
+    pcrs: &[u32],
+    harmless: impl Fn(&[Change<'b>]) -> bool,
+) -> BTreeMap<u32, Option<&'b ReferenceBoot>> {
+    let mut by_pcr = nearest(baseline, measured, pcrs);
+    for (pcr, chosen) in &mut by_pcr {
+        let Some(first) = *chosen else { continue };
+        let of_log: Vec<Item<'b>> = measured.iter().filter(|item| item.pcr == *pcr).copied().collect();
+        let fits = |boot: &'b ReferenceBoot| {
+            let reference: Vec<Item<'b>> = of_boot(boot, *pcr).collect();
+            harmless(&diff(&reference, &of_log))
+        };
+        let others =
+            || baseline.boots.iter().rev().filter(|boot| boot.speaks_of(*pcr) && !std::ptr::eq(*boot, first));
+        if others().next().is_none() || fits(first) {
+            continue;
+        }
+        let (wanted, log) = (BTreeSet::from([*pcr]), counted(&of_log, &BTreeSet::from([*pcr])));
+        let mut by_cost: Vec<(Option<usize>, &ReferenceBoot)> =
+            others().map(|boot| (costs(boot, &log, &wanted).get(pcr).copied(), boot)).collect();
+        by_cost.sort_by_key(|(cost, _)| *cost);
+        if let Some((_, boot)) = by_cost.into_iter().take(MAX_TRIED).find(|(_, boot)| fits(boot)) {
+            *chosen = Some(boot);
+        }
+    }
+    by_pcr
 }
 
 type Counted<'a> = HashMap<(u32, &'a Digest), i64>;
