@@ -5,6 +5,7 @@ use veriboot_eventlog::ComponentKind;
 use veriboot_wire::{ChangeAction, ChangeClass};
 
 use crate::diff::Change;
+use crate::enforcement::is_from_another_disk;
 
 /// What a profile does with changes of a class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -49,7 +50,8 @@ impl ChangeRule {
 pub(crate) fn of(kind: ComponentKind, change: &Change<'_>, switched_off: bool) -> ChangeClass {
     use ComponentKind as K;
     match kind {
-        _ if switched_off => ChangeClass::SecureBootDisabled,
+        _ if switched_off && kind == K::SecureBootState => ChangeClass::SecureBootDisabled,
+        _ if is_from_another_disk(change) => ChangeClass::BootOrderChange,
         K::CrtmVersion | K::Firmware | K::OptionRom => ChangeClass::FirmwareUpdate,
         K::PlatformConfig | K::BootOrder | K::BootEntry | K::PartitionTable => ChangeClass::BootOrderChange,
         K::SecureBootState | K::PlatformKey | K::KeyExchangeKey | K::SignatureDb | K::SecureBootVariable => {

@@ -10,7 +10,6 @@ use crate::cmdline::CmdlineDiff;
 use crate::code;
 use crate::diff::{Change, Item};
 use crate::enforcement::Rules;
-use crate::image_chain::is_image as is_started_image;
 use crate::lists::counts_hashes;
 use crate::profile::Enforcement;
 use crate::proposal::Proposed;
@@ -69,7 +68,6 @@ pub(crate) fn weigh(
     let weigher = evidence.map(|evidence| Weigher::new(evidence, rules, &changes, switched_off(sides)));
     let mut topics = group(changes, rules);
     follow_from_secure_boot(&mut topics, sides);
-    follow_from_unified_image(&mut topics);
     follow_from_command_line(&mut topics);
     follow_from_kernel(&mut topics);
     topics.sort_by_key(|t| weight(t.kind));
@@ -164,13 +162,20 @@ fn switched_off(sides: &Sides<'_>) -> bool {
     sides.secure_boot_now == Some(false) && sides.secure_boot_before != Some(false)
 }
 
-/// Without Secure Boot nothing is verified, so no authority is measured.
+/// Without Secure Boot nothing is verified: no authority is measured, shim does not load the kernel a second time, and
+/// applies the level that it was built with.
 fn follow_from_secure_boot(topics: &mut Vec<Topic<'_>>, sides: &Sides<'_>) {
     if !switched_off(sides) || !topics.iter().any(|t| t.kind == ComponentKind::SecureBootState) {
         return;
     }
     let gone = |t: &Topic<'_>| {
-        t.kind == ComponentKind::Authority && t.changes.iter().all(|c| matches!(c, Change::Removed(_)))
+        let removed = |c: &Change<'_>| match c {
+            Change::Removed(old) => {
+                t.kind == ComponentKind::Authority || is_image(t.kind) && old.name == UNNAMED_IMAGE
+            }
+            _ => t.kind == ComponentKind::SbatLevel,
+        };
+        t.changes.iter().all(removed)
     };
     attach(topics, ComponentKind::SecureBootState, gone);
 }
@@ -178,32 +183,6 @@ fn follow_from_secure_boot(topics: &mut Vec<Topic<'_>>, sides: &Sides<'_>) {
 /// The kernel command line before and now, when it changed.
 fn command_lines<'a>(topics: &[Topic<'a>]) -> Option<(&'a str, &'a str)> {
     topics.iter().find(|t| t.kind == ComponentKind::KernelCommandLine)?.primary_values()
-}
-
-/// Everything in a unified kernel image is measured again as its sections, and initrd and command line once more by the
-/// kernel's stub. The section that changed names the finding; the kernel does, when several have.
-fn follow_from_unified_image(topics: &mut Vec<Topic<'_>>) {
-    let section = |t: &Topic<'_>| t.changes.iter().any(|c| c.item().kind == ComponentKind::UkiSection);
-    let of = |kind: ComponentKind| topics.iter().find(|t| t.kind == kind);
-    let Some(kernel) = of(ComponentKind::Kernel) else { return };
-    let image = kernel.changes.iter().any(|c| is_started_image(c.item()));
-    if !image || !topics.iter().any(section) {
-        return;
-    }
-    let parts = [ComponentKind::Initrd, ComponentKind::KernelCommandLine, ComponentKind::UkiSection];
-    let cause = if section(kernel) {
-        ComponentKind::Kernel
-    } else {
-        let changed = |kind: &&ComponentKind| of(**kind).is_some_and(section);
-        parts.iter().rev().find(changed).copied().unwrap_or(ComponentKind::Kernel)
-    };
-    let cause = match cause {
-        ComponentKind::UkiSection if of(ComponentKind::KernelCommandLine).is_some_and(section) => {
-            ComponentKind::KernelCommandLine
-        }
-        other => other,
-    };
-    attach(topics, cause, |t| t.kind == ComponentKind::Kernel || (parts.contains(&t.kind) && section(t)));
 }
 
 /// The boot loader measures the command line again as its own commands, and the file that it read them from.

@@ -8,12 +8,14 @@
 //! 1. a kind is noted or ignored only in the PCRs where the specification puts it ([`belongs`]);
 //! 2. actions and ExitBootServices are noted only when their digest is that of a text that the specification defines;
 //! 3. both sides of a difference are asked, and the stricter answer counts;
-//! 4. GRUB's environment block is noted only when the baseline has that very file at that very place of the PCR: another
+//! 4. an image is noted when it has the digest, the type and the name that it had, from another disk;
+//! 5. GRUB's environment block is noted only when the baseline has that very file at that very place of the PCR: another
 //!    one, or one elsewhere, is an addition like any other.
 
 use veriboot_eventlog::{ComponentKind, EventType, HashAlg};
 
 use crate::diff::{Change, Item};
+use crate::image_chain::is_image;
 use crate::profile::{Enforcement, Profile};
 
 /// Actions that say which step of a boot was reached and start nothing themselves, by PCR (PC Client Platform Firmware
@@ -43,6 +45,9 @@ impl Rules<'_> {
     pub fn of(&self, change: &Change<'_>) -> Enforcement {
         if self.mixed_registers {
             return Enforcement::Enforce;
+        }
+        if is_from_another_disk(change) {
+            return Enforcement::Note;
         }
         if is_environment_block(change) && !self.profile.components.contains_key(&change.item().kind) {
             return Enforcement::Note;
@@ -80,6 +85,12 @@ pub(crate) fn is_known_action(item: &Item<'_>, bank: HashAlg) -> bool {
 fn is_partition_table(item: &Item<'_>, change: &Change<'_>) -> bool {
     item.event_type == EventType::EV_EFI_GPT_EVENT.0
         || matches!(change, Change::Changed(old, new) if old.event_type == new.event_type)
+}
+
+/// The same image by the same name, from another disk or partition: what ran is the same.
+pub(crate) fn is_from_another_disk(change: &Change<'_>) -> bool {
+    let Change::Described(old, new) = change else { return false };
+    is_image(old) && is_image(new) && old.kind == new.kind && old.name == new.name
 }
 
 /// GRUB's environment block counts boots, so it differs between boots; what its variables cause is measured as commands.

@@ -58,7 +58,10 @@ pub use envelope::{
 };
 pub use known_authorities::{AuthorityRole, KNOWN_AUTHORITIES, KnownAuthority, known_authority};
 pub use judge::{Judgement, compare, judge};
-pub use profile::{Condition, Enforcement, Learn, Profile, SecureBootDemand, default_enforcement};
+pub use profile::{
+    Condition, Enforcement, Learn, MAX_CONDITIONS, MAX_PROFILE_BYTES, Profile, ProfileError, SecureBootDemand,
+    default_enforcement,
+};
 pub use proof::PcrValues;
 pub use proposal::Proposed;
 pub use recommend::recommendations;

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use veriboot_eventlog::{ComponentKind, EventType, Format};
+use veriboot_eventlog::{ComponentKind, Digest, EventType, Format};
 
 use crate::authority::admitted;
-use crate::content::Content;
+use crate::content::{Content, Signatures};
+use crate::known_authorities::{AuthorityRole, known_authority};
 use crate::report::{Entry, LogReport};
 use crate::rule::{StateFlag, Switch};
 use crate::structure_checks::{SECURE_BOOT_PCR, SHIM_STATE_PCR};
@@ -64,6 +65,7 @@ pub(crate) fn of_report(report: &LogReport) -> Settings {
     let mut settings = Settings::default();
     secure_boot(report, &mut settings);
     machine_owner_keys(report, &mut settings);
+    third_party_keys(report, &mut settings);
     windows(report, &mut settings);
     settings
 }
@@ -107,6 +109,37 @@ fn machine_owner_keys(report: &LogReport, settings: &mut Settings) {
     let value = list.filter(|entry| entry.content == Content::VendorKeysOnly).map(|_| Switch::Off);
     let shown = Shown { applies, value, pcr: Some(SHIM_STATE_PCR), event: list.map(|entry| entry.event) };
     settings.0.insert(StateFlag::MachineOwnerKeys, shown);
+}
+
+/// KEK and db as they are measured, and what admitted images. A list that cannot be read shows nothing.
+fn third_party_keys(report: &LogReport, settings: &mut Settings) {
+    let lists = |kind| {
+        report.entries.iter().filter(move |e| e.kind == kind && e.pcr == SECURE_BOOT_PCR).filter_map(|entry| {
+            match &entry.content {
+                Content::Signatures(list) => Some((entry, list)),
+                _ => None,
+            }
+        })
+    };
+    let both = || lists(ComponentKind::KeyExchangeKey).chain(lists(ComponentKind::SignatureDb));
+    let stranger = |list: &Signatures| list.certificates.iter().any(|c| of_third_party(&c.sha256));
+    let found = both().find(|(_, list)| stranger(list)).map(|(entry, _)| entry.event);
+    let readable = lists(ComponentKind::SignatureDb).next().is_some() && both().all(|(_, list)| list.complete);
+    let admitted = admitted(report).is_ok_and(|all| all.iter().any(|a| of_third_party(&a.sha256)));
+    let value = match (found.is_some() || admitted, readable) {
+        (true, _) => Some(Switch::On),
+        (false, true) => Some(Switch::Off),
+        (false, false) => None,
+    };
+    let shown = Shown { applies: true, value, pcr: Some(SECURE_BOOT_PCR), event: found };
+    settings.0.insert(StateFlag::ThirdPartyKeys, shown);
+}
+
+fn of_third_party(sha256: &Digest) -> bool {
+    known_authority(sha256).is_some_and(|known| {
+        known.role == AuthorityRole::Everybody
+            || known.role == AuthorityRole::KeyExchange && known.who == "Microsoft"
+    })
 }
 
 /// Windows measures its settings as tagged events, each with data that its digest covers. One that cannot be read could

@@ -12,7 +12,7 @@
 //! where they were. Nobody signs those: such a profile is weaker, and says so.
 
 use veriboot_eventlog::sbat::{LevelChange, Sbat, compare_levels};
-use veriboot_eventlog::{ComponentKind, EventType};
+use veriboot_eventlog::{ComponentKind, Digest, EventType};
 use veriboot_wire::{ChangeAction, ChangeClass};
 
 use crate::authority::admitted;
@@ -40,7 +40,9 @@ pub(crate) struct Weigher<'w> {
     /// Whether the authorities of this boot are those that the baseline trusts.
     trusted: bool,
     /// Digests of changed sections of a unified kernel image.
-    sections: Vec<veriboot_eventlog::Digest>,
+    sections: Vec<Digest>,
+    /// Whether the section of the kernel is among them.
+    kernel_section: bool,
 }
 
 impl<'w> Weigher<'w> {
@@ -53,13 +55,13 @@ impl<'w> Weigher<'w> {
     ) -> Self {
         let trusted =
             evidence.keys_unchanged && !evidence.mixes_registers() && admitted(evidence.report).is_ok();
-        let sections = changes
-            .iter()
-            .filter_map(Change::later)
-            .filter(|item| item.pcr == UKI_PCR && item.kind == ComponentKind::UkiSection)
-            .map(|item| *item.digest)
-            .collect();
-        Self { evidence, rules, switched_off, trusted, sections }
+        let changed = || {
+            let later = changes.iter().filter_map(Change::later);
+            later.filter(|item| item.pcr == UKI_PCR && item.kind == ComponentKind::UkiSection)
+        };
+        let kernel_section = changed().any(|item| subject(item) == ComponentKind::Kernel);
+        let sections = changed().map(|item| *item.digest).collect();
+        Self { evidence, rules, switched_off, trusted, sections, kernel_section }
     }
 
     /// What becomes of differences that belong together: the strictest that any of them asks for.
@@ -85,14 +87,11 @@ impl<'w> Weigher<'w> {
 
     /// Parts of a signed unified kernel image with another kernel belong to the update of the kernel.
     fn class_of(&self, change: &Change<'_>) -> ChangeClass {
-        if self.evidence.images.has_another_kernel() && self.is_part_of_unified_image(change) && self.has_section() {
+        let another = self.evidence.images.has_another_kernel() && self.kernel_section;
+        if another && self.is_part_of_unified_image(change) {
             return ChangeClass::KernelUpdate;
         }
         class::of(subject(change.item()), change, self.switched_off)
-    }
-
-    fn has_section(&self) -> bool {
-        !self.sections.is_empty()
     }
 
     fn is_signed(&self, change: &Change<'_>) -> bool {

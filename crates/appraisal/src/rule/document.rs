@@ -157,7 +157,7 @@ fn allowed(says: &Says) -> Vec<ComponentKind> {
         ],
         Says::Minimum(_) => vec![K::SbatLevel, K::RevocationDb],
         Says::Parameters(_) => vec![K::KernelCommandLine],
-        Says::State(_) => vec![K::SecureBootState, K::MokState, K::WindowsPolicy],
+        Says::State(_) => vec![K::SecureBootState, K::SignatureDb, K::MokState, K::WindowsPolicy],
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A rule speaks of one kind of component. **Permitting** rules (`digests`, `authorities`, `parameters.allowed`, `any`)
 //! explain a difference from the accepted boots; what none of them explains stays a difference. **Demanding** rules
-//! (`minimum`, `state`, `parameters.required` and `forbidden`) are held against every log, whether it differs or not.
+//! (`minimum`, `state`, `parameters.required` and `forbidden`, and `authorities` of key lists and of what admitted images)
+//! are held against every log, whether it differs or not; what meets them is explained by them.
 //!
 //! The kind in a log is a claim, so a permitting rule counts only in the PCRs where its kind is measured, and a rule of
 //! digests only for those very digests.
@@ -11,6 +12,7 @@ mod authorities;
 mod demands;
 mod document;
 mod evidence;
+mod keys;
 mod minimum;
 mod parameters;
 mod pattern;

@@ -5,10 +5,10 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use veriboot_eventlog::{ComponentKind, Digest, EventType};
 use veriboot_wire::Finding;
 
-use super::demands;
+use super::{demands, keys};
 use super::evidence::Evidence;
-use super::{Authority, Pattern, Rule, Says};
-use crate::authority::{admitted, admitted_by};
+use super::{Pattern, Rule, Says};
+use crate::authority::admitted_by;
 use crate::content::Content;
 use crate::diff::{Change, Item};
 use crate::enforcement::{belongs, is_known_action};
@@ -55,7 +55,11 @@ impl RuleSet {
 
     /// What the rules demand and the log does not show.
     pub fn violations(&self, report: &LogReport) -> Vec<Finding> {
-        self.demands.iter().flat_map(|rule| demands::violations(rule, report)).collect()
+        let listed = self.authorities.iter().filter(|(kind, _)| keys::are_demanded(**kind));
+        let mut found: Vec<Finding> = listed.flat_map(|(kind, by)| keys::violations(*kind, by, report)).collect();
+        found.sort_by_key(|violation| violation.event);
+        found.extend(self.demands.iter().flat_map(|rule| demands::violations(rule, report)));
+        found
     }
 
     /// Whether a rule explains this difference.
@@ -157,15 +161,6 @@ impl RuleSet {
     /// Whether the later side is what a demand asks for.
     fn meets_demand(&self, change: &Change<'_>, report: &LogReport) -> bool {
         self.demands.iter().any(|rule| demands::explains(rule, change, report))
-    }
-
-    /// Certificates that admitted this boot and that a rule about authorities does not name.
-    pub fn strangers<'r>(&self, report: &'r LogReport) -> Vec<&'r Authority> {
-        let Some(trusted) = self.authorities.get(&ComponentKind::Authority) else { return Vec::new() };
-        admitted(report).map_or_else(
-            |_| Vec::new(),
-            |all| all.into_iter().filter(|authority| !trusted.contains(&authority.sha256)).collect(),
-        )
     }
 }
 

@@ -51,6 +51,8 @@ pub enum StateFlag {
     DeployedMode,
     /// Somebody enrolled a machine owner key in shim (MokList).
     MachineOwnerKeys,
+    /// KEK or db holds a key that signs for everybody (Microsoft's), or one admitted something.
+    ThirdPartyKeys,
     /// Windows: the boot manager and loader can be debugged.
     BootDebugging,
     /// Windows: the kernel can be debugged.
@@ -78,6 +80,7 @@ impl StateFlag {
         Self::AuditMode,
         Self::DeployedMode,
         Self::MachineOwnerKeys,
+        Self::ThirdPartyKeys,
         Self::BootDebugging,
         Self::KernelDebugging,
         Self::HypervisorDebugging,
@@ -97,6 +100,7 @@ impl StateFlag {
             Self::AuditMode => "audit-mode",
             Self::DeployedMode => "deployed-mode",
             Self::MachineOwnerKeys => "machine-owner-keys",
+            Self::ThirdPartyKeys => "third-party-keys",
             Self::BootDebugging => "boot-debugging",
             Self::KernelDebugging => "kernel-debugging",
             Self::HypervisorDebugging => "hypervisor-debugging",
@@ -117,6 +121,7 @@ impl StateFlag {
             | Self::AuditMode
             | Self::DeployedMode => ComponentKind::SecureBootState,
             Self::MachineOwnerKeys => ComponentKind::MokState,
+            Self::ThirdPartyKeys => ComponentKind::SignatureDb,
             _ => ComponentKind::WindowsPolicy,
         }
     }
@@ -130,6 +135,7 @@ impl StateFlag {
             Self::AuditMode => "audit mode",
             Self::DeployedMode => "deployed mode",
             Self::MachineOwnerKeys => "a machine owner key (MOK)",
+            Self::ThirdPartyKeys => "a key that signs for everybody",
             Self::BootDebugging => "boot debugging",
             Self::KernelDebugging => "kernel debugging",
             Self::HypervisorDebugging => "hypervisor debugging",
@@ -145,7 +151,9 @@ impl StateFlag {
     pub(crate) const fn change(self) -> ChangeClass {
         match self {
             Self::SecureBoot | Self::ShimValidation => ChangeClass::SecureBootDisabled,
-            Self::SetupMode | Self::AuditMode | Self::DeployedMode => ChangeClass::SecureBootKeyChange,
+            Self::SetupMode | Self::AuditMode | Self::DeployedMode | Self::ThirdPartyKeys => {
+                ChangeClass::SecureBootKeyChange
+            }
             Self::MachineOwnerKeys => ChangeClass::MokChange,
             _ => ChangeClass::WindowsPolicyChange,
         }
@@ -164,6 +172,9 @@ impl StateFlag {
             Self::MachineOwnerKeys => {
                 "List the keys with `mokutil --list-enrolled`. If they are yours, learn a baseline for this VM or name \
                  them in a rule; otherwise `mokutil --reset` and reboot."
+            }
+            Self::ThirdPartyKeys => {
+                "Enrol your own keys alone in PK, KEK and db, or put the VM into a group with another profile."
             }
             Self::CodeIntegrity | Self::TestSigning => {
                 "Run `bcdedit /set testsigning off` and `bcdedit /set nointegritychecks off` as administrator, then reboot."

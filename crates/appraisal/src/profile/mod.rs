@@ -1,5 +1,9 @@
 //! What a boot must look like whatever its baseline says, and how much each kind of component matters.
 
+mod built_in;
+mod flaws;
+mod read;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
@@ -10,7 +14,14 @@ use crate::class::ChangeRule;
 use crate::enforcement::belongs;
 use crate::rule::Rule;
 
-/// A profile (SPEC section 5).
+pub use read::ProfileError;
+
+/// Bytes of a document that [`Profile::from_json`] and [`Profile::from_toml`] read.
+pub const MAX_PROFILE_BYTES: usize = 1024 * 1024;
+/// Conditions that a profile may have.
+pub const MAX_CONDITIONS: usize = 64;
+
+/// A profile (SPEC section 5). docs/profiles.md explains the document, docs/schema/profile.schema.json is its JSON Schema.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
@@ -107,42 +118,11 @@ impl Enforcement {
 impl Default for Profile {
     /// `secure-boot-required`.
     fn default() -> Self {
-        Self {
-            name: "secure-boot-required".to_owned(),
-            description: String::new(),
-            secure_boot: SecureBootDemand::Required,
-            components: BTreeMap::new(),
-            run_time_pcrs: default_run_time_pcrs(),
-            changes: BTreeMap::new(),
-            rules: Vec::new(),
-            conditions: Vec::new(),
-            learn: Learn::FirstBoots,
-        }
+        Self::secure_boot_required()
     }
 }
 
 impl Profile {
-    /// Names of the profiles that come with Veriboot.
-    pub const NAMES: &'static [&'static str] = &["secure-boot-required", "measured-only"];
-
-    /// The profile for machines that must run without Secure Boot: measured, and held to their baseline.
-    pub fn measured_only() -> Self {
-        Self {
-            name: "measured-only".to_owned(),
-            secure_boot: SecureBootDemand::NotRequired,
-            ..Self::default()
-        }
-    }
-
-    /// One of [`Profile::NAMES`].
-    pub fn named(name: &str) -> Option<Self> {
-        match name {
-            "secure-boot-required" => Some(Self::default()),
-            "measured-only" => Some(Self::measured_only()),
-            _ => None,
-        }
-    }
-
     /// What happens with changes of a class.
     pub fn change(&self, class: ChangeClass) -> ChangeRule {
         self.changes.get(&class).copied().unwrap_or(ChangeRule::default_for(class))
@@ -173,7 +153,7 @@ pub fn default_enforcement(kind: ComponentKind, pcr: u32) -> Enforcement {
     }
 }
 
-/// PCR 10 (IMA), 15 (machine id and volume keys by systemd), 16 and 23 (debug and application, resettable), 17 to 22
+/// PCRs that the running system extends: 10 (IMA), 15 (machine id and volume keys by systemd), 16 and 23 (debug and application, resettable), 17 to 22
 /// (dynamic launch). PCR 11 is not among them: the phases that systemd adds there are known and checked.
 fn default_run_time_pcrs() -> BTreeSet<u32> {
     [10, 15].into_iter().chain(16..=23).collect()
