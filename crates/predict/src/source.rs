@@ -102,3 +102,19 @@ impl Fields<'_> {
         self.array(at).map(u64::from_be_bytes)
     }
 }
+
+/// SHA-256 over a whole image.
+pub fn sha256_of(source: &dyn Source) -> Result<veriboot_eventlog::Digest, ReadError> {
+    const CHUNK: u64 = 1 << 20;
+    let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+    let mut buffer = vec![0_u8; 1 << 20];
+    let mut at = 0;
+    while at < source.bytes() {
+        let count = usize::try_from((source.bytes() - at).min(CHUNK)).unwrap_or_default();
+        let part = buffer.get_mut(..count).unwrap_or_default();
+        source.read_at(at, part)?;
+        context.update(part);
+        at += count as u64;
+    }
+    veriboot_eventlog::Digest::new(context.finish().as_ref()).ok_or_else(|| past_end(0, 0))
+}

@@ -6,5 +6,5 @@ mod test_command;
 
 pub use script::{ScriptError, parse};
 
-pub(crate) use run::{Effect, Guide, Outcome, Ran, Running, World, run};
+pub(crate) use run::{Guide, Ran, Running, World, run};
 pub use script::{Command, Part, Script, Word};

@@ -751,10 +751,10 @@ submenu 'Advanced' $menuentry_id_option 'advanced-1' {
     fn reference() -> Vec<String> {
         let config = GENERATED.replace("VERSION", "6.1.0-50");
         let block = |from: &str| {
-            let start = config.find(from).unwrap();
-            let open = start + config[start..].find('{').unwrap();
-            let close = open + config[open..].find("\n}").unwrap() + 2;
-            config[open..close].to_owned()
+            let (_, rest) = config.split_once(from).unwrap();
+            let (_, rest) = rest.split_once('{').unwrap();
+            let (body, _) = rest.split_once("\n}").unwrap();
+            format!("{{{body}\n}}")
         };
         [
             "[ -s (hd0,gpt2)/boot/grub/grubenv ]",
