@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::{Blob, Facts, Finding, ScopeKind, Time, Verdict};
+use crate::{Facts, Finding, ScopeKind, Time, Verdict};
 
 /// One appraisal of one piece of evidence.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -74,33 +74,6 @@ pub struct BootDiff {
     pub to: String,
     /// What differs; empty when both booted the same.
     pub changes: Vec<Finding>,
-}
-
-/// Evidence that can be verified again without the service (SPEC section 10).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
-pub struct EvidenceBundle {
-    /// Attestation key: TPM2B_PUBLIC, TPMT_PUBLIC in base64, or PEM.
-    pub ak_public: Option<String>,
-    /// Certificate of the attestation key, DER.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ak_certificate: Option<Blob>,
-    /// TPMS_ATTEST.
-    pub quote: Blob,
-    /// TPMT_SIGNATURE.
-    pub signature: Blob,
-    /// Challenge, hex.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub nonce: Option<String>,
-    /// PCR values by bank and index, hex.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub pcrs: BTreeMap<String, BTreeMap<u32, String>>,
-    /// The measured-boot event log.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub event_log: Option<Blob>,
-    /// Hardware TEE evidence; its shape depends on the TEE.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tee: Option<serde_json::Value>,
 }
 
 /// Paging of a history, newest first.
