@@ -1,0 +1,102 @@
+//! Judges the VMs again that a decision about a proposal concerns, without waiting for their next attestation.
+//!
+//! The decision queues them in its own transaction. Every replica claims what waits, a few VMs at a time; a claim ends
+//! by itself, so that what a replica that died had claimed is done by another.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use veriboot_store::reappraise_queue::{self, Claimed};
+use veriboot_store::{StoreError, Tx};
+
+use crate::attest::{ReappraiseError, reappraise};
+use crate::{ApiError, AppState};
+
+/// VMs that are judged at the same time.
+const AT_ONCE: u32 = 16;
+/// How long a claim lasts. Judging one VM takes milliseconds.
+const CLAIM_S: i64 = 60;
+/// How often is looked for what nobody waits for.
+const PAUSE: Duration = Duration::from_secs(2);
+/// VMs that a request judges before it answers; the rest goes on in the background.
+const BEFORE_THE_ANSWER: u64 = 64;
+
+/// Judges what waits until `stop` turns true.
+pub async fn run(state: AppState, mut stop: watch::Receiver<bool>) {
+    loop {
+        let done = tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            done = drain(&state, u64::MAX) => done,
+        };
+        if let Err(error) = done {
+            // Only time was lost: what was claimed is there again when its claim ends.
+            tracing::warn!(code = error.code(), %error, "cannot judge VMs again");
+        }
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            () = tokio::time::sleep(PAUSE) => {}
+        }
+    }
+}
+
+/// Judges what a request has queued, as far as that is quick.
+pub(crate) async fn judge_some(state: &AppState) {
+    if let Err(error) = drain(state, BEFORE_THE_ANSWER).await {
+        tracing::warn!(code = error.code(), %error, "cannot judge VMs again yet");
+    }
+}
+
+/// Judges VMs that wait, up to about `most`, and says how many.
+///
+/// # Errors
+/// [`StoreError`]; what was not done is there still.
+pub async fn drain(state: &AppState, most: u64) -> Result<u64, StoreError> {
+    let mut total = 0;
+    while total < most {
+        if state.store.read(reappraise_queue::pending).await? == 0 {
+            break;
+        }
+        let now = state.clock.now();
+        let claimed = state
+            .store
+            .write(move |tx: &mut dyn Tx| reappraise_queue::claim(tx, AT_ONCE, now, now.plus_s(CLAIM_S)))
+            .await?;
+        if claimed.is_empty() {
+            break;
+        }
+        let mut work = JoinSet::new();
+        for one in claimed {
+            work.spawn(again(state.clone(), one));
+        }
+        while let Some(done) = work.join_next().await {
+            match done {
+                Ok(result) => result?,
+                Err(error) => tracing::error!(%error, "judging a VM again ended"),
+            }
+            total += 1;
+        }
+    }
+    Ok(total)
+}
+
+async fn again(state: AppState, claimed: Claimed) -> Result<(), StoreError> {
+    match reappraise(&state, &claimed.vm_id).await {
+        Ok(_) | Err(ReappraiseError::UnknownVm | ReappraiseError::NoEvidence) => {}
+        // Its own attestations are judged by what is decided.
+        Err(ReappraiseError::Overtaken) => {}
+        Err(ReappraiseError::Store(error)) => return Err(error),
+        Err(error @ ReappraiseError::Broken(_)) => {
+            tracing::warn!(vm = claimed.vm_id, %error, "a VM cannot be judged again; its next attestation is");
+        }
+    }
+    state.store.write(move |tx: &mut dyn Tx| reappraise_queue::done(tx, &claimed)).await
+}
+
+/// VMs that wait, for tests and metrics.
+///
+/// # Errors
+/// What became of the database.
+pub async fn waiting(state: &AppState) -> Result<u64, ApiError> {
+    state.read(|tx| Ok(reappraise_queue::pending(tx)?)).await
+}

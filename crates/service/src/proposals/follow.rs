@@ -1,0 +1,109 @@
+//! What an attestation shows, as a member of a proposal.
+
+use veriboot_appraisal::{Judgement, LogReport, Proposed};
+use veriboot_store::proposals::{self, Followed, Rejection, Showing};
+use veriboot_store::{StoreError, Tx};
+use veriboot_wire::{AlertReason, ChangeAction, ChangeClass, Severity, Time};
+
+use super::words::{self, words};
+
+/// A boot whose enforced deviations may all be proposed, and that is healthy but for the rejection.
+#[derive(Clone, Debug)]
+pub(crate) struct Shown {
+    change_key: String,
+    pcrs: Vec<u32>,
+    findings: Vec<veriboot_wire::Finding>,
+    title: String,
+    signer: Option<String>,
+    classes: Vec<ChangeClass>,
+    profile: String,
+    /// The rejection that made it unhealthy.
+    pub rejected: Option<Rejection>,
+}
+
+impl Shown {
+    /// What a judgement proposes of this log.
+    pub fn new(proposed: &Proposed, report: &LogReport, profile: &str, rejected: Option<Rejection>) -> Self {
+        let words::Words { title, signer, classes } = words(&proposed.findings, Some(report));
+        Self {
+            change_key: proposed.key.clone(),
+            pcrs: proposed.pcrs.iter().copied().collect(),
+            findings: proposed.findings.clone(),
+            title,
+            signer,
+            classes,
+            profile: profile.to_owned(),
+            rejected,
+        }
+    }
+
+    /// The rejection that stands for it now: the caller decided on another one when it is not [`Shown::rejected`].
+    pub fn rejection(&self, tx: &mut dyn Tx, baseline_id: &str) -> Result<Option<Rejection>, StoreError> {
+        proposals::rejection(tx, baseline_id, &self.change_key)
+    }
+}
+
+/// An attestation as far as proposals are concerned. It is stored already, as the VM's last one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Attested<'a> {
+    pub vm_id: &'a str,
+    pub vm_name: &'a str,
+    /// What its row says of its membership.
+    pub member_of: Option<&'a str>,
+    pub attestation_id: &'a str,
+    pub boot_id: Option<&'a str>,
+    pub log_sha256: Option<&'a str>,
+    pub baseline_id: Option<&'a str>,
+    pub at: Time,
+}
+
+/// Makes the VM a member of what its last attestation shows, and of nothing else. `None` for an attestation that shows
+/// nothing: a VM that fails for any other reason, or that is not monitored, is part of no proposal.
+pub(crate) fn follow(
+    tx: &mut dyn Tx,
+    attested: &Attested<'_>,
+    shown: Option<&Shown>,
+) -> Result<Followed, StoreError> {
+    let showing = match (shown, attested.boot_id, attested.log_sha256, attested.baseline_id) {
+        (Some(shown), Some(boot_id), Some(log_sha256), Some(baseline_id)) => Some(Showing {
+            vm_id: attested.vm_id,
+            vm_name: attested.vm_name,
+            boot_id,
+            attestation_id: attested.attestation_id,
+            log_sha256,
+            baseline_id,
+            profile: &shown.profile,
+            change_key: &shown.change_key,
+            classes: &shown.classes,
+            title: &shown.title,
+            signer: shown.signer.as_deref(),
+            pcrs: &shown.pcrs,
+            findings: &shown.findings,
+            at: attested.at,
+        }),
+        _ => None,
+    };
+    if showing.is_none() && attested.member_of.is_none() {
+        return Ok(Followed::default());
+    }
+    let rejected = shown.and_then(|shown| shown.rejected.as_ref()).map(|rejection| rejection.id.as_str());
+    proposals::follow(tx, attested.vm_id, attested.member_of, showing.as_ref(), rejected, attested.at)
+}
+
+/// The judgement while a rejection stands: what could be proposed fails.
+pub(crate) fn refused(judgement: &Judgement, rejection: &Rejection) -> Judgement {
+    let mut judgement = judgement.clone();
+    judgement.proposed = None;
+    let Rejection { id, by, comment, at } = rejection;
+    for finding in judgement.findings.iter_mut().filter(|f| f.action == Some(ChangeAction::Propose)) {
+        finding.severity = Severity::High;
+        finding.reason = Some(AlertReason::BaselineDeviation);
+        finding.action = Some(ChangeAction::Fail);
+        finding.message.push_str(&format!("; proposal {id} was rejected by {by}"));
+        finding.hint = Some(format!(
+            "Rejected at {at}: {comment}. Bring the VM back to what the baseline has, or take the rejection back \
+             (`veriboot proposal reopen {id}`)."
+        ));
+    }
+    judgement
+}

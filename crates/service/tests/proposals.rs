@@ -1,0 +1,551 @@
+//! Changes of trusted classes gather across VMs, and are approved or rejected as a whole: real captured boots on real
+//! (software) TPMs, over HTTPS, on both databases.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+mod agent_support;
+
+on_both!(
+    a_kernel_update_gathers_and_is_approved_as_a_whole,
+    what_is_rejected_fails_until_that_is_taken_back,
+    of_two_operators_exactly_one_decides,
+    approving_accepts_no_more_than_was_shown,
+    several_are_approved_together_or_not_at_all,
+);
+on_sqlite!(
+    vms_that_boot_something_else_leave,
+    what_changed_meanwhile_is_a_conflict,
+    evidence_that_is_gone_or_altered_approves_nothing,
+    a_hostile_member_proposes_nothing,
+    replacing_ends_what_was_accepted_before,
+    members_are_judged_again_without_the_request_that_asked,
+    metrics_and_the_list_count_what_is_open,
+);
+
+mod scenario {
+    use super::agent_support::boot::{EV_IPL, Measured, sha256};
+    use super::agent_support::captured::Captured;
+    use super::agent_support::*;
+    use serde_json::{Value, json};
+    use veriboot_service::members;
+    use veriboot_store::api_tokens::{self, ApiTokenRow, Role};
+    use veriboot_store::{baselines, new_id, reappraise_queue};
+    use veriboot_wire::{AlertReason, AlertState, Verdict, VmStatus};
+
+    /// An operator with an API token.
+    struct Operator<'w> {
+        world: &'w World,
+        token: String,
+    }
+
+    impl<'w> Operator<'w> {
+        fn new(world: &'w World, name: &str) -> Self {
+            let token = veriboot_service::auth::new_secret("vbt_").unwrap();
+            let (now, hash) = (world.clock.now(), veriboot_service::auth::secret_hash(&token));
+            let row = ApiTokenRow {
+                id: new_id(now),
+                name: name.to_owned(),
+                role: Role::Operator,
+                created_at: now,
+                created_by: "test".into(),
+                expires_at: None,
+                revoked: false,
+            };
+            world.write(move |tx| api_tokens::insert(tx, &row, &hash));
+            Self { world, token }
+        }
+
+        fn get(&self, path: &str) -> Value {
+            let answer =
+                raw::get_as(self.world.address(), &self.world.ca_file(), path, &self.token);
+            assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+            answer.body
+        }
+
+        fn post(&self, path: &str, body: &Value) -> raw::Answer {
+            let body = serde_json::to_vec(body).unwrap();
+            raw::post(self.world.address(), &self.world.ca_file(), path, Some(&self.token), &body)
+        }
+
+        fn open(&self) -> Vec<Value> {
+            self.get("/v1/proposals?state=open")["items"].as_array().unwrap().clone()
+        }
+
+        /// The only open proposal, with its details.
+        fn only(&self) -> Value {
+            let open = self.open();
+            assert_eq!(open.len(), 1, "{open:#?}");
+            self.get(&format!("/v1/proposals/{}", open[0]["id"].as_str().unwrap()))
+        }
+
+        fn approve(&self, proposal: &Value, more: Value) -> raw::Answer {
+            let mut body = json!({ "expected_etag": proposal["etag"] });
+            body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            self.post(&format!("/v1/proposals/{}/approve", text(proposal, "id")), &body)
+        }
+
+        fn reject(&self, proposal: &Value, comment: &str) -> raw::Answer {
+            let body = json!({ "expected_etag": proposal["etag"], "comment": comment });
+            self.post(&format!("/v1/proposals/{}/reject", text(proposal, "id")), &body)
+        }
+    }
+
+    fn text<'v>(value: &'v Value, member: &str) -> &'v str {
+        value[member].as_str().unwrap_or_else(|| panic!("{member} in {value:#}"))
+    }
+
+    /// Members of the scale set `web` that booted Debian's kernel, all healthy.
+    fn fleet(world: &World, count: usize) -> Vec<Guest> {
+        let token = world.join_token(Some("web"), 100);
+        let boot = Captured::named("secure-boot");
+        (0..count)
+            .map(|n| {
+                let mut guest = world.guest(&format!("web-{n}"), Some(&token));
+                boot.boot(&guest);
+                let receipt = guest.attest();
+                assert_eq!(receipt.verdict, Verdict::Healthy, "{:#?}", receipt.findings);
+                guest
+            })
+            .collect()
+    }
+
+    /// Reboots a guest into a captured boot, which must be healthy.
+    #[track_caller]
+    fn healthy(guest: &mut Guest, boot: &Captured) {
+        boot.boot(guest);
+        let receipt = guest.attest();
+        assert_eq!(receipt.verdict, Verdict::Healthy, "{:#?}", receipt.findings);
+        assert!(receipt.token.is_some());
+    }
+
+    fn vm_shown(operator: &Operator<'_>, guest: &Guest) -> Value {
+        operator.get(&format!("/v1/vms/{}", guest.vm_id()))
+    }
+
+    pub fn a_kernel_update_gathers_and_is_approved_as_a_whole(world: &World) {
+        let mut guests = fleet(world, 4);
+        let operator = Operator::new(world, "ann");
+        assert_eq!(operator.open().len(), 0);
+        let update = Captured::named("other-kernel");
+        healthy(&mut guests[0], &update);
+        healthy(&mut guests[1], &update);
+        guests[1].attest(); // again, as every five minutes
+        let proposal = operator.only();
+        let summary = text(&proposal, "summary");
+        assert!(summary.starts_with("2 of 4 VMs in `web` now boot "), "{summary}");
+        assert!(summary.contains("kernel") && summary.ends_with(": approve?"), "{summary}");
+        assert_eq!((proposal["vms"].as_u64(), proposal["of_vms"].as_u64()), (Some(2), Some(4)));
+        assert_eq!(proposal["classes"], json!(["kernel-update"]));
+        assert_eq!(proposal["baseline"], "scale-set/default/web@1");
+        assert_eq!(proposal["pcrs"], json!([4, 9]));
+        let findings = proposal["findings"].as_array().unwrap();
+        assert!(!findings.is_empty() && findings.iter().all(|f| f["action"] == "propose"), "{findings:#?}");
+        let members = operator.get(&format!("/v1/proposals/{}/members", text(&proposal, "id")));
+        let names: Vec<_> = members["items"].as_array().unwrap().iter().map(|m| text(m, "vm_name")).collect();
+        assert_eq!(names, ["web-0", "web-1"]);
+        // Healthy, and marked.
+        let vm = vm_shown(&operator, &guests[0]);
+        assert_eq!((text(&vm, "status"), vm["open_proposals"].as_u64()), ("healthy", Some(1)));
+        assert_eq!(vm["proposal_id"], proposal["id"]);
+        assert_eq!(vm_shown(&operator, &guests[2])["open_proposals"], 0);
+        assert!(world.alerts(&guests[0].vm_id()).is_empty());
+
+        let answer = operator.approve(&proposal, json!({ "comment": "rolled out" }));
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        assert_eq!(answer.body["baselines"][0]["version"], 2);
+        assert_eq!(answer.body["baselines"][0]["origin"], "approved");
+        assert_eq!(answer.body["baselines"][0]["created_by"], "ann");
+        assert_eq!(answer.body["baselines"][0]["comment"], "rolled out");
+        assert_eq!(answer.body["reappraised"], 2);
+        let decided = &answer.body["proposals"][0];
+        assert_eq!((text(decided, "state"), text(decided, "result")), ("approved", "scale-set/default/web@2"));
+        assert_eq!(decided["decided_by"], "ann");
+        // Judged again by now: no VM had to attest.
+        for guest in &guests[..2] {
+            let vm = world.vm(&guest.vm_id());
+            assert_eq!((vm.status, vm.baseline.as_deref()), (VmStatus::Healthy, Some("scale-set/default/web@2")));
+            assert_eq!(vm.proposal_id, None);
+            let last = world.attestations(&guest.vm_id()).remove(0);
+            assert!(last.findings.iter().all(|f| f.action.is_none()), "{:#?}", last.findings);
+        }
+        assert_eq!(operator.open().len(), 0);
+        let entry = world.audit().into_iter().find(|e| e.action == "proposal.approve").unwrap();
+        assert_eq!((entry.actor.as_str(), entry.target.as_str()), ("ann", text(&proposal, "id")));
+        assert_eq!(entry.detail["baseline"], "scale-set/default/web@2");
+        assert_eq!(entry.detail["vms"], 2);
+
+        // The others follow without a question, and whoever has the old kernel still is healthy.
+        healthy(&mut guests[2], &update);
+        assert_eq!(guests[3].attest().verdict, Verdict::Healthy);
+        assert_eq!(operator.open().len(), 0);
+        assert_eq!(world.vm(&guests[3].vm_id()).baseline.as_deref(), Some("scale-set/default/web@2"));
+        // Twice is a conflict.
+        let again = operator.approve(&proposal, json!({}));
+        assert_eq!((again.status, again.code()), (409, "wrong-state"));
+    }
+
+    pub fn what_is_rejected_fails_until_that_is_taken_back(world: &World) {
+        let mut guests = fleet(world, 3);
+        let operator = Operator::new(world, "bob");
+        let update = Captured::named("other-kernel");
+        healthy(&mut guests[0], &update);
+        let proposal = operator.only();
+        let id = text(&proposal, "id").to_owned();
+        assert_eq!(operator.reject(&proposal, " ").code(), "invalid-value");
+        let answer = operator.reject(&proposal, "not rolled out by us");
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        assert_eq!(text(&answer.body, "state"), "rejected");
+
+        // At once, with an alert that names it.
+        let vm = world.vm(&guests[0].vm_id());
+        assert_eq!(vm.status, VmStatus::Unhealthy);
+        let alert = world.open_alerts(&vm.id).remove(0);
+        assert_eq!(alert.reason, AlertReason::BaselineDeviation);
+        assert!(alert.message.contains("rejected by bob") && alert.message.contains(&id), "{}", alert.message);
+        let hint = alert.findings[0].hint.as_deref().unwrap();
+        assert!(hint.contains("not rolled out by us"), "{hint}");
+        let shown = vm_shown(&operator, &guests[0]);
+        assert_eq!((shown["open_proposals"].as_u64(), text(&shown, "proposal_id")), (Some(0), id.as_str()));
+
+        // Whenever it attests, and whoever else boots it.
+        assert_eq!(guests[0].attest().status, VmStatus::Unhealthy);
+        update.boot(&guests[1]);
+        let receipt = guests[1].attest();
+        assert_eq!(receipt.status, VmStatus::Unhealthy);
+        assert_eq!(receipt.token, None);
+        assert_eq!(operator.open().len(), 0, "it is not asked again");
+        let rejected = operator.get(&format!("/v1/proposals/{id}"));
+        assert_eq!(rejected["vms"], 2);
+
+        // Another change is approved: the next version does not make this one good.
+        healthy(&mut guests[2], &Captured::named("dbx-updated"));
+        let other = operator.only();
+        assert_eq!(other["classes"], json!(["dbx-update"]));
+        assert_eq!(operator.approve(&other, json!({})).status, 200);
+        assert_eq!(guests[0].attest().status, VmStatus::Unhealthy);
+        assert_eq!(world.vm(&guests[0].vm_id()).baseline.as_deref(), Some("scale-set/default/web@2"));
+        assert_eq!(operator.open().len(), 0);
+
+        // Taken back: healthy and marked again, against the version of now.
+        let answer = operator.post(&format!("/v1/proposals/{id}/reopen"), &json!({ "comment": "it is ours" }));
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        for guest in &guests[..2] {
+            let vm = world.vm(&guest.vm_id());
+            assert_eq!(vm.status, VmStatus::Healthy);
+            assert!(world.alerts(&vm.id).iter().all(|a| a.state == AlertState::Resolved));
+        }
+        let proposal = operator.only();
+        assert_eq!((proposal["vms"].as_u64(), text(&proposal, "baseline")), (Some(2), "scale-set/default/web@2"));
+        assert_eq!(operator.approve(&proposal, json!({})).status, 200);
+        assert_eq!(guests[0].attest().status, VmStatus::Healthy);
+        let actions: Vec<_> = world.audit().into_iter().map(|e| e.action).filter(|a| a.starts_with("proposal.")).collect();
+        assert_eq!(actions, ["proposal.approve", "proposal.reopen", "proposal.approve", "proposal.reject"]);
+    }
+
+    pub fn of_two_operators_exactly_one_decides(world: &World) {
+        let mut guests = fleet(world, 2);
+        let (ann, bob) = (Operator::new(world, "ann"), Operator::new(world, "bob"));
+        let update = Captured::named("other-kernel");
+        healthy(&mut guests[0], &update);
+        let proposal = ann.only();
+        let answers: Vec<raw::Answer> = std::thread::scope(|scope| {
+            let work: Vec<_> = (0..6)
+                .map(|n| {
+                    let (proposal, by) = (&proposal, if n % 2 == 0 { &ann } else { &bob });
+                    scope.spawn(move || match n {
+                        5 => by.reject(proposal, "no"),
+                        _ => by.approve(proposal, json!({ "comment": format!("attempt {n}") })),
+                    })
+                })
+                .collect();
+            work.into_iter().map(|w| w.join().unwrap()).collect()
+        });
+        let won = answers.iter().filter(|a| a.status == 200).count();
+        assert_eq!(won, 1, "{:?}", answers.iter().map(|a| (a.status, a.code().to_owned())).collect::<Vec<_>>());
+        for lost in answers.iter().filter(|a| a.status != 200) {
+            assert_eq!(lost.status, 409, "{}", lost.body);
+            assert!(["wrong-state", "proposal-changed"].contains(&lost.code()), "{}", lost.body);
+        }
+        let decisions = world.audit().into_iter().filter(|e| e.action.starts_with("proposal.")).count();
+        let versions = world
+            .read(|tx| baselines::by_name(tx, "scale-set/default/web", None))
+            .unwrap()
+            .summary
+            .version;
+        let approved = answers.iter().any(|a| a.status == 200 && a.body["baselines"].is_array());
+        assert_eq!((decisions, versions), (1, if approved { 2 } else { 1 }));
+    }
+
+    /// Something in PCR 9 that no boot of the baseline has.
+    fn further() -> Measured {
+        let data = b"/boot/extra.bin\0".to_vec();
+        Measured { pcr: 9, kind: EV_IPL, digest: sha256(b"something else"), data }
+    }
+
+    pub fn approving_accepts_no_more_than_was_shown(world: &World) {
+        let mut guests = fleet(world, 3);
+        let operator = Operator::new(world, "ann");
+        let update = Captured::named("other-kernel");
+        healthy(&mut guests[0], &update);
+        // The same update and one difference more: it fails, and is no member.
+        let more = update.clone().and(further());
+        more.boot(&guests[1]);
+        assert_caught(&guests[1].attest(), "component-added");
+        let proposal = operator.only();
+        assert_eq!(proposal["vms"], 1);
+        assert_eq!(operator.approve(&proposal, json!({})).status, 200);
+        assert_eq!(world.block_on(members::waiting(world.state())).unwrap(), 0);
+        assert_caught(&guests[1].attest(), "component-added");
+        // And so does the difference alone, in the boot that was accepted before.
+        let old = Captured::named("secure-boot").and(further());
+        old.boot(&guests[2]);
+        assert_caught(&guests[2].attest(), "component-added");
+        assert_eq!(operator.open().len(), 0);
+        // The new version is the old one and these two registers of that boot.
+        let row = world.read(|tx| baselines::by_name(tx, "scale-set/default/web", None)).unwrap();
+        let document: Value = serde_json::from_str(&row.document).unwrap();
+        let boots = document["boots"].as_array().unwrap();
+        assert_eq!(boots.len(), 2);
+        assert_eq!(boots[1]["pcrs"], json!([4, 9]));
+        let mut measured: Vec<u64> =
+            boots[1]["measurements"].as_array().unwrap().iter().map(|m| m["pcr"].as_u64().unwrap()).collect();
+        measured.dedup();
+        assert!(measured.iter().all(|pcr| [4, 9].contains(pcr)), "{measured:?}");
+    }
+
+    pub fn several_are_approved_together_or_not_at_all(world: &World) {
+        let mut guests = fleet(world, 3);
+        let operator = Operator::new(world, "ann");
+        healthy(&mut guests[0], &Captured::named("other-kernel"));
+        healthy(&mut guests[1], &Captured::named("dbx-updated"));
+        let open = operator.open();
+        assert_eq!(open.len(), 2);
+        let body = |etags: [&str; 2]| {
+            let proposals: Vec<_> = open
+                .iter()
+                .zip(etags)
+                .map(|(p, etag)| json!({ "id": p["id"], "expected_etag": etag }))
+                .collect();
+            json!({ "proposals": proposals, "comment": "the update of November" })
+        };
+        let etags = [text(&open[0], "etag"), text(&open[1], "etag")];
+        let stale = operator.post("/v1/proposals/approve", &body([etags[0], "0"]));
+        assert_eq!((stale.status, stale.code()), (409, "proposal-changed"));
+        assert_eq!(operator.open().len(), 2, "all or none");
+        let twice = json!({ "proposals": [
+            { "id": open[0]["id"], "expected_etag": etags[0] }, { "id": open[0]["id"], "expected_etag": etags[0] }] });
+        assert_eq!(operator.post("/v1/proposals/approve", &twice).code(), "invalid-value");
+        assert_eq!(operator.post("/v1/proposals/approve", &json!({ "proposals": [] })).code(), "invalid-value");
+
+        let answer = operator.post("/v1/proposals/approve", &body(etags));
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        assert_eq!(answer.body["baselines"].as_array().unwrap().len(), 1, "one version for one baseline");
+        assert_eq!(answer.body["reappraised"], 2);
+        for guest in &mut guests {
+            let vm = world.vm(&guest.vm_id());
+            assert_eq!((vm.status, vm.proposal_id), (VmStatus::Healthy, None));
+            assert_eq!(guest.attest().verdict, Verdict::Healthy);
+        }
+        assert_eq!(operator.open().len(), 0);
+        // Both changes in one machine: each register has a sequence that was approved.
+        healthy(&mut guests[2], &Captured::named("other-kernel"));
+        assert_eq!(world.vm(&guests[2].vm_id()).baseline.as_deref(), Some("scale-set/default/web@2"));
+    }
+
+    pub fn vms_that_boot_something_else_leave(world: &World) {
+        let mut guests = fleet(world, 2);
+        let operator = Operator::new(world, "ann");
+        let (old, update) = (Captured::named("secure-boot"), Captured::named("other-kernel"));
+        healthy(&mut guests[0], &update);
+        healthy(&mut guests[1], &update);
+        let first = operator.only();
+        assert_eq!(text(&first["representative"], "vm_name"), "web-0");
+        healthy(&mut guests[0], &old);
+        let second = operator.only();
+        assert_eq!((second["vms"].as_u64(), text(&second["representative"], "vm_name")), (Some(1), "web-1"));
+        assert_ne!(second["etag"], first["etag"], "another boot stands for it");
+        let stale = operator.approve(&first, json!({}));
+        assert_eq!((stale.status, stale.code()), (409, "proposal-changed"));
+        // A VM whose evidence is not believed shows nothing.
+        let mut evidence = guests[1].evidence();
+        let last = evidence.signature.0.len() - 1;
+        evidence.signature.0[last] ^= 1;
+        assert_eq!(guests[1].submit(&evidence).unwrap().verdict, Verdict::Unhealthy);
+        assert_eq!(operator.open().len(), 0);
+        let gone = operator.get(&format!("/v1/proposals/{}", text(&first, "id")));
+        assert_eq!((text(&gone, "state"), gone["vms"].as_u64()), ("withdrawn", Some(0)));
+        assert_eq!(operator.approve(&gone, json!({})).code(), "wrong-state");
+        assert_eq!(guests[1].attest().verdict, Verdict::Healthy);
+        let back = operator.only();
+        assert_eq!((text(&back, "id"), back["vms"].as_u64()), (text(&first, "id"), Some(1)));
+        // Forgotten VMs leave too.
+        let id = guests[1].vm_id();
+        let now = world.clock.now();
+        world.write(move |tx| veriboot_store::vms::delete(tx, &id, now));
+        assert_eq!(operator.open().len(), 0);
+    }
+
+    pub fn what_changed_meanwhile_is_a_conflict(world: &World) {
+        let mut guests = fleet(world, 2);
+        let operator = Operator::new(world, "ann");
+        healthy(&mut guests[0], &Captured::named("other-kernel"));
+        let proposal = operator.only();
+        // The baseline gets another version by another way: what was looked at is superseded.
+        let vm = vm_shown(&operator, &guests[1]);
+        let boot = operator.get(&format!("/v1/vms/{}/boots", text(&vm, "id")))["items"][0]["id"].clone();
+        let accept = json!({ "vm": vm["id"], "boot_id": boot, "comment": "once more" });
+        let answer = operator.post("/v1/baselines/accept", &accept);
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        let stale = operator.approve(&proposal, json!({}));
+        assert_eq!((stale.status, stale.code()), (409, "wrong-state"), "{}", stale.body);
+        let old = operator.get(&format!("/v1/proposals/{}", text(&proposal, "id")));
+        assert_eq!(text(&old, "state"), "superseded");
+        // Its VM is judged by the new version without attesting, and proposes against that.
+        for _ in 0..100 {
+            if operator.open().len() == 1 {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        let proposal = operator.only();
+        assert_eq!(text(&proposal, "baseline"), "scale-set/default/web@2");
+        assert_eq!(proposal["vms"], 1);
+        assert_eq!(operator.approve(&proposal, json!({})).status, 200);
+        let missing = operator.post("/v1/proposals/nothing/approve", &json!({ "expected_etag": "x" }));
+        assert_eq!((missing.status, missing.code()), (404, "not-found"));
+    }
+
+    pub fn evidence_that_is_gone_or_altered_approves_nothing(world: &World) {
+        let mut guests = fleet(world, 1);
+        let operator = Operator::new(world, "ann");
+        healthy(&mut guests[0], &Captured::named("other-kernel"));
+        let proposal = operator.only();
+        let attestation = text(&proposal["representative"], "attestation_id").to_owned();
+        let meddle = |sql: &'static str| {
+            let id = attestation.clone();
+            world.write(move |tx| tx.execute(sql, &[veriboot_store::Param::Text(&id)]));
+            world.state().attest.forget();
+        };
+        for (break_it, mend_it) in [
+            ("UPDATE attestations SET signature = x'00' || signature WHERE id = $1", "UPDATE attestations SET signature = substr(signature, 2) WHERE id = $1"),
+            ("UPDATE attestations SET nonce = nonce || x'00' WHERE id = $1", "UPDATE attestations SET nonce = substr(nonce, 1, length(nonce) - 1) WHERE id = $1"),
+            ("UPDATE attestations SET verdict = 'unhealthy' WHERE id = $1", "UPDATE attestations SET verdict = 'healthy' WHERE id = $1"),
+            ("UPDATE logs SET content = content || x'00' WHERE $1 <> ''", "UPDATE logs SET content = substr(content, 1, length(content) - 1) WHERE $1 <> ''"),
+        ] {
+            meddle(break_it);
+            let refused = operator.approve(&proposal, json!({}));
+            assert_eq!((refused.status, refused.code()), (409, "proposal-not-proven"), "{break_it}: {}", refused.body);
+            meddle(mend_it);
+        }
+        meddle("UPDATE attestations SET log_sha256 = NULL WHERE id = $1");
+        assert_eq!(operator.approve(&proposal, json!({})).code(), "proposal-not-proven");
+        let version = world.read(|tx| baselines::by_name(tx, "scale-set/default/web", None)).unwrap();
+        assert_eq!(version.summary.version, 1);
+        assert!(world.audit().iter().all(|e| e.action != "proposal.approve"));
+    }
+
+    /// What whoever owns the guest writes into the log decides nothing: only what digests prove is proposed.
+    pub fn a_hostile_member_proposes_nothing(world: &World) {
+        let mut guests = fleet(world, 1);
+        let operator = Operator::new(world, "ann");
+        let initrd = Captured::named("initrd");
+        let cmdline = Captured::named("cmdline");
+        let evil = |pcr: u32, data: &[u8]| Measured {
+            pcr,
+            kind: EV_IPL,
+            digest: sha256(b"evil"),
+            data: data.to_vec(),
+        };
+        let good = || Captured::named("secure-boot");
+        let hostile = [
+            ("an initrd that calls itself the kernel's file", initrd.relabelled(b"/initrd.img\0", b"/vmlinuz.x\0\0")),
+            ("another command line", cmdline),
+            ("another program, called a kernel", good().and(evil(9, b"/vmlinuz\0"))),
+            ("another program among the images", good().and(Measured { kind: 0x8000_0003, ..evil(4, b"") })),
+            ("a kernel update with something more", Captured::named("other-kernel").and(evil(9, b"/initrd.img\0"))),
+            ("a dbx that lost what it had", Captured::named("dbx-emptied")),
+            ("a level of SBAT that nobody set", good().with(|event| {
+                if event.pcr == 7 && event.data.windows(16).any(|w| w == "SbatLeve".encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>()) {
+                    event.digest = sha256(b"sbat,1,2099010100");
+                }
+            })),
+            ("keys of somebody else", Captured::named("own-keys")),
+            ("no Secure Boot", Captured::named("secure-boot-off")),
+        ];
+        for (what, boot) in hostile {
+            boot.boot(&guests[0]);
+            let receipt = guests[0].attest();
+            assert_eq!(receipt.verdict, Verdict::Unhealthy, "{what}: {:#?}", receipt.findings);
+            assert_eq!(receipt.token, None, "{what}");
+            assert_eq!(operator.get("/v1/proposals")["items"].as_array().unwrap().len(), 0, "{what}");
+            assert_eq!(world.vm(&guests[0].vm_id()).proposal_id, None, "{what}");
+        }
+        // A log of the update beside a quote of something else.
+        good().boot(&guests[0]);
+        let update = veriboot_testkit::corpus::golden("other-kernel").unwrap().event_log;
+        guests[0].set_log(&update);
+        assert_eq!(guests[0].attest().verdict, Verdict::Unhealthy);
+        assert_eq!(operator.open().len(), 0);
+    }
+
+    pub fn replacing_ends_what_was_accepted_before(world: &World) {
+        let mut guests = fleet(world, 2);
+        let operator = Operator::new(world, "ann");
+        let (old, update) = (Captured::named("secure-boot"), Captured::named("other-kernel"));
+        healthy(&mut guests[0], &update);
+        let proposal = operator.only();
+        assert_eq!(operator.approve(&proposal, json!({ "replace": true })).status, 200);
+        assert_eq!(guests[0].attest().verdict, Verdict::Healthy);
+        // The old kernel is a change by now: one that may be proposed like every other.
+        old.boot(&guests[1]);
+        guests[1].attest();
+        let proposal = operator.only();
+        assert_eq!(text(&proposal, "baseline"), "scale-set/default/web@2");
+        let reply = operator.reject(&proposal, "too old");
+        assert_eq!(reply.status, 200, "{}", reply.body);
+        assert_eq!(world.vm(&guests[1].vm_id()).status, VmStatus::Unhealthy);
+        healthy(&mut guests[1], &update);
+        assert_eq!(world.open_alerts(&guests[1].vm_id()).len(), 0);
+    }
+
+    /// A replica that dies after a decision leaves nothing behind: whoever runs goes on.
+    pub fn members_are_judged_again_without_the_request_that_asked(world: &World) {
+        let mut guests = fleet(world, 1);
+        healthy(&mut guests[0], &Captured::named("other-kernel"));
+        let (id, now) = (guests[0].vm_id(), world.clock.now());
+        let before = world.attestations(&id).len();
+        let vm = id.clone();
+        world.write(move |tx| reappraise_queue::queue(tx, &vm, now));
+        for _ in 0..100 {
+            if world.block_on(members::waiting(world.state())).unwrap() == 0 {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        assert_eq!(world.attestations(&id).len(), before + 1);
+        // VMs that are gone do not stop the others.
+        world.write(move |tx| reappraise_queue::queue(tx, "nobody", now));
+        assert_eq!(world.block_on(members::drain(world.state(), 10)).unwrap_or(0).min(1), 1);
+        assert_eq!(world.block_on(members::waiting(world.state())).unwrap(), 0);
+    }
+
+    pub fn metrics_and_the_list_count_what_is_open(world: &World) {
+        let mut guests = fleet(world, 2);
+        let operator = Operator::new(world, "ann");
+        let metric = |class: &str| {
+            let answer = raw::get_text(world.address(), &world.ca_file(), "/metrics");
+            let name = format!("veriboot_proposals_open{{class=\"{class}\"}} ");
+            answer.lines().find_map(|line| line.strip_prefix(&name)).map(str::to_owned)
+        };
+        assert_eq!(metric("kernel-update").as_deref(), Some("0"));
+        healthy(&mut guests[0], &Captured::named("other-kernel"));
+        assert_eq!(metric("kernel-update").as_deref(), Some("1"));
+        assert_eq!(metric("dbx-update").as_deref(), Some("0"));
+        let list = |query: &str| operator.get(&format!("/v1/proposals?{query}"))["items"].as_array().unwrap().len();
+        assert_eq!(list("class=kernel-update&scale_set=web&group=default"), 1);
+        assert_eq!(list("class=dbx-update"), 0);
+        assert_eq!(list("scale_set=db"), 0);
+        let vms = operator.get("/v1/vms");
+        let marks: Vec<_> = vms["items"].as_array().unwrap().iter().map(|vm| vm["open_proposals"].as_u64()).collect();
+        assert_eq!(marks, [Some(1), Some(0)]);
+    }
+}
