@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use veriboot_eventlog::{ComponentKind, EventType, Format, HashAlg};
-use veriboot_wire::Finding;
+use veriboot_wire::{ChangeAction, ChangeClass, Finding};
 
 use crate::baseline::{CompiledBaseline, Flaw, Unlisted, best, governs};
+use crate::class;
 use crate::code;
 use crate::deviation::{self, SWITCH_ON, Sides};
 use crate::diff::{Change, Item, diff, of_boot, of_report};
@@ -262,9 +263,18 @@ fn demand_secure_boot(report: &LogReport, findings: &mut Vec<Finding>) {
     finding.component = Some("Secure Boot".to_owned());
     finding.expected = Some("on".to_owned());
     finding.seen = Some(if report.secure_boot == Some(false) { "off" } else { "unknown" }.to_owned());
-    finding.change = report.secure_boot.map(|_| veriboot_wire::ChangeClass::SecureBootDisabled);
+    if report.secure_boot.is_some() {
+        classify(&mut finding, ChangeClass::SecureBootDisabled);
+    }
     finding.hint = Some(SWITCH_ON.to_owned());
     findings.push(finding);
+}
+
+/// A state that no profile lets pass as a change.
+fn classify(finding: &mut Finding, class: ChangeClass) {
+    finding.change = Some(class);
+    finding.action = Some(ChangeAction::Fail);
+    finding.risk = Some(class::risk(class).to_owned());
 }
 
 fn shim_validation_off(report: &LogReport) -> Finding {
@@ -277,6 +287,7 @@ fn shim_validation_off(report: &LogReport) -> Finding {
     finding.component = Some("shim".to_owned());
     finding.expected = Some("verifies".to_owned());
     finding.seen = Some("verification is off".to_owned());
+    classify(&mut finding, ChangeClass::MokChange);
     finding.hint = Some(
         "Run `mokutil --enable-validation` in the VM, reboot, and confirm in MokManager's screen.".to_owned(),
     );
