@@ -67,7 +67,7 @@ pub(crate) fn weigh(
 ) -> Weighed {
     let weigher = evidence.map(|evidence| Weigher::new(evidence, rules, &changes, switched_off(sides)));
     let mut topics = group(changes, rules);
-    follow_from_secure_boot(&mut topics, sides);
+    follow_from_no_verification(&mut topics, sides);
     follow_from_command_line(&mut topics);
     follow_from_kernel(&mut topics);
     topics.sort_by_key(|t| weight(t.kind));
@@ -163,21 +163,28 @@ fn switched_off(sides: &Sides<'_>) -> bool {
 }
 
 /// Without Secure Boot nothing is verified: no authority is measured, shim does not load the kernel a second time, and
-/// applies the level that it was built with.
-fn follow_from_secure_boot(topics: &mut Vec<Topic<'_>>, sides: &Sides<'_>) {
-    if !switched_off(sides) || !topics.iter().any(|t| t.kind == ComponentKind::SecureBootState) {
-        return;
-    }
-    let gone = |t: &Topic<'_>| {
-        let removed = |c: &Change<'_>| match c {
-            Change::Removed(old) => {
-                t.kind == ComponentKind::Authority || is_image(t.kind) && old.name == UNNAMED_IMAGE
-            }
-            _ => t.kind == ComponentKind::SbatLevel,
-        };
-        t.changes.iter().all(removed)
+/// applies the level that it was built with. Where the owner of the machine told shim not to verify, the first two hold.
+fn follow_from_no_verification(topics: &mut Vec<Topic<'_>>, sides: &Sides<'_>) {
+    let unverified = |t: &Topic<'_>, c: &Change<'_>| match c {
+        Change::Removed(old) => {
+            t.kind == ComponentKind::Authority || is_image(t.kind) && old.name == UNNAMED_IMAGE
+        }
+        _ => false,
     };
-    attach(topics, ComponentKind::SecureBootState, gone);
+    if switched_off(sides) {
+        attach(topics, ComponentKind::SecureBootState, |t| {
+            t.changes.iter().all(|c| unverified(t, c) || t.kind == ComponentKind::SbatLevel)
+        });
+    } else if topics.iter().any(switches_validation_off) {
+        attach(topics, ComponentKind::MokState, |t| t.changes.iter().all(|c| unverified(t, c)));
+    }
+}
+
+fn switches_validation_off(topic: &Topic<'_>) -> bool {
+    topic.kind == ComponentKind::MokState
+        && topic.changes.iter().any(|change| {
+            change.later().is_some_and(|new| new.name.contains("MokSBState") && new.value == Some("01"))
+        })
 }
 
 /// The kernel command line before and now, when it changed.
