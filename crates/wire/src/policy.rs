@@ -129,3 +129,18 @@ pub struct PolicyVariable {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub words: Vec<String>,
 }
+
+/// Asks what is wrong with conditions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyCheck {
+    /// The conditions, 1 to 64.
+    pub conditions: Vec<PolicyCondition>,
+}
+
+/// What is wrong with conditions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PolicyChecked {
+    /// In the order of the conditions, worst first for each; empty when nothing is wrong.
+    pub problems: Vec<PolicyProblem>,
+}

@@ -1,0 +1,220 @@
+//! Policy conditions of profiles: compiled once per profile, evaluated on every attestation.
+//!
+//! A profile without conditions costs nothing: no log is read for it. What conditions may know of a log depends on the
+//! log and on the registers that the profile does not hold against it, and is kept by both.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use veriboot_appraisal::{LogReport, Outcome, Profile};
+use veriboot_policy::{Boot, POLICY_CONDITION_ERROR, Policy, Problem, Subject, Vm};
+use veriboot_store::vms::VmRow;
+use veriboot_store::{logs, profiles};
+use veriboot_wire::{AlertReason, FactState, Finding, MachineInfo, Severity};
+
+use super::cache::Cache;
+use super::evidence::{Log, sha256_hex};
+use super::examine::{Broken, examined, guarded};
+use super::profiles::{JudgingProfile, judging_profile};
+use super::work::{self, LONG_LOG_BYTES};
+use crate::problem::kinds;
+use crate::{ApiError, AppState};
+
+/// Bytes of memory for what conditions know of logs.
+const BOOT_CACHE_BYTES: usize = 32 * 1024 * 1024;
+/// Policies that are kept compiled.
+const POLICY_CACHE_ENTRIES: usize = 256;
+
+/// A log, and the registers that the profile does not hold against it.
+type BootKey = (String, Vec<u32>);
+/// A compiled policy; one that cannot be used stays so.
+type Compiled = Result<Policy, Vec<Problem>>;
+
+/// What is kept between attestations.
+#[derive(Debug)]
+pub(crate) struct Conditions {
+    policies: Cache<String, Arc<Compiled>>,
+    boots: Cache<BootKey, Arc<Boot>>,
+}
+
+impl Default for Conditions {
+    fn default() -> Self {
+        Self { policies: Cache::new(POLICY_CACHE_ENTRIES), boots: Cache::new(BOOT_CACHE_BYTES) }
+    }
+}
+
+/// What conditions know of the log of one piece of evidence.
+#[derive(Clone, Debug)]
+pub(crate) struct BootFacts {
+    pub boot: Arc<Boot>,
+    key: BootKey,
+    /// Whether it is not in memory for the next evidence.
+    fresh: bool,
+}
+
+impl BootFacts {
+    /// Keeps it for evidence to come; only after its quote was believed.
+    pub fn keep(&self, state: &AppState) {
+        if self.fresh {
+            let boot = Arc::clone(&self.boot);
+            let weight = boot.weight().saturating_add(self.key.0.len());
+            state.attest.conditions.boots.put(self.key.clone(), boot, weight);
+        }
+    }
+}
+
+/// A VM as conditions see it; the machine is what the agent said with the evidence.
+pub(crate) fn seen_by_conditions<'a>(vm: &'a VmRow, machine: &'a MachineInfo) -> Vm<'a> {
+    Vm {
+        name: Some(&vm.name),
+        group: Some(&vm.group),
+        scale_set: vm.scale_set.as_deref(),
+        os: Some(machine.os.as_str()),
+    }
+}
+
+impl Conditions {
+    /// Forgets everything that can be read again.
+    pub fn forget(&self) {
+        self.policies.clear();
+        self.boots.clear();
+    }
+
+    /// The conditions of a profile, compiled. `key` names its content.
+    fn policy(&self, key: &str, profile: &Profile) -> Result<Arc<Compiled>, Broken> {
+        if let Some(policy) = self.policies.get(key) {
+            return Ok(policy);
+        }
+        let policy = Arc::new(guarded(|| Policy::compile(&profile.conditions).map(|(policy, _)| policy))?);
+        self.policies.put(key.to_owned(), Arc::clone(&policy), 1);
+        Ok(policy)
+    }
+
+    /// The outcome with the findings of the profile's conditions. What is not believed is not asked about: it fails by
+    /// itself already.
+    pub fn judge(
+        &self,
+        outcome: Outcome,
+        (key, profile): (&str, &Profile),
+        boot: Option<&Boot>,
+        vm: Vm<'_>,
+    ) -> Result<Outcome, Broken> {
+        if profile.conditions.is_empty() {
+            return Ok(outcome);
+        }
+        let believed = outcome.facts.quote == FactState::Valid && outcome.facts.log == FactState::Valid;
+        if !believed && outcome.findings.iter().any(Finding::fails) {
+            return Ok(outcome);
+        }
+        let Some(boot) = boot else {
+            return Ok(outcome.and(vec![unusable("there is no event log that they could be asked of")]));
+        };
+        let policy = self.policy(key, profile)?;
+        let findings = match &*policy {
+            Ok(policy) => guarded(|| policy.findings(boot, &Subject::new(vm, &outcome.findings)))?,
+            Err(problems) => {
+                let why = problems.first().map_or("nobody knows why", |problem| problem.message.as_str());
+                vec![unusable(why)]
+            }
+        };
+        Ok(outcome.and(findings))
+    }
+}
+
+/// Conditions that nobody can evaluate hold for nobody.
+fn unusable(why: &str) -> Finding {
+    let mut finding = Finding::new(
+        POLICY_CONDITION_ERROR,
+        Severity::High,
+        format!("The conditions of the profile cannot be evaluated, which counts as not holding: {why}"),
+    );
+    finding.reason = Some(AlertReason::BaselineDeviation);
+    finding.hint = Some("Check the profile with `veriboot policy check`.".to_owned());
+    finding
+}
+
+/// What the conditions of the judging profile may know of a log; `None` when it has no conditions or there is no log.
+pub(super) async fn boot_facts(
+    state: &AppState,
+    profile: &JudgingProfile,
+    log: Option<&Log>,
+    report: Option<&Arc<LogReport>>,
+) -> Result<Result<Option<BootFacts>, Broken>, ApiError> {
+    let (Ok(profile), Some(log), Some(report)) = (&profile.content, log, report) else { return Ok(Ok(None)) };
+    if profile.conditions.is_empty() {
+        return Ok(Ok(None));
+    }
+    read(state, log, report, &profile.run_time_pcrs).await.map(|facts| facts.map(Some))
+}
+
+/// What conditions that are only tried may know of a stored log, or why they know nothing. `profile` is the one that
+/// judges the VM, as far as it says which registers are not held against the log.
+pub(crate) async fn dry_run_boot(
+    state: &AppState,
+    vm: &VmRow,
+    log_sha256: &str,
+) -> Result<Result<Arc<Boot>, String>, ApiError> {
+    let log = Log { sha256: log_sha256.to_owned(), content: None };
+    let gone = || Ok(Err("its event log is not kept any more".to_owned()));
+    let report = match examined(state, Some(&log)).await {
+        Ok(Ok(Some(examined))) => examined.report,
+        Ok(Ok(None)) => return gone(),
+        Ok(Err(error)) => return Ok(Err(error.to_string())),
+        Err(error) if error.code() == kinds::LOG_NEEDED.code => return gone(),
+        Err(error) => return Err(error),
+    };
+    let place = vm.clone();
+    let assigned = state.read(move |tx| Ok(profiles::assigned_for(tx, place.place())?)).await?;
+    let profile = judging_profile(state, assigned, &vm.group).await?;
+    let registers = match &profile.content {
+        Ok(profile) => profile.run_time_pcrs.clone(),
+        Err(error) => return Ok(Err(error.to_string())),
+    };
+    match read(state, &log, &report, &registers).await? {
+        Ok(facts) => {
+            facts.keep(state);
+            Ok(Ok(facts.boot))
+        }
+        Err(error) => Ok(Err(error.to_string())),
+    }
+}
+
+/// Runs pure work that takes longer than the network's threads should be busy.
+pub(crate) async fn long_work<T: Send + 'static>(
+    state: &AppState,
+    task: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ApiError> {
+    work::run(&state.attest.long_work, true, task).await.map_err(|broken| ApiError::internal(broken.to_string()))
+}
+
+/// What conditions may know of a log.
+async fn read(
+    state: &AppState,
+    log: &Log,
+    report: &Arc<LogReport>,
+    run_time_pcrs: &BTreeSet<u32>,
+) -> Result<Result<BootFacts, Broken>, ApiError> {
+    let key: BootKey = (log.sha256.clone(), run_time_pcrs.iter().copied().collect());
+    if let Some(boot) = state.attest.conditions.boots.get(&key) {
+        return Ok(Ok(BootFacts { boot, key, fresh: false }));
+    }
+    let content = match &log.content {
+        Some(content) => content.clone(),
+        None => {
+            let sha256 = log.sha256.clone();
+            let stored = state.store.read(move |tx| logs::content(tx, &sha256)).await?;
+            let Some(content) = stored else {
+                return Err(ApiError::new(&kinds::LOG_NEEDED, "the event log with this digest is not known"));
+            };
+            if sha256_hex(&content) != log.sha256 {
+                return Ok(Err(Broken::StoredLog(log.sha256.clone())));
+            }
+            content
+        }
+    };
+    let long = content.len() > LONG_LOG_BYTES;
+    let (report, registers) = (Arc::clone(report), run_time_pcrs.clone());
+    let boot =
+        work::run(&state.attest.long_work, long, move || Boot::read(&content, &report, &registers)).await;
+    Ok(boot.map(|boot| BootFacts { boot: Arc::new(boot), key, fresh: true }))
+}
