@@ -1,7 +1,8 @@
 //! What an appraisal costs beside the cryptography that nobody can leave out (SPEC section 12).
 //!
-//! `cargo bench -p veriboot-appraisal` prints the usual times and then the two ratios, each measured against raw
-//! operations that run in turn with it: one RSA-2048 verification, and for a log never seen SHA-256 over the log.
+//! `cargo bench -p veriboot-appraisal` prints the usual times and then the ratios, each measured against operations that
+//! run in turn with it: one RSA-2048 verification, for a log never seen also SHA-256 over the log, and for baselines of
+//! many digests and boots the same judgement by a plain baseline.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a bench may fail loudly")]
 
@@ -17,10 +18,10 @@ use aws_lc_rs::{digest, rand};
 use common::{Log, Machine, SHA256, Tpm};
 use criterion::Criterion;
 use veriboot_appraisal::{
-    Baseline, CompiledBaseline, Conclude, Judgement, LogReport, Outcome, PcrValues, Profile, conclude,
+    Baseline, CompiledBaseline, Conclude, Judgement, LogReport, Outcome, PcrValues, Profile, Rule, Says, conclude,
     examine, judge,
 };
-use veriboot_eventlog::{check_digests_of, measurements, parse, replay};
+use veriboot_eventlog::{ComponentKind, check_digests_of, measurements, parse, replay};
 use veriboot_tpm::{AttestationKey, Expectation, PcrSelection, verify_quote};
 use veriboot_wire::Verdict;
 
@@ -122,12 +123,92 @@ impl Bench {
 
 /// About 18 KB and 95 events in one bank: a full dbx and a GRUB menu.
 fn typical() -> Bench {
+    Bench::new(&typical_machine().log())
+}
+
+fn typical_machine() -> Machine {
     let commands: Vec<&'static str> = (0..56)
         .map(|n| &*format!("menuentry Debian-{n} --class debian --class gnu-linux --class os").leak())
         .collect();
-    let machine =
-        Machine { banks: vec![SHA256], dbx_hashes: 144, more_commands: commands, ..Machine::default() };
-    Bench::new(&machine.log())
+    Machine { banks: vec![SHA256], dbx_hashes: 144, more_commands: commands, ..Machine::default() }
+}
+
+/// Digests that the large baseline accepts beside its boots.
+const ACCEPTED_DIGESTS: u32 = 10_000;
+
+/// The baseline of `bench` with [`ACCEPTED_DIGESTS`] more digests of kernels, loaders and initrds, among them those of
+/// `also`.
+fn of_many_digests(bench: &Bench, also: &[&str]) -> CompiledBaseline {
+    let mut baseline = Baseline::clone(&bench.baseline);
+    let kinds = [ComponentKind::Kernel, ComponentKind::BootLoader, ComponentKind::Shim, ComponentKind::Initrd];
+    for kind in kinds {
+        let known = (0..ACCEPTED_DIGESTS / 4).map(|n| SHA256.hash(&[kind.as_str().as_bytes(), &n.to_le_bytes()]));
+        let also = also.iter().map(|text| SHA256.hash(&[text.as_bytes()]));
+        baseline.rules.push(Rule::new(kind, Says::Digests(known.chain(also).collect())));
+    }
+    baseline.compile()
+}
+
+/// The baseline of `bench` with 63 more boots of other initrds.
+fn of_many_boots(bench: &Bench) -> CompiledBaseline {
+    let mut baseline = Baseline::clone(&bench.baseline);
+    let newest = baseline.boots.pop().unwrap();
+    for n in 0_u32..63 {
+        let mut boot = newest.clone();
+        for reference in boot.measurements.iter_mut().filter(|r| r.kind == ComponentKind::Initrd) {
+            reference.digest = SHA256.hash(&[&n.to_le_bytes()]);
+        }
+        baseline.boots.push(boot);
+    }
+    baseline.boots.insert(0, newest);
+    baseline.compile()
+}
+
+fn ratio_of_judgements(bench: &Bench) {
+    let report = examine(&bench.log);
+    let profile = &bench.profile;
+    let judged = |report: &LogReport, baseline: &CompiledBaseline| {
+        black_box(judge(black_box(report), SHA256, Some(baseline), profile));
+    };
+    let many = of_many_digests(bench, &[]);
+    let (large, plain) = in_turn(|| judged(&report, &many), || judged(&report, &bench.baseline));
+    println!(
+        "judge by {ACCEPTED_DIGESTS} digests: {:.1} µs, by a plain baseline {:.1} µs, ratio {:.2} (bar about 1)",
+        large / 1e3,
+        plain / 1e3,
+        large / plain
+    );
+    // A boot that is accepted by one of the digests, and one that deviates.
+    for (what, initrd, fits) in [("accepted by a digest", "initrd 2", true), ("deviating", "initrd 3", false)] {
+        let machine = Machine { initrd, ..typical_machine() };
+        let other = examine(&machine.log().bytes());
+        let (few, many) = (few_digests(bench, "initrd 2"), of_many_digests(bench, &["initrd 2"]));
+        for baseline in [&few, &many] {
+            assert_eq!(judge(&other, SHA256, Some(baseline), profile).accepts(), fits);
+        }
+        let (large, plain) = in_turn(|| judged(&other, &many), || judged(&other, &few));
+        println!(
+            "{what}: {:.1} µs by {ACCEPTED_DIGESTS} digests, {:.1} µs by one, ratio {:.2} (bar about 1)",
+            large / 1e3,
+            plain / 1e3,
+            large / plain
+        );
+    }
+    let boots = of_many_boots(bench);
+    let (large, plain) = in_turn(|| judged(&report, &boots), || judged(&report, &bench.baseline));
+    println!(
+        "judge by 64 boots: {:.1} µs, by one {:.1} µs, ratio {:.2} (bar about 1)",
+        large / 1e3,
+        plain / 1e3,
+        large / plain
+    );
+}
+
+fn few_digests(bench: &Bench, initrd: &str) -> CompiledBaseline {
+    let mut baseline = Baseline::clone(&bench.baseline);
+    let digests = [SHA256.hash(&[initrd.as_bytes()])].into();
+    baseline.rules.push(Rule::new(ComponentKind::Initrd, Says::Digests(digests)));
+    baseline.compile()
 }
 
 /// Median nanoseconds of `a` and of `b`, which run in turn so that both see the same machine.
@@ -206,4 +287,5 @@ fn main() {
         verify / 1e3,
         known / verify
     );
+    ratio_of_judgements(&bench);
 }
