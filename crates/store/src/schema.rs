@@ -7,11 +7,11 @@
 use crate::{Backend, Constraint, OpenError, StoreError, Tx};
 
 /// Every migration, oldest first; the schema's number is how many of them were applied.
-const MIGRATIONS: &[&[&str]] = &[FOUNDATION, SIGNED_BASELINES, PROPOSALS];
+const MIGRATIONS: &[&[&str]] = &[FOUNDATION, SIGNED_BASELINES, PROPOSALS, CONTEXT];
 
 /// The newest schema that this program knows.
-pub(crate) const NEWEST: i64 = 3;
-const _: () = assert!(MIGRATIONS.len() == 3);
+pub(crate) const NEWEST: i64 = 4;
+const _: () = assert!(MIGRATIONS.len() == 4);
 
 const FOUNDATION: &[&str] = &[
     "CREATE TABLE vms (
@@ -335,6 +335,9 @@ const PROPOSALS: &[&str] = &[
     )",
     "CREATE INDEX reappraise_queue_by_age ON reappraise_queue (asked_at, vm_id)",
 ];
+
+/// Attestations keep what their verdict rests on beside evidence, baseline and profile.
+const CONTEXT: &[&str] = &["ALTER TABLE attestations ADD COLUMN context TEXT"];
 
 /// Unique constraints: name (as PostgreSQL reports it), columns (as SQLite reports it), meaning.
 const UNIQUE: &[(&str, &str, Constraint)] = &[

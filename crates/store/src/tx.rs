@@ -218,6 +218,11 @@ impl Columns {
     pub fn json<T: DeserializeOwned>(&mut self) -> Result<T, StoreError> {
         serde_json::from_str(&self.text()?).map_err(StoreError::corrupt)
     }
+
+    /// The next column, JSON or NULL.
+    pub fn opt_json<T: DeserializeOwned>(&mut self) -> Result<Option<T>, StoreError> {
+        self.opt_text()?.map(|text| serde_json::from_str(&text).map_err(StoreError::corrupt)).transpose()
+    }
 }
 
 /// JSON for a TEXT column.

@@ -3,7 +3,7 @@
 use veriboot_appraisal::{Judgement, LogReport, Proposed};
 use veriboot_store::proposals::{self, Followed, Rejection, Showing};
 use veriboot_store::{StoreError, Tx};
-use veriboot_wire::{AlertReason, ChangeAction, ChangeClass, Severity, Time};
+use veriboot_wire::{ChangeClass, RejectedProposal, Time};
 
 use super::words::{self, words};
 
@@ -92,18 +92,11 @@ pub(crate) fn follow(
 
 /// The judgement while a rejection stands: what could be proposed fails.
 pub(crate) fn refused(judgement: &Judgement, rejection: &Rejection) -> Judgement {
-    let mut judgement = judgement.clone();
-    judgement.proposed = None;
-    let Rejection { id, by, comment, at } = rejection;
-    for finding in judgement.findings.iter_mut().filter(|f| f.action == Some(ChangeAction::Propose)) {
-        finding.severity = Severity::High;
-        finding.reason = Some(AlertReason::BaselineDeviation);
-        finding.action = Some(ChangeAction::Fail);
-        finding.message.push_str(&format!("; proposal {id} was rejected by {by}"));
-        finding.hint = Some(format!(
-            "Rejected at {at}: {comment}. Bring the VM back to what the baseline has, or take the rejection back \
-             (`veriboot proposal reopen {id}`)."
-        ));
-    }
-    judgement
+    judgement.rejected(&rejection_for_a_bundle(rejection))
+}
+
+/// The rejection as attestations keep it.
+pub(crate) fn rejection_for_a_bundle(rejection: &Rejection) -> RejectedProposal {
+    let Rejection { id, by, comment, at } = rejection.clone();
+    RejectedProposal { id, by, comment, at }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use veriboot_wire::{Attestation, Page, ScopeKind};
+use serde::{Deserialize, Serialize};
+use veriboot_wire::{Attestation, Page, PreviousQuote, RejectedProposal, ScopeKind};
 
 use crate::StoreError;
 use crate::page::{decode_time_cursor, encode_cursor, page, page_rows};
@@ -26,11 +27,24 @@ pub struct Evidence {
     pub pcrs: BTreeMap<String, BTreeMap<u32, String>>,
     /// Why there is no log, in the agent's words.
     pub log_absent_because: Option<String>,
+    /// What else the verdict rests on; `None` for attestations of versions that did not keep it.
+    pub context: Option<Context>,
+}
+
+/// What a verdict rests on beside the evidence, the baseline and the profile.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Context {
+    /// What the last believed quote of the same TPM said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<PreviousQuote>,
+    /// The rejection that stood for what the boot proposes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejection: Option<RejectedProposal>,
 }
 
 const COLUMNS: &str = "id, vm_id, boot_id, at, verdict, facts, findings, baseline, baseline_scope, profile, \
      log_sha256";
-const EVIDENCE: &str = "ak_public, quote, signature, nonce, bank, pcrs, log_absent_because";
+const EVIDENCE: &str = "ak_public, quote, signature, nonce, bank, pcrs, log_absent_because, context";
 
 fn read(row: Row) -> Result<Attestation, StoreError> {
     let mut c = row.columns();
@@ -53,10 +67,11 @@ fn read(row: Row) -> Result<Attestation, StoreError> {
 pub fn insert(tx: &mut dyn Tx, attestation: &Attestation, evidence: &Evidence) -> Result<(), StoreError> {
     let (facts, findings) = (json(&attestation.facts)?, json(&attestation.findings)?);
     let pcrs = json(&evidence.pcrs)?;
+    let context = evidence.context.as_ref().map(json).transpose()?;
     tx.execute(
         &format!(
             "INSERT INTO attestations ({COLUMNS}, {EVIDENCE}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, \
-             $12, $13, $14, $15, $16, $17, $18)"
+             $12, $13, $14, $15, $16, $17, $18, $19)"
         ),
         params![
             &attestation.id,
@@ -77,6 +92,7 @@ pub fn insert(tx: &mut dyn Tx, attestation: &Attestation, evidence: &Evidence) -
             evidence.bank.as_deref(),
             &pcrs,
             evidence.log_absent_because.as_deref(),
+            context.as_deref(),
         ],
     )?;
     Ok(())
@@ -105,6 +121,7 @@ pub fn evidence(tx: &mut dyn Tx, id: &str) -> Result<Option<Evidence>, StoreErro
         bank: c.opt_text()?,
         pcrs: c.json()?,
         log_absent_because: c.opt_text()?,
+        context: c.opt_json()?,
     }))
 }
 

@@ -146,7 +146,7 @@ on_both! {
 async fn a_newer_schema_is_refused(db) {
     db.meddle("UPDATE schema_version SET version = 99");
     let error = Store::open(&db.url).unwrap_err();
-    assert!(matches!(error, OpenError::Newer { found: 99, known: 1 }), "{error}");
+    assert!(matches!(error, OpenError::Newer { found: 99, .. }), "{error}");
     assert_eq!(error.code(), "database-newer");
     assert!(error.to_string().contains("use a newer veriboot"));
 }

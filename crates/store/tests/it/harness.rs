@@ -152,6 +152,17 @@ pub fn evidence() -> Evidence {
         bank: Some("sha256".into()),
         pcrs: [("sha256".to_owned(), [(0, "00".repeat(32))].into())].into(),
         log_absent_because: None,
+        context: Some(veriboot_store::attestations::Context {
+            previous: Some(veriboot_wire::PreviousQuote {
+                reset_count: u32::MAX,
+                restart_count: 1,
+                clock_ms: 7,
+                firmware_version: "00000000000000ff".into(),
+                log_sha256: None,
+                ak_replaced: true,
+            }),
+            rejection: None,
+        }),
     }
 }
 
