@@ -138,6 +138,14 @@ const WEAKENS: &[(&str, &str)] = &[
     ("kgdbwait", "opens the kernel debugger"),
 ];
 
+/// Programs that every Linux starts first. Named in `init=` they change nothing.
+const USUAL_INIT: &[&str] = &[
+    "init=/sbin/init",
+    "init=/usr/sbin/init",
+    "init=/lib/systemd/systemd",
+    "init=/usr/lib/systemd/systemd",
+];
+
 /// Parameters that protect a machine and are missed when they go.
 const PROTECTS: &[(&str, &str)] = &[
     ("lockdown=", "kernel lockdown is no longer asked for"),
@@ -159,7 +167,7 @@ fn known(table: &[(&str, &str)], parameter: &str) -> Option<String> {
         .iter()
         .find(|(name, _)| hit(name))
         .map(|(_, effect)| format!("{} {effect}", quoted(parameter)))
-        .filter(|_| !parameter.is_empty())
+        .filter(|_| !parameter.is_empty() && !USUAL_INIT.contains(&parameter))
 }
 
 /// What a parameter does, where it is known to weaken the machine.

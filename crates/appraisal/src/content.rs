@@ -12,7 +12,7 @@ use veriboot_eventlog::decode::sipa::{TaggedEvents, TaggedValue};
 use veriboot_eventlog::decode::tagged::Tagged;
 use veriboot_eventlog::decode::variable::{Content as VariableContent, Variable};
 use veriboot_eventlog::sbat::Sbat;
-use veriboot_eventlog::{Decoded, Digest, Event, EventLog, EventType, HashAlg, guids};
+use veriboot_eventlog::{Decoded, Digest, Event, EventLog, EventType, Guid, HashAlg, guids};
 
 use crate::rule::{Authority, StateFlag};
 use crate::structure_checks::{SECURE_BOOT_PCR, SHIM_STATE_PCR};
@@ -46,7 +46,7 @@ pub enum Content {
     Settings(Vec<(StateFlag, bool)>),
     /// Text that is measured as it is: a command of the boot loader, a kernel command line, an action.
     Text,
-    /// shim's list of keys, with the vendor's certificate alone: nobody enrolled a machine owner key.
+    /// shim's list of keys, with the vendor's certificate alone or empty: nobody enrolled a machine owner key.
     VendorKeysOnly,
 }
 
@@ -191,35 +191,41 @@ fn authority(variable: Variable<'_>) -> Content {
 }
 
 /// Marks shim's list of keys (the first thing that shim measures in PCR 14) when it holds nothing but one certificate
-/// that admitted an image of this boot: shim adds the vendor's certificate to the list of the machine's owner.
+/// that admitted an image of this boot: shim adds the vendor's certificate to the list of the machine's owner. A shim
+/// without a certificate of its own measures a list with one hash of zeros.
 pub(crate) fn mark_vendor_keys(entries: &mut [crate::report::Entry], log: &EventLog<'_>) {
     let event = |index: u32| log.events.get(usize::try_from(index).ok()?).filter(|e| e.index == index);
     let Some(list) = entries.iter().position(|entry| entry.pcr == SHIM_STATE_PCR) else { return };
     let Some(measured) = entries.get(list).and_then(|entry| event(entry.event)) else { return };
+    let is_list = |list: &[u8]| {
+        let same = |bank| measured.digest(bank).is_none_or(|digest| digest == bank.hash(&[list]).as_ref());
+        HashAlg::ALL.into_iter().all(same)
+    };
     let of_shim = |event: &Event<'_>| {
-        let variable = Variable::parse(event.data).filter(|v| v.vendor == guids::SHIM_LOCK)?;
-        let list = vendor_list(variable.authority()?.der);
-        let is = |bank: HashAlg| event.digest(bank).is_none() || measured.digest(bank) == Some(bank.hash(&[&list]).as_ref());
-        HashAlg::ALL.into_iter().all(is).then_some(())
+        Variable::parse(event.data)
+            .filter(|variable| variable.vendor == guids::SHIM_LOCK)
+            .and_then(|variable| variable.authority())
+            .is_some_and(|vendor| is_list(&list_of(guids::CERT_X509, vendor.der)))
     };
     let admitted = |entry: &&crate::report::Entry| {
         entry.pcr == SECURE_BOOT_PCR && matches!(entry.content, Content::Authority { certificate: Some(_), .. })
     };
-    let vendor_alone = entries.iter().filter(admitted).filter_map(|e| event(e.event)).any(|e| of_shim(e).is_some());
+    let vendor_alone = is_list(&list_of(guids::CERT_SHA256, &[0; 32]))
+        || entries.iter().filter(admitted).filter_map(|e| event(e.event)).any(of_shim);
     if let (true, Some(entry)) = (vendor_alone, entries.get_mut(list)) {
         entry.content = Content::VendorKeysOnly;
     }
 }
 
-/// EFI_SIGNATURE_LIST of one certificate with shim as its owner.
-fn vendor_list(certificate: &[u8]) -> Vec<u8> {
-    let size = u32::try_from(certificate.len()).unwrap_or(u32::MAX).saturating_add(16);
-    let mut list = guids::CERT_X509.0.to_vec();
+/// EFI_SIGNATURE_LIST with one member, of which shim is the owner.
+fn list_of(kind: Guid, member: &[u8]) -> Vec<u8> {
+    let size = u32::try_from(member.len()).unwrap_or(u32::MAX).saturating_add(16);
+    let mut list = kind.0.to_vec();
     for field in [size.saturating_add(28), 0, size] {
         list.extend(field.to_le_bytes());
     }
     list.extend(guids::SHIM_LOCK.0);
-    list.extend(certificate);
+    list.extend(member);
     list
 }
 

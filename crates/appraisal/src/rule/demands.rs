@@ -136,15 +136,18 @@ fn dbx(minimum: &Minimum, report: &LogReport) -> Vec<Finding> {
 fn state_of(state: &BTreeMap<StateFlag, Switch>, report: &LogReport) -> Vec<Finding> {
     let shown = settings::of_report(report);
     let mut found = Vec::new();
+    let no_secure_boot = state.get(&StateFlag::SecureBoot) == Some(&Switch::On)
+        && shown.get(StateFlag::SecureBoot).value != Some(Switch::On);
     for (flag, wanted) in state {
         let is = shown.get(*flag);
+        // Without Secure Boot the other modes say nothing: one finding is enough.
+        if no_secure_boot && flag.component() == ComponentKind::SecureBootState && *flag != StateFlag::SecureBoot {
+            continue;
+        }
         if is.applies && is.value != Some(*wanted) {
             let seen = is.value.map_or("not shown", Switch::as_str);
-            let message = match is.value {
-                Some(_) => format!("{} is {seen} and must be {}", flag.title(), wanted.as_str()),
-                None => format!("Nothing shows that {} is {}", flag.title(), wanted.as_str()),
-            };
-            let mut finding = violated(message, None, wanted.as_str().to_owned(), seen.to_owned());
+            let mut finding =
+                violated(flag.complaint(*wanted, is.value), None, wanted.as_str().to_owned(), seen.to_owned());
             finding.pcr = is.pcr;
             finding.event = is.event;
             finding.change = Some(flag.change());

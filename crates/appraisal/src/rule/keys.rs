@@ -54,8 +54,6 @@ fn authorities(trusted: &BTreeSet<Digest>, report: &LogReport) -> Option<Finding
     let kind = ComponentKind::Authority;
     let entry_of = |event: u32| report.entries.iter().find(|entry| entry.event == event);
     match admitted(report) {
-        // Said already, whatever asks for Secure Boot.
-        Err(Doubt::SecureBoot | Doubt::ShimValidation) => None,
         Err(doubt) => {
             let event = match &doubt {
                 Doubt::Unreadable { event } | Doubt::BareHash { event, .. } => entry_of(*event),

@@ -125,6 +125,9 @@ impl RuleSet {
                     && list.certificates.iter().all(|by| self.trusts(new.kind, &by.sha256))
             }
             (K::Shim | K::BootLoader | K::Kernel, _) if is_image(new) => {
+                if self.complains_of_authorities(new.kind, evidence.report) {
+                    return true;
+                }
                 let trusted = self.of_images(&[K::Shim, K::BootLoader, K::Kernel], new.kind);
                 let replaces = evidence.images.is_referenced(new);
                 trusted.is_some_and(|trusted| admitted_by(evidence.report, &trusted))
@@ -136,6 +139,16 @@ impl RuleSet {
             }
             _ => false,
         }
+    }
+
+    /// Whether a rule demands that known authorities admitted everything, and its violation is told: then that images were
+    /// not admitted is told as well.
+    fn complains_of_authorities(&self, kind: ComponentKind, report: &LogReport) -> bool {
+        self.authorities.contains_key(&kind)
+            && self
+                .authorities
+                .get(&ComponentKind::Authority)
+                .is_some_and(|trusted| keys::violations(ComponentKind::Authority, trusted, report).is_some())
     }
 
     fn removes_authority(&self, change: &Change<'_>, report: &LogReport) -> bool {

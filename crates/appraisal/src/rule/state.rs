@@ -147,6 +147,22 @@ impl StateFlag {
         }
     }
 
+    /// What is wrong when it is `is` and must be `wanted`.
+    pub(crate) fn complaint(self, wanted: Switch, is: Option<Switch>) -> String {
+        match (self, is) {
+            (Self::MachineOwnerKeys, None) if wanted == Switch::Off => {
+                "shim's list of keys (MokList) cannot be shown to hold the vendor's certificate alone: somebody enrolled a \
+                 machine owner key, or shim does not measure its list"
+                    .to_owned()
+            }
+            (Self::ThirdPartyKeys, Some(Switch::On)) => {
+                "KEK or db holds a key that signs loaders of everybody, or one admitted something".to_owned()
+            }
+            (_, Some(is)) => format!("{} is {} and must be {}", self.title(), is.as_str(), wanted.as_str()),
+            (_, None) => format!("Nothing shows that {} is {}", self.title(), wanted.as_str()),
+        }
+    }
+
     /// Class of a change of this setting.
     pub(crate) const fn change(self) -> ChangeClass {
         match self {
