@@ -45,6 +45,25 @@ impl Client {
         json(&self.answer(request.send_json(body))?)
     }
 
+    /// PUT `body` to `path`.
+    pub fn put<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, CliError> {
+        let request = self.agent.put(self.url(path)).header("authorization", self.bearer());
+        json(&self.answer(request.send_json(body))?)
+    }
+
+    /// DELETE `path`, with a query of name and value pairs, for its answer.
+    pub fn delete_for<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> Result<T, CliError> {
+        let mut request = self.agent.delete(self.url(path)).header("authorization", self.bearer());
+        for (name, value) in query {
+            request = request.query(name, value);
+        }
+        json(&self.answer(request.call())?)
+    }
+
     /// DELETE `path`.
     pub fn delete(&self, path: &str) -> Result<(), CliError> {
         let request = self.agent.delete(self.url(path)).header("authorization", self.bearer());

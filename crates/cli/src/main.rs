@@ -12,6 +12,7 @@ mod evidence;
 mod log;
 mod login;
 mod output;
+mod profile;
 mod policy;
 mod proposal;
 mod scale_set;
@@ -51,6 +52,8 @@ enum Command {
     Alert(Online<alert::AlertCommand>),
     /// Trusted baselines
     Baseline(Online<baseline::BaselineCommand>),
+    /// Profiles: what a boot must look like whatever its baseline says
+    Profile(Online<profile::ProfileCommand>),
     /// Changes that VMs booted and that wait for a decision
     Proposal(Online<proposal::ProposalCommand>),
     /// Scale sets: what their members booted, and who is the odd one out
@@ -143,6 +146,9 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
         Command::Policy(args) => {
             let out = Output::new(args.format.json, args.format.color, clock::now());
             policy::run(args.command, || Client::new(args.connection.resolve()?), out)
+        }
+        Command::Profile(args) => {
+            args.open().and_then(|(c, client, out)| profile::run(c, &client, out)).map(done)
         }
         Command::Token(args) => {
             args.open().and_then(|(c, client, out)| token::run(c, &client, out)).map(done)

@@ -54,12 +54,7 @@ impl Output {
 
     /// Prints one line of text. A closed pipe (`| head`) is no error.
     pub fn line(&self, text: &str) -> Result<(), CliError> {
-        match writeln!(std::io::stdout().lock(), "{text}") {
-            Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
-                Err(CliError::usage("cannot-write", format!("cannot write to standard output: {e}")))
-            }
-            _ => Ok(()),
-        }
+        print(&format!("{text}\n"))
     }
 
     /// Prints a table, or `empty` when it has no rows. Only the last column is ever wrapped; where it would
@@ -160,12 +155,18 @@ impl Output {
     pub fn findings(&self, findings: &[Finding]) -> Result<(), CliError> {
         let mut sorted: Vec<&Finding> = findings.iter().collect();
         sorted.sort_by_key(|f| std::cmp::Reverse(f.severity));
-        for finding in sorted {
+        self.findings_in_order(sorted)
+    }
+
+    /// Prints findings as they come.
+    pub fn findings_in_order<'f>(&self, findings: impl IntoIterator<Item = &'f Finding>) -> Result<(), CliError> {
+        for finding in findings {
             let tone = severity_tone(finding.severity);
             let severity = self.paint(&format!("{:<8}", finding.severity.as_str()), tone);
             self.line(&format!("  {severity} {}", safe(&finding.message)))?;
             let mut place = vec![finding.code.clone()];
             place.extend(finding.change.map(|c| c.to_string()));
+            place.extend(finding.action.map(|a| a.to_string()));
             place.extend(finding.pcr.map(|p| format!("PCR {p}")));
             place.extend(finding.event.map(|e| format!("event {e}")));
             place.extend(finding.signer.as_deref().map(|s| format!("signed by {}", safe(s))));
@@ -176,11 +177,24 @@ impl Output {
             if let Some(seen) = &finding.seen {
                 self.line(&format!("           seen      {}", safe(seen)))?;
             }
+            if let Some(risk) = &finding.risk {
+                self.line(&format!("           risk: {}", safe(risk)))?;
+            }
             if let Some(hint) = &finding.hint {
                 self.line(&format!("           hint: {}", safe(hint)))?;
             }
         }
         Ok(())
+    }
+}
+
+/// Writes text to standard output as it is. A closed pipe (`| head`) is no error.
+pub fn print(text: &str) -> Result<(), CliError> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(CliError::usage("cannot-write", format!("cannot write to standard output: {e}")))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -34,6 +34,9 @@ pub struct CreateArgs {
     /// Uniform scale set that VMs join: every member is meant to boot the same
     #[arg(long)]
     scale_set: Option<String>,
+    /// Image that VMs are made from: a word of your own, which baselines and profiles can be of
+    #[arg(long)]
+    image: Option<String>,
     /// How many VMs may join
     #[arg(long, default_value_t = 1)]
     uses: u32,
@@ -75,6 +78,7 @@ fn create(args: CreateArgs, client: &Client, out: Output) -> Result<(), CliError
     let request = JoinTokenRequest {
         group: args.group,
         scale_set: args.scale_set,
+        image: args.image,
         uses: Some(args.uses),
         expires_in_s: Some(args.expires),
         comment: args.comment,
@@ -87,6 +91,10 @@ fn create(args: CreateArgs, client: &Client, out: Output) -> Result<(), CliError
     let into = match &token.scale_set {
         Some(set) => format!("group {}, scale set {set}", token.group),
         None => format!("group {}", token.group),
+    };
+    let into = match &token.image {
+        Some(image) => format!("{into}, image {image}"),
+        None => into,
     };
     out.fields(&[
         ("join token", made.secret.clone()),
@@ -120,6 +128,7 @@ fn list(limit: usize, client: &Client, out: Output) -> Result<(), CliError> {
                 t.id.as_str().into(),
                 t.group.as_str().into(),
                 t.scale_set.as_deref().unwrap_or("-").into(),
+                t.image.as_deref().unwrap_or("-").into(),
                 state,
                 t.uses_left.to_string().into(),
                 t.expires_at.to_string().into(),
@@ -129,7 +138,7 @@ fn list(limit: usize, client: &Client, out: Output) -> Result<(), CliError> {
         })
         .collect();
     out.table(
-        &["ID", "GROUP", "SCALE SET", "STATE", "USES LEFT", "EXPIRES", "BY", "COMMENT"],
+        &["ID", "GROUP", "SCALE SET", "IMAGE", "STATE", "USES LEFT", "EXPIRES", "BY", "COMMENT"],
         rows,
         "no join tokens",
     )?;

@@ -3,7 +3,7 @@
 use std::io::IsTerminal as _;
 
 use clap::{Args, Subcommand};
-use veriboot_wire::{FactState, VmDetail, VmStatus, VmSummary};
+use veriboot_wire::{FactState, ScopeKind, VmDetail, VmStatus, VmSummary};
 
 use crate::client::{Client, segment};
 use crate::error::CliError;
@@ -29,6 +29,9 @@ pub struct ListArgs {
     /// Only members of this scale set
     #[arg(long)]
     scale_set: Option<String>,
+    /// Only VMs of this image
+    #[arg(long)]
+    image: Option<String>,
     /// Only this status: pending, healthy, unhealthy, stale, error, unmonitored
     #[arg(long)]
     status: Option<VmStatus>,
@@ -103,6 +106,7 @@ fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
     let mut query = Vec::new();
     query.extend(args.group.clone().map(|v| ("group", v)));
     query.extend(args.scale_set.clone().map(|v| ("scale_set", v)));
+    query.extend(args.image.clone().map(|v| ("image", v)));
     query.extend(args.status.map(|v| ("status", v.to_string())));
     query.extend(args.name.clone().map(|v| ("name_prefix", v)));
     let (vms, more): (Vec<VmSummary>, bool) = client.list("/v1/vms", &query, args.limit)?;
@@ -176,6 +180,7 @@ fn show(args: &NameArgs, client: &Client, out: Output) -> Result<(), CliError> {
     let mut fields = vec![
         ("id", s.id.clone()),
         ("place", place),
+        ("image", s.image.as_deref().map_or_else(|| "-".to_owned(), safe)),
         ("security type", s.security_type.to_string()),
         ("machine", machine(&vm)),
         ("agent", safe(&vm.machine.agent_version)),
@@ -183,7 +188,8 @@ fn show(args: &NameArgs, client: &Client, out: Output) -> Result<(), CliError> {
         ("last seen", time(s.last_seen_at)),
         ("this boot since", time(s.last_boot_at)),
         ("enrolled", time(Some(s.enrolled_at))),
-        ("baseline", vm.baseline.as_deref().map_or_else(|| "none yet".to_owned(), safe)),
+        ("baseline", judged_by(&vm)),
+        ("profile", vm.profile.as_deref().map_or_else(|| "-".to_owned(), safe)),
         ("secure boot", fact(s.facts.secure_boot)),
         ("vTPM", fact(s.facts.vtpm)),
         ("quote", fact(s.facts.quote)),
@@ -220,6 +226,18 @@ fn show(args: &NameArgs, client: &Client, out: Output) -> Result<(), CliError> {
         }
     }
     Ok(())
+}
+
+/// `scale-set/default/web@3 (of the scale set)`.
+fn judged_by(vm: &VmDetail) -> String {
+    let whose = match vm.baseline_scope {
+        Some(ScopeKind::Vm) => " (of the VM itself)",
+        Some(ScopeKind::ScaleSet) => " (of its scale set)",
+        Some(ScopeKind::Image) => " (of its image)",
+        Some(ScopeKind::Group) => " (of its group)",
+        None => "",
+    };
+    vm.baseline.as_deref().map_or_else(|| "none yet".to_owned(), |name| safe(name) + whose)
 }
 
 fn machine(vm: &VmDetail) -> String {

@@ -162,6 +162,7 @@ fn join_token(dir: &Path, service: Service) -> String {
             id: veriboot_store::new_id(now),
             group: "default".into(),
             scale_set: None,
+            image: None,
             uses_left: 100,
             expires_at: veriboot_wire::Time::from_unix_ms(i64::MAX),
             created_at: now,

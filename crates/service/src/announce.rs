@@ -105,6 +105,7 @@ async fn first_start(state: &AppState, options: &ServeOptions) -> Result<Option<
     let request = JoinTokenRequest {
         group: None,
         scale_set: None,
+        image: None,
         uses: Some(FIRST_JOIN_USES),
         expires_in_s: None,
         comment: Some("made at the first start".to_owned()),

@@ -34,6 +34,10 @@ pub struct Config {
     pub agent_binary: Option<PathBuf>,
     /// Groups whose VMs may run without Secure Boot: judged by the profile `measured-only`.
     pub measured_only_groups: Vec<String>,
+    /// PEM files with the public keys of others whose signed baselines may be imported.
+    pub baseline_trusted_keys: Vec<PathBuf>,
+    /// Healthy boots that a first baseline is learned from.
+    pub learn_boots: u32,
     /// TLS.
     pub tls: TlsConfig,
     /// Logs.
@@ -128,6 +132,8 @@ impl Default for Config {
             silence_limit_s: None,
             agent_binary: None,
             measured_only_groups: Vec::new(),
+            baseline_trusted_keys: Vec::new(),
+            learn_boots: 1,
             tls: TlsConfig::default(),
             log: LogConfig::default(),
             tokens: TokenConfig::default(),
@@ -267,6 +273,7 @@ impl Config {
             let reason = "must have 1 to 256 bytes".to_owned();
             return Err(ConfigError::Value { setting: "tokens.audience", reason });
         }
+        range("learn_boots", self.learn_boots, 1, 16)?;
         range("limits.connections", self.limits.connections, 16, 1_000_000)?;
         range("limits.requests", self.limits.requests, 4, 1_000_000)?;
         range("limits.header_timeout_s", self.limits.header_timeout_s, 1, 600)?;

@@ -15,7 +15,8 @@ use serde_json::json;
 use veriboot_store::{Constraint, StoreError, Tx, audit, enrolments, join_tokens, new_id, vms};
 use veriboot_tpm::{AkError, AttestationKey, EkError, EndorsementKey, make_credential};
 use veriboot_wire::{
-    ActivateRequest, Blob, EnrollChallenge, EnrollRequest, Enrolled, Facts, SecurityType, Time, VmStatus,
+    ActivateRequest, Blob, EnrollChallenge, EnrollRequest, Enrolled, Facts, JoinToken, SecurityType, Time,
+    VmStatus,
 };
 
 use crate::attest::text;
@@ -400,7 +401,7 @@ impl Newcomer {
             Err(refusal) => return Ok(Err(refusal.into())),
         };
         enrolments::take(tx, &pending.id)?;
-        let vm = self.new_vm(pending, &token.group, token.scale_set.as_deref());
+        let vm = self.new_vm(pending, &token);
         vms::insert(tx, &vm)?;
         audit::append(
             tx,
@@ -413,6 +414,7 @@ impl Newcomer {
                     "name": vm.name,
                     "group": vm.group,
                     "scale_set": vm.scale_set,
+                    "image": vm.image,
                     "join_token": token.id,
                     "ek_sha256": vm.ek_sha256,
                     "ek_certificate": vm.ek_certificate.is_some(),
@@ -430,12 +432,13 @@ impl Newcomer {
         }))
     }
 
-    fn new_vm(&self, pending: &enrolments::EnrolmentRow, group: &str, scale_set: Option<&str>) -> vms::VmRow {
+    fn new_vm(&self, pending: &enrolments::EnrolmentRow, token: &JoinToken) -> vms::VmRow {
         vms::VmRow {
             id: new_id(self.now),
             name: pending.name.clone(),
-            group: group.to_owned(),
-            scale_set: scale_set.map(str::to_owned),
+            group: token.group.clone(),
+            scale_set: token.scale_set.clone(),
+            image: token.image.clone(),
             status: VmStatus::Pending,
             status_detail: None,
             facts: Facts::UNKNOWN,
@@ -463,7 +466,11 @@ impl Newcomer {
             last_attestation_id: None,
             fault: None,
             baseline: None,
+            baseline_scope: None,
+            profile: None,
             monitoring: true,
+            proposal_id: None,
+            boot_key: None,
         }
     }
 }

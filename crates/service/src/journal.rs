@@ -4,6 +4,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use veriboot_store::proposals::Followed;
 use veriboot_store::vms::VmRow;
 use veriboot_wire::VmStatus;
 
@@ -46,6 +47,17 @@ pub(crate) fn attested(attested: &Attested<'_>) {
     }
     for alert in &attested.alerts.resolved {
         tracing::info!(vm, name, group, alert, "alert resolved");
+    }
+}
+
+/// Proposals that came or went with an attestation.
+pub(crate) fn followed(vm: &VmRow, followed: &Followed) {
+    let VmRow { id: vm, name, group, .. } = vm;
+    if let (true, Some(proposal)) = (followed.opened, &followed.member_of) {
+        tracing::info!(vm, name, group, proposal, "proposal opened");
+    }
+    if let Some(proposal) = &followed.withdrawn {
+        tracing::info!(vm, name, group, proposal, "proposal withdrawn: no VM shows it any more");
     }
 }
 

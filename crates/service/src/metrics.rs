@@ -13,6 +13,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+use veriboot_store::proposals;
 use veriboot_wire::{AlertReason, Verdict, VmStatus};
 
 use crate::{ApiError, AppState};
@@ -53,6 +54,11 @@ struct StatusLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ClassLabels {
+    class: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct QueueLabels {
     queue: &'static str,
 }
@@ -68,6 +74,7 @@ pub struct Metrics {
     appraisal: Histogram,
     alerts_raised: Family<ReasonLabels, Counter>,
     alerts_open: Family<ReasonLabels, Gauge>,
+    proposals_open: Family<ClassLabels, Gauge>,
     vms: Family<StatusLabels, Gauge>,
     in_flight: Gauge,
     connections: Gauge,
@@ -112,6 +119,12 @@ impl Default for Metrics {
             "Alerts that are active or in progress, by reason",
             alerts_open.clone(),
         );
+        let proposals_open = Family::default();
+        registry.register(
+            "proposals_open",
+            "Proposals that wait for a decision, by class of change; one with several classes counts in each",
+            proposals_open.clone(),
+        );
         let vms = Family::default();
         registry.register("vms", "VMs by status", vms.clone());
         let in_flight = Gauge::<i64, AtomicI64>::default();
@@ -154,6 +167,7 @@ impl Default for Metrics {
             appraisal,
             alerts_raised,
             alerts_open,
+            proposals_open,
             vms,
             in_flight,
             connections,
@@ -258,6 +272,10 @@ pub(crate) async fn show(State(state): State<AppState>) -> Result<Response, ApiE
     for reason in AlertReason::ALL {
         let count = counts.open_alerts_by_reason.get(reason.as_str()).copied().unwrap_or(0);
         let row = metrics.alerts_open.get_or_create(&ReasonLabels { reason: reason.as_str() }).clone();
+        row.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+    for (class, count) in state.read(|tx| Ok(proposals::open_by_class(tx)?)).await? {
+        let row = metrics.proposals_open.get_or_create(&ClassLabels { class: class.as_str() }).clone();
         row.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
     let (reads, writes) = state.store.queue_depths();

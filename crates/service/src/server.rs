@@ -16,7 +16,7 @@ use crate::attest::AttestState;
 use crate::gate::Gate;
 use crate::metrics::Metrics;
 use crate::state::Shared;
-use crate::{AppState, Clock, Config, StartError, files, install, middleware, openapi, silence, tls};
+use crate::{AppState, Clock, Config, StartError, files, install, members, middleware, openapi, reappraisals, silence, tls};
 
 /// Connections that the kernel keeps for us while we are busy.
 const BACKLOG: u32 = 4096;
@@ -125,6 +125,8 @@ impl Server {
         let (stop, stopped) = watch::channel(false);
         let background = vec![
             tokio::spawn(silence::run(state.clone(), stopped.clone())),
+            tokio::spawn(members::run(state.clone(), stopped.clone())),
+            tokio::spawn(reappraisals::run(state.clone(), stopped.clone())),
             tokio::spawn(renew(state.clone(), tls_config, stopped)),
         ];
         let (version, url) = (env!("CARGO_PKG_VERSION"), &state.public_url);

@@ -77,6 +77,14 @@ pub enum StartError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// A file of trusted keys cannot be used.
+    #[error("cannot use {path} for baseline_trusted_keys: {reason}", path = .path.display())]
+    TrustedKeys {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A key could not be made or stored data cannot be used; `0` says which.
     #[error("{0}")]
     Internal(String),
@@ -97,6 +105,7 @@ impl StartError {
             Self::Listen { .. } => "listen-failed",
             Self::AgentBinary { .. } => "agent-binary-unusable",
             Self::TokenFile { .. } => "token-file-unwritable",
+            Self::TrustedKeys { .. } => "trusted-keys-unusable",
             Self::Internal(_) => "start-failed",
         }
     }
@@ -125,6 +134,10 @@ impl StartError {
             }
             Self::AgentBinary { .. } => "agent_binary names a Linux executable (ELF) of at most 64 MiB",
             Self::TokenFile { .. } => "the file must not exist yet, its folder must",
+            Self::TrustedKeys { .. } => {
+                "baseline_trusted_keys names PEM files with PUBLIC KEY blocks (P-256, P-384 or Ed25519); `veriboot \
+                 baseline keys --pem` prints those of a service"
+            }
             Self::Internal(_) => return None,
         };
         Some(text.to_owned())
@@ -144,6 +157,7 @@ pub(crate) const DOCS: &[(&str, &str)] = &[
     ("listen-failed", "The address cannot be listened on."),
     ("agent-binary-unusable", "The agent's binary cannot be handed out."),
     ("token-file-unwritable", "The file for the admin token exists or cannot be written."),
+    ("trusted-keys-unusable", "A file of `baseline_trusted_keys` cannot be read or holds something else than keys."),
     ("database-url-invalid", "The database URL cannot be understood."),
     ("database-tls-unsupported", "TLS to PostgreSQL was asked for and is not there."),
     ("database-file", "The database's file cannot be made or opened."),

@@ -424,7 +424,7 @@ mod scenario {
         // Only an operator ends it: without the record the VM is a new one, which needs a join token.
         world.write({
             let id = id.clone();
-            move |tx| vms::delete(tx, &id)
+            move |tx| vms::delete(tx, &id, veriboot_wire::Time::from_unix_ms(0))
         });
         guest.lose_state();
         assert_eq!(code(&guest.agent.attest_once().unwrap_err()), "join-token-used-up");

@@ -197,6 +197,7 @@ mod scenario {
             let new = baselines::NewBaseline {
                 name: &current.summary.name,
                 scope: &current.summary.scope,
+                origin: veriboot_wire::BaselineOrigin::Accepted,
                 document: &learned.to_json().unwrap(),
                 components: 1,
                 boot_id: None,
@@ -204,7 +205,7 @@ mod scenario {
                 created_by: "test",
                 created_at: veriboot_wire::Time::from_unix_ms(1),
             };
-            baselines::insert_next(tx, &new)?;
+            baselines::insert_next(tx, &new, &signer)?;
             let _ = &vm_id;
             Ok(())
         });

@@ -34,6 +34,7 @@ fn vm(server: &TestServer, name: &str, group: &str, scale_set: Option<&str>) -> 
         name: name.into(),
         group: group.into(),
         scale_set: scale_set.map(Into::into),
+        image: None,
         status: VmStatus::Pending,
         status_detail: None,
         facts: Facts::UNKNOWN,
@@ -61,7 +62,11 @@ fn vm(server: &TestServer, name: &str, group: &str, scale_set: Option<&str>) -> 
         last_attestation_id: None,
         fault: None,
         baseline: None,
+        baseline_scope: None,
+        profile: None,
         monitoring: true,
+        proposal_id: None,
+        boot_key: None,
     };
     let id = row.id.clone();
     server.block_on(server.state().store.write(move |tx| vms::insert(tx, &row))).unwrap();
@@ -112,6 +117,8 @@ fn attest(
             facts,
             findings: failing.clone().into_iter().collect(),
             baseline: None,
+            baseline_scope: None,
+            profile: None,
             log_sha256: Some(digest.clone()),
         };
         let evidence = Evidence {
@@ -132,6 +139,8 @@ fn attest(
             facts: &facts,
             machine: &MachineInfo::default(),
             baseline: None,
+            baseline_scope: None,
+            profile: None,
             boot: Some(BootPosition {
                 boot_id: &boot.id,
                 reset_count,

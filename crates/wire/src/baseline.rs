@@ -336,6 +336,12 @@ pub struct BaselineAccept {
 pub struct BaselineQuery {
     /// Only this name.
     pub name: Option<String>,
+    /// Only scopes of this kind.
+    pub scope_kind: Option<ScopeKind>,
+    /// Only scopes of this group.
+    pub scope_group: Option<String>,
+    /// Only this VM id, scale set or image; empty for groups themselves.
+    pub scope_id: Option<String>,
     /// Also versions that no longer judge.
     pub all_versions: Option<bool>,
     /// Rows of the page, 1 to 1000; 100 when absent.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::{DocumentFormat, Reappraisal, Scope, Time};
+use crate::{BaselineFlaw, DocumentFormat, Reappraisal, Scope, Time};
 
 /// One version of a profile.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -48,7 +48,7 @@ pub struct ProfileDetail {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProfilePut {
-    /// The document as text, at most 1 MiB.
+    /// The document as text; its shape is docs/profiles.md.
     pub document: String,
     /// How the text is written.
     pub format: DocumentFormat,
@@ -59,6 +59,9 @@ pub struct ProfilePut {
     /// with `version-conflict` when it is another one.
     #[serde(default)]
     pub expected_version: Option<u32>,
+    /// Codes of weaknesses of the document that are accepted on purpose.
+    #[serde(default)]
+    pub allow_flaws: Vec<String>,
 }
 
 /// What a change of a profile came to.
@@ -66,6 +69,9 @@ pub struct ProfilePut {
 pub struct ProfileChanged {
     /// The version that judges now.
     pub profile: ProfileSummary,
+    /// Weaknesses of the document that were accepted.
+    #[serde(default)]
+    pub flaws: Vec<BaselineFlaw>,
     /// The VMs that are judged again because of it, by scope.
     pub reappraisals: Vec<Reappraisal>,
 }

@@ -1,7 +1,7 @@
 //! `veriboot baseline show`.
 
 use clap::Args;
-use veriboot_wire::{BaselineDetail, BaselineSummary};
+use veriboot_wire::BaselineDetail;
 
 use crate::client::{Client, segment};
 use crate::error::CliError;
@@ -10,23 +10,14 @@ use crate::output::{Output, safe};
 /// Arguments of `baseline show`.
 #[derive(Args, Debug)]
 pub struct ShowArgs {
-    /// Id, or name for its current version (scale-set/default/web)
+    /// Id, name for its current version, or name@version (scale-set/default/web@3)
     baseline: String,
 }
 
 /// Runs it.
 pub fn run(args: &ShowArgs, client: &Client, out: Output) -> Result<(), CliError> {
     let name = args.baseline.as_str();
-    let id = if name.contains('/') {
-        let query = [("name", name.to_owned())];
-        let (rows, _): (Vec<BaselineSummary>, bool) = client.list("/v1/baselines", &query, 1)?;
-        rows.into_iter().next().map(|b| b.id).ok_or_else(|| {
-            CliError::usage("baseline-unknown", format!("there is no baseline {:?}", safe(name)))
-                .hint("`veriboot baseline list` shows all of them")
-        })?
-    } else {
-        name.to_owned()
-    };
+    let id = super::version::id_of(client, name)?;
     let baseline: BaselineDetail = client.get(&format!("/v1/baselines/{}", segment(&id)), &[])?;
     if out.json {
         return out.print_json(&baseline);
@@ -36,6 +27,10 @@ pub fn run(args: &ShowArgs, client: &Client, out: Output) -> Result<(), CliError
         ("baseline", format!("{}@{}", safe(&s.name), s.version)),
         ("id", s.id.clone()),
         ("current", if s.current { "yes" } else { "no" }.to_owned()),
+        ("judges", super::scope::words(&s.scope, None)),
+        ("origin", s.origin.to_string()),
+        ("SHA-256", s.sha256.clone()),
+        ("signed by key", s.signed_by.clone().unwrap_or_else(|| "-".to_owned())),
         ("made", format!("{} by {}", s.created_at, safe(&s.created_by))),
         ("learned from boot", s.boot_id.clone().unwrap_or_else(|| "-".to_owned())),
         ("comment", s.comment.as_deref().map_or_else(|| "-".to_owned(), safe)),

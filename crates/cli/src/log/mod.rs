@@ -109,7 +109,7 @@ fn replay(file: &Path, ima: Option<&Path>, userspace: Option<&Path>, out: Output
 }
 
 /// Reads at most one byte more than the engine takes, so that no file makes the CLI run out of memory.
-fn read(file: &Path) -> Result<Vec<u8>, CliError> {
+pub(crate) fn read(file: &Path) -> Result<Vec<u8>, CliError> {
     let limit = u64::try_from(limits::MAX_LOG_BYTES).unwrap_or(u64::MAX).saturating_add(1);
     let mut bytes = Vec::new();
     let done = if file == Path::new("-") {
@@ -130,7 +130,7 @@ fn read(file: &Path) -> Result<Vec<u8>, CliError> {
     }
 }
 
-fn parse_log<'a>(file: &Path, bytes: &'a [u8]) -> Result<EventLog<'a>, CliError> {
+pub(crate) fn parse_log<'a>(file: &Path, bytes: &'a [u8]) -> Result<EventLog<'a>, CliError> {
     let refuse = |error: veriboot_eventlog::StructureError| {
         CliError::usage(
             error.code(),
@@ -147,7 +147,7 @@ fn parse_log<'a>(file: &Path, bytes: &'a [u8]) -> Result<EventLog<'a>, CliError>
 }
 
 /// Says on standard error that a log could be read only in part.
-fn warn_when_cut(file: &Path, log: &EventLog<'_>) {
+pub(crate) fn warn_when_cut(file: &Path, log: &EventLog<'_>) {
     if let Some(cut) = &log.cut {
         warn_cut(file, cut.offset, &cut.reason.to_string(), cut.code());
     }

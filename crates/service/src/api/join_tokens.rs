@@ -41,6 +41,9 @@ pub(crate) fn prepare(
     if let Some(scale_set) = &request.scale_set {
         check_name("scale_set", scale_set)?;
     }
+    if let Some(image) = &request.image {
+        check_name("image", image)?;
+    }
     check_comment(request.comment.as_deref())?;
     let uses_left = check_range("uses", request.uses.unwrap_or(1), 1, MAX_USES)?;
     let lifetime_s = check_range("expires_in_s", request.expires_in_s.unwrap_or(DAY_S), 60, YEAR_S)?;
@@ -49,6 +52,7 @@ pub(crate) fn prepare(
         id: new_id(now),
         group,
         scale_set: request.scale_set,
+        image: request.image,
         uses_left,
         expires_at: now.plus_s(i64::from(lifetime_s)),
         created_at: now,
@@ -82,7 +86,7 @@ pub(crate) async fn create(
         .write(move |tx| {
             store(tx, &row, &secret_to_store)?;
             let detail = json!({
-                "group": row.group, "scale_set": row.scale_set, "uses": row.uses_left,
+                "group": row.group, "scale_set": row.scale_set, "image": row.image, "uses": row.uses_left,
                 "expires_at": row.expires_at, "comment": row.comment,
             });
             audit(tx, now, &caller, "join-token.create", &row.id, &detail)

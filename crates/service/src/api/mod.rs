@@ -7,9 +7,14 @@ pub(crate) mod audit;
 pub(crate) mod baselines;
 pub(crate) mod boots;
 pub(crate) mod join_tokens;
+pub(crate) mod policies;
+pub(crate) mod profiles;
+pub(crate) mod proposals;
+pub(crate) mod scale_sets;
 pub(crate) mod summary;
 pub(crate) mod vms;
 
+use axum::extract::DefaultBodyLimit;
 use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -40,15 +45,46 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(alerts::acknowledge))
         .routes(routes!(alerts::resolve))
         .routes(routes!(alerts::dismiss))
-        .routes(routes!(baselines::list))
-        .routes(routes!(baselines::show))
-        .routes(routes!(baselines::accept))
+        .merge(documents())
+        .routes(routes!(baselines::show, baselines::retire::retire))
+        .routes(routes!(baselines::export::export))
+        .routes(routes!(baselines::export::keys))
+        .routes(routes!(baselines::compare::diff))
+        .routes(routes!(baselines::accept::accept))
+        .routes(routes!(baselines::reappraisals::list))
+        .routes(routes!(baselines::reappraisals::show))
+        .routes(routes!(profiles::list))
+        .routes(routes!(profiles::show))
+        .routes(routes!(profiles::versions))
+        .routes(routes!(profiles::assignments, profiles::assign))
+        .routes(routes!(policies::list_variables))
+        .routes(routes!(policies::check))
+        .routes(routes!(policies::test))
+        .routes(routes!(proposals::list))
+        .routes(routes!(proposals::show))
+        .routes(routes!(proposals::members))
+        .routes(routes!(proposals::approve))
+        .routes(routes!(proposals::approve_several))
+        .routes(routes!(proposals::reject))
+        .routes(routes!(proposals::reopen))
+        .routes(routes!(scale_sets::list))
+        .routes(routes!(scale_sets::show))
         .routes(routes!(join_tokens::list, join_tokens::create))
         .routes(routes!(join_tokens::revoke))
         .routes(routes!(api_tokens::list, api_tokens::create))
         .routes(routes!(api_tokens::revoke))
         .routes(routes!(audit::list))
         .routes(routes!(audit::verify))
+}
+
+/// Routes that take whole documents, which are larger than other bodies.
+fn documents() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(baselines::list, baselines::apply::apply))
+        .routes(routes!(baselines::import::import))
+        .routes(routes!(baselines::preview::ask))
+        .routes(routes!(profiles::put))
+        .layer(DefaultBodyLimit::max(baselines::DOCUMENT_LIMIT_BYTES))
 }
 
 /// The longest comment that is kept, in characters.

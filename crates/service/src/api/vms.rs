@@ -13,7 +13,7 @@ use veriboot_wire::{Attestation, Page, Problem, VmDetail, VmQuery, VmRecommendat
 use super::{audit, check_limit, find_vm, not_found};
 use crate::auth::{Operator, Viewer};
 use crate::extract::{Path, Query};
-use crate::{ApiError, AppState};
+use crate::{ApiError, AppState, odd_one_out};
 
 /// Tells VMs of one name apart.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -75,6 +75,7 @@ pub(crate) async fn show(
             .map_err(ApiError::internal)?,
         None => Vec::new(),
     };
+    let odd_one_out = odd_one_out::of_vm(&state, &vm).await?;
     Ok(Json(VmDetail {
         summary,
         machine: vm.machine,
@@ -82,9 +83,13 @@ pub(crate) async fn show(
         ek_certificate: vm.ek_certificate.is_some(),
         ak_name: hex::encode(&vm.ak_name),
         baseline: vm.baseline,
+        baseline_scope: vm.baseline_scope,
+        profile: vm.profile,
         last_verdict,
         findings,
         fault: vm.fault,
+        proposal_id: vm.proposal_id,
+        odd_one_out,
         recommendations,
     }))
 }
@@ -119,7 +124,7 @@ pub(crate) async fn delete(
     state
         .write(move |tx| {
             let vm = find_vm(tx, &key, query.group.as_deref())?;
-            vms::delete(tx, &vm.id)?;
+            vms::delete(tx, &vm.id, now)?;
             let detail = json!({ "name": vm.name, "group": vm.group, "ek_sha256": vm.ek_sha256 });
             audit(tx, now, &caller, "vm.delete", &vm.id, &detail)
         })

@@ -5,23 +5,29 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use veriboot_appraisal::{
-    CompiledBaseline, Conclude, LogReport, Outcome, PreviousBoot, components_in, conclude, judge,
+    CompiledBaseline, Conclude, Judgement, Learn, LogReport, Outcome, PreviousBoot, components_in, conclude, judge,
 };
 use veriboot_eventlog::HashAlg;
 use veriboot_store::StoreError;
 use veriboot_store::baselines::{self, CurrentBaseline};
+use veriboot_store::profiles;
+use veriboot_store::proposals::Rejection;
 use veriboot_store::vms::VmRow;
 use veriboot_tpm::Quote;
 use veriboot_wire::{EvidenceRequest, FactState, Facts, Finding, Receipt, Severity, Time, Verdict, VmStatus};
 
+use super::conditions::{BootFacts, boot_facts, seen_by_conditions};
 use super::evidence::Evidence;
 use super::examine::{Broken, Examined, bank_of, examined, guarded};
-use super::learn::{Learned, learn};
+use super::learn::{self, Learned, Learning};
+use super::profiles::{JudgingProfile, judging_profile};
 use super::record::{self, Recorded};
 use super::work::{self, LONG_BASELINE, LONG_LOG_BYTES};
 use super::{AttestState, bounds, next_directions};
+use crate::baseline_signing::BaselineSigner;
 use crate::challenge::{ChallengeError, CheckedChallenge};
 use crate::problem::kinds;
+use crate::proposals::{self, Shown};
 use crate::result_token::Appraised;
 use crate::{ApiError, AppState, journal};
 
@@ -53,18 +59,26 @@ pub async fn appraise(state: &AppState, vm: VmRow, request: EvidenceRequest) -> 
         .map_err(refused)?;
     let report = examined(state, evidence.log.as_ref()).await?;
     let mut vm = vm;
+    let mut rejection = None;
     for _ in 0..MAX_ROUNDS {
-        let baseline = judging(state, &vm).await?;
-        let plan = Plan::prepare(state, vm, challenge, &evidence, &report, baseline, now).await;
+        let judges = judging(state, &vm).await?;
+        let examined = report.as_ref().ok().and_then(Option::as_ref).map(|examined| &examined.report);
+        let facts = boot_facts(state, &judges.profile, evidence.log.as_ref(), examined).await?;
+        let judges = Judges { rejection: rejection.clone(), facts, ..judges };
+        let plan = Plan::prepare(state, vm, challenge, &evidence, &report, judges, now).await;
         let plan = Arc::new(plan);
         if let (Some(_), Ok(Some(examined))) = (plan.quote_believed(), &report) {
             examined.keep(state);
+            if let Ok(Some(facts)) = &plan.judges.facts {
+                facts.keep(state);
+            }
         }
         let in_tx = Arc::clone(&plan);
         match state.store.write(move |tx| record::record(tx, &in_tx)).await? {
             Recorded::Done(done) => {
                 state.metrics.attested(plan.judged.outcome.verdict, started.elapsed());
                 done.alerts.raised.iter().for_each(|reason| state.metrics.alert_raised(*reason));
+                journal::followed(&plan.vm, &done.proposals);
                 journal::attested(&journal::Attested {
                     before: &plan.vm,
                     status: done.status,
@@ -82,6 +96,10 @@ pub async fn appraise(state: &AppState, vm: VmRow, request: EvidenceRequest) -> 
                 return Err(ApiError::new(&kinds::UNAUTHENTICATED, "the agent's token is no longer valid"));
             }
             Recorded::Changed(current) => vm = *current,
+            Recorded::Rejection(stands) => {
+                rejection = stands;
+                vm = plan.vm.clone();
+            }
         }
     }
     Err(ApiError::new(&kinds::DATABASE_BUSY, "the VM's record keeps changing"))
@@ -97,24 +115,65 @@ pub(super) fn refused(error: ChallengeError) -> ApiError {
     ApiError::new(kind, error.to_string())
 }
 
+/// What judges a VM now.
+#[derive(Clone, Debug)]
+pub(crate) struct Judges {
+    /// The baseline; `None` when there is none yet.
+    pub baseline: Option<Judging>,
+    /// The profile.
+    pub profile: JudgingProfile,
+    /// How far the baseline is learned, while it is.
+    pub learning: Option<Learning>,
+    /// The rejection of what the VM proposes, once it is known to stand. Whoever records the outcome looks again.
+    pub rejection: Option<Rejection>,
+    /// What the conditions of the profile may know of the log; `None` without conditions or without a log.
+    pub facts: Result<Option<BootFacts>, Broken>,
+}
+
+impl Judges {
+    /// Which baseline it is.
+    pub fn current(&self) -> Option<CurrentBaseline> {
+        self.baseline.as_ref().map(|judging| judging.current.clone())
+    }
+}
+
 /// The baseline that judges a VM now.
 #[derive(Clone, Debug)]
-pub(super) struct Judging {
+pub(crate) struct Judging {
     pub current: CurrentBaseline,
     /// One that cannot be read back is a broken appraisal, not a missing baseline.
     pub content: Result<Arc<CompiledBaseline>, Broken>,
 }
 
-/// Finds the baseline that judges a VM now; its content is read once.
-pub(super) async fn judging(state: &AppState, vm: &VmRow) -> Result<Option<Judging>, ApiError> {
-    let (id, group, scale_set) = (vm.id.clone(), vm.group.clone(), vm.scale_set.clone());
-    let current = state
+/// Finds what judges a VM now; contents are read once.
+pub(crate) async fn judging(state: &AppState, vm: &VmRow) -> Result<Judges, ApiError> {
+    let learn_boots = state.attest.learn_boots;
+    let (current, assigned, learning) = state
         .store
-        .read(move |tx| baselines::current_id_for_vm(tx, &id, &group, scale_set.as_deref()))
+        .read({
+            let vm = vm.clone();
+            move |tx| {
+                let current = baselines::current_id_for_vm(tx, vm.place())?;
+                let learning = match &current {
+                    Some(current) if learn_boots > 1 => learn::progress(tx, current, learn_boots)?,
+                    _ => None,
+                };
+                Ok::<_, StoreError>((current, profiles::assigned_for(tx, vm.place())?, learning))
+            }
+        })
         .await?;
-    let Some(current) = current else { return Ok(None) };
+    let profile = judging_profile(state, assigned, &vm.group).await?;
+    let baseline = match current {
+        Some(current) => Some(content_of(state, current).await?),
+        None => None,
+    };
+    Ok(Judges { baseline, profile, learning, rejection: None, facts: Ok(None) })
+}
+
+/// The content of a version.
+pub(crate) async fn content_of(state: &AppState, current: CurrentBaseline) -> Result<Judging, ApiError> {
     if let Some(content) = state.attest.baselines.get(&current.id) {
-        return Ok(Some(Judging { current, content: Ok(content) }));
+        return Ok(Judging { current, content: Ok(content) });
     }
     let id = current.id.clone();
     let content = match state.store.read(move |tx| baselines::by_id(tx, &id)).await {
@@ -123,7 +182,7 @@ pub(super) async fn judging(state: &AppState, vm: &VmRow) -> Result<Option<Judgi
         Err(StoreError::Corrupt { cause }) => Err(Broken::Baseline(cause)),
         Err(error) => return Err(error.into()),
     };
-    Ok(Some(Judging { current, content }))
+    Ok(Judging { current, content })
 }
 
 /// What an appraisal came to.
@@ -139,6 +198,10 @@ pub(super) struct Judged {
     pub learned: Option<Learned>,
     /// What was booted, by component in plain words.
     pub components: BTreeMap<String, String>,
+    /// What it proposes: everything else about it is healthy.
+    pub shown: Option<Shown>,
+    /// SHA-256 over everything that is enforced of the boot, hex; `None` when the boot is not believed.
+    pub boot_key: Option<String>,
 }
 
 /// Everything that the transaction needs, decided on a snapshot of the VM's record.
@@ -146,13 +209,16 @@ pub(super) struct Judged {
 pub(super) struct Plan {
     /// The record that all of this was decided on.
     pub vm: VmRow,
-    /// The baseline that judged.
-    pub baseline: Option<CurrentBaseline>,
+    /// What judged.
+    pub judges: Judges,
     pub challenge: CheckedChallenge,
     pub evidence: Arc<Evidence>,
     pub judged: Judged,
     pub interval_s: u32,
     pub silence_limit_s: u32,
+    /// Healthy boots that a first baseline is learned from.
+    pub learn_boots: u32,
+    pub signer: BaselineSigner,
     pub now: Time,
 }
 
@@ -163,7 +229,7 @@ impl Plan {
         challenge: CheckedChallenge,
         evidence: &Arc<Evidence>,
         report: &Result<Option<Examined>, Broken>,
-        baseline: Option<Judging>,
+        judges: Judges,
         now: Time,
     ) -> Self {
         let judged = match report {
@@ -172,7 +238,7 @@ impl Plan {
                     vm: vm.clone(),
                     evidence: Arc::clone(evidence),
                     report: report.as_ref().map(|examined| Arc::clone(&examined.report)),
-                    baseline: baseline.clone(),
+                    judges: judges.clone(),
                 };
                 input.judged(state, previous_boot(&vm), true).await.unwrap_or_else(|e| broken(&vm, &e))
             }
@@ -180,12 +246,14 @@ impl Plan {
         };
         Self {
             vm,
-            baseline: baseline.map(|judging| judging.current),
+            judges,
             challenge,
             evidence: Arc::clone(evidence),
             judged,
             interval_s: state.config.interval_s,
             silence_limit_s: state.config.silence_limit_s(),
+            learn_boots: state.attest.learn_boots,
+            signer: state.attest.baseline_signer.clone(),
             now,
         }
     }
@@ -202,7 +270,7 @@ pub(super) struct Input {
     pub vm: VmRow,
     pub evidence: Arc<Evidence>,
     pub report: Option<Arc<LogReport>>,
-    pub baseline: Option<Judging>,
+    pub judges: Judges,
 }
 
 impl Input {
@@ -214,7 +282,7 @@ impl Input {
         may_learn: bool,
     ) -> Result<Judged, Broken> {
         let long = self.report.as_ref().is_some_and(|report| report.bytes > LONG_LOG_BYTES)
-            || self.baseline.as_ref().is_some_and(Judging::is_long);
+            || self.judges.baseline.as_ref().is_some_and(Judging::is_long);
         let shared = state.clone();
         work::run(&state.attest.long_work, long, move || {
             shared.attest.appraise(&self, previous.as_ref(), may_learn)
@@ -240,19 +308,22 @@ impl AttestState {
         let quote = self.verify(&input.vm.ak_public, &input.evidence)?;
         let bank = quote.as_ref().ok().and_then(bank_of);
         let report = input.report.as_deref();
-        let baseline = match &input.baseline {
+        let baseline = match &input.judges.baseline {
             Some(judging) => {
                 Some((judging.current.id.as_str(), judging.content.as_deref().map_err(Clone::clone)?))
             }
             None => None,
         };
-        let profile = self.profile(&input.vm.group);
+        let profile = input.judges.profile.content.as_deref().map_err(Clone::clone)?;
+        let profile_key = input.judges.profile.key.as_str();
         let judgement = match (report, bank) {
-            (Some(report), Some(bank)) => Some(self.judge(report, bank, baseline, profile)?),
+            (Some(report), Some(bank)) => Some(self.judge(report, bank, baseline, (profile_key, profile))?),
             _ => None,
         };
-        let concluded = |judgement| {
-            guarded(|| {
+        let boot = input.judges.facts.as_ref().map_err(Clone::clone)?.as_ref().map(|facts| &*facts.boot);
+        let seen = seen_by_conditions(&input.vm, &input.evidence.machine);
+        let concluded = |judgement: Option<&Judgement>| {
+            let outcome = guarded(|| {
                 conclude(Conclude {
                     quote: quote.as_ref(),
                     pcr_values: Some(&input.evidence.pcrs),
@@ -262,30 +333,38 @@ impl AttestState {
                     profile,
                     previous,
                 })
-            })
+            })?;
+            self.conditions.judge(outcome, (profile_key, profile), boot, seen)
         };
         let mut outcome = concluded(judgement.as_deref())?;
-        let mut learned = None;
-        if let (true, None, true, Some(report), Some(bank)) =
-            (may_learn, &input.baseline, outcome.learnable, report, bank)
+        let mut shown = None;
+        if let (Verdict::Healthy, Some(judgement), Some(report)) = (outcome.verdict, &judgement, report)
+            && let Some(proposed) = &judgement.proposed
         {
-            match learn(&input.vm, report, bank) {
-                Ok(new) => {
-                    // What is learned from a log accepts that log (SPEC section 5). Shown, not assumed.
-                    let judgement = guarded(|| judge(report, bank, Some(&new.baseline), profile))?;
-                    let again = concluded(Some(&judgement))?;
-                    if again.verdict == Verdict::Healthy {
-                        outcome = again;
-                        learned = Some(new);
-                    } else {
-                        tracing::error!(
-                            vm = input.vm.id,
-                            log = report.sha256,
-                            "a learned baseline refuses its own log"
-                        );
-                    }
-                }
-                Err(error) => tracing::error!(vm = input.vm.id, %error, "no baseline was learned"),
+            let rejection = input.judges.rejection.clone();
+            if let Some(rejection) = &rejection {
+                outcome = concluded(Some(&proposals::refused(judgement, rejection)))?;
+            }
+            shown = Some(Shown::new(proposed, report, &input.judges.profile.reference, rejection));
+        }
+        let mut learned = None;
+        // What an operator is asked about is not learned.
+        if let (true, None, Learn::FirstBoots, Some(report), Some(bank)) =
+            (may_learn, &shown, profile.learn, report, bank)
+            && let Some(new) = learn::from_this_boot(input, &outcome, report, bank)
+        {
+            // What is learned from a log accepts that log (SPEC section 5). Shown, not assumed.
+            let judgement = guarded(|| judge(report, bank, Some(&new.baseline), profile))?;
+            let again = concluded(Some(&judgement))?;
+            if again.learnable && judgement.proposed.is_none() {
+                outcome = again;
+                learned = Some(new);
+            } else if outcome.learnable {
+                tracing::error!(
+                    vm = input.vm.id,
+                    log = report.sha256,
+                    "a learned baseline refuses its own log"
+                );
             }
         }
         let detail = match outcome.verdict {
@@ -297,8 +376,14 @@ impl AttestState {
             (Some(report), Some(_), Some(bank)) => guarded(|| components_in(report, bank))?,
             _ => BTreeMap::new(),
         };
+        let boot_key = match (report, bank, outcome.facts.quote, outcome.facts.log) {
+            (Some(report), Some(bank), FactState::Valid, FactState::Valid) => {
+                self.boot_key(report, bank, (profile_key, profile))?
+            }
+            _ => None,
+        };
         outcome.findings = bounds::findings(outcome.findings);
-        Ok(Judged { status, detail, quote, bank, learned, components, outcome })
+        Ok(Judged { status, detail, quote, bank, learned, components, shown, boot_key, outcome })
     }
 }
 
@@ -325,6 +410,8 @@ fn broken(vm: &VmRow, error: &Broken) -> Judged {
         bank: None,
         learned: None,
         components: BTreeMap::new(),
+        shown: None,
+        boot_key: None,
     }
 }
 

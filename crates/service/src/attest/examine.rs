@@ -2,21 +2,21 @@
 
 use std::sync::Arc;
 
-use veriboot_appraisal::{Baseline, CompiledBaseline, Judgement, LogReport, Profile, examine, judge};
+use veriboot_appraisal::{Baseline, CompiledBaseline, Judgement, LogReport, Profile, boot_key, examine, judge};
 use veriboot_eventlog::HashAlg;
 use veriboot_store::{baselines, logs};
 use veriboot_tpm::{AttestationKey, Expectation, Quote, QuoteError, peek_selection, verify_quote};
 
 use super::evidence::{Evidence, Log, sha256_hex};
 use super::work::{self, LONG_LOG_BYTES};
-use super::{AttestState, JudgementKey, weight};
+use super::{AttestState, BootKeyKey, JudgementKey, weight};
 use crate::problem::kinds;
 use crate::{ApiError, AppState};
 
 /// Why evidence that is well-formed could not be appraised. Whose fault it is does not matter for the verdict:
 /// what could not be appraised is not healthy.
 #[derive(Clone, Debug, thiserror::Error)]
-pub(super) enum Broken {
+pub(crate) enum Broken {
     /// The enrolled key cannot be read back.
     #[error("the enrolled attestation key cannot be used: {0}")]
     Key(#[from] veriboot_tpm::AkError),
@@ -26,6 +26,9 @@ pub(super) enum Broken {
     /// The stored baseline cannot be read back.
     #[error("the baseline cannot be used: {0}")]
     Baseline(String),
+    /// The profile cannot be read back.
+    #[error("the profile cannot be used: {0}")]
+    Profile(String),
     /// Something panicked.
     #[error("appraisal panicked")]
     Panicked,
@@ -122,13 +125,13 @@ impl AttestState {
         report: &LogReport,
         bank: HashAlg,
         baseline: Option<(&str, &CompiledBaseline)>,
-        profile: &Profile,
+        (profile_key, profile): (&str, &Profile),
     ) -> Result<Arc<Judgement>, Broken> {
         let key = JudgementKey {
             log_sha256: report.sha256.clone(),
             bank: bank.tpm_id(),
             baseline_id: baseline.map(|(id, _)| id.to_owned()),
-            profile: profile.name.clone(),
+            profile: profile_key.to_owned(),
         };
         if let Some(judgement) = self.judgements.get(&key) {
             return Ok(judgement);
@@ -138,8 +141,29 @@ impl AttestState {
         Ok(judgement)
     }
 
-    /// A stored baseline, compiled. Versions are immutable, so its id names its content.
+    /// What a log boots, as far as the profile enforces it: SHA-256 in hex.
+    pub(super) fn boot_key(
+        &self,
+        report: &LogReport,
+        bank: HashAlg,
+        (profile_key, profile): (&str, &Profile),
+    ) -> Result<Option<String>, Broken> {
+        let key = BootKeyKey {
+            log_sha256: report.sha256.clone(),
+            bank: bank.tpm_id(),
+            profile: profile_key.to_owned(),
+        };
+        if let Some(known) = self.boot_keys.get(&key) {
+            return Ok(known);
+        }
+        let made = guarded(|| boot_key(report, bank, profile))?.map(|digest| digest.to_string());
+        self.boot_keys.put(key, made.clone(), 1);
+        Ok(made)
+    }
+
+    /// A stored baseline, verified and compiled. Versions are immutable, so its id names its content.
     pub(super) fn baseline(&self, row: &baselines::BaselineRow) -> Result<Arc<CompiledBaseline>, Broken> {
+        self.baseline_signer.verify_baseline(row).map_err(|e| Broken::Baseline(e.to_string()))?;
         let baseline =
             Baseline::from_json(row.document.as_bytes()).map_err(|e| Broken::Baseline(e.to_string()))?;
         let baseline = Arc::new(baseline.compile());

@@ -8,9 +8,14 @@ mod admission;
 mod appraise;
 mod bounds;
 pub mod cache;
+mod conditions;
+mod difference;
 mod evidence;
 mod examine;
 mod learn;
+mod preview;
+mod profiles;
+mod proven;
 mod reappraise;
 mod record;
 pub mod text;
@@ -24,17 +29,28 @@ use tokio::sync::Semaphore;
 use veriboot_appraisal::{CompiledBaseline, Judgement, LogReport, Profile};
 use veriboot_store::{Store, settings};
 use veriboot_tpm::{AttestationKey, PcrSelection, alg};
-use veriboot_wire::{Blob, Challenge, Directions, Time};
+use veriboot_wire::{Blob, Challenge, Directions, Finding, Time};
 
+use crate::baseline_signing::BaselineSigner;
 use crate::challenge::{CHALLENGE_KEY_BYTES, Challenges, Life};
 use crate::result_token::{self, Appraised, Issuer, Signer, TokenError};
 use crate::{ApiError, AppState, Clock, Config, StartError};
 
+pub(crate) use conditions::{dry_run_boot, long_work, seen_by_conditions};
+
 pub use admission::{Admission, Admitted};
 pub use appraise::appraise;
-pub use reappraise::{ReappraiseError, reappraise};
+pub(crate) use appraise::{Judging, content_of};
+pub(crate) use preview::{Against, preview};
+pub(crate) use profiles::named as named_profile;
+pub(crate) use appraise::judging;
+pub(crate) use learn::scope_of;
+pub(crate) use difference::difference;
+pub(crate) use proven::{NotProven, Proven, StoredEvidence, prove_again};
+pub use reappraise::{Again, ReappraiseError, judge_again, reappraise};
 
 use cache::Cache;
+use conditions::Conditions;
 
 /// Name of the setting that holds the key of the challenges.
 const CHALLENGE_KEY: &str = "challenge-key";
@@ -48,6 +64,12 @@ const LOG_CACHE_BYTES: usize = 96 * 1024 * 1024;
 const JUDGEMENT_CACHE_BYTES: usize = 48 * 1024 * 1024;
 /// Bytes of memory for baselines.
 const BASELINE_CACHE_BYTES: usize = 64 * 1024 * 1024;
+/// Profiles that are kept in parsed form.
+const PROFILE_CACHE_ENTRIES: usize = 256;
+/// Keys of boots that are kept.
+const BOOT_KEY_CACHE_ENTRIES: usize = 65_536;
+/// Bytes of memory for differences of logs.
+const DIFFERENCE_CACHE_BYTES: usize = 16 * 1024 * 1024;
 /// Attestation keys that are kept in parsed form.
 const KEY_CACHE_ENTRIES: usize = 65_536;
 
@@ -60,6 +82,17 @@ struct JudgementKey {
     profile: String,
 }
 
+/// What the key of a boot depends on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct BootKeyKey {
+    log_sha256: String,
+    bank: u16,
+    profile: String,
+}
+
+/// Digests of two logs that were compared.
+type LogPair = (String, String);
+
 /// What appraisal keeps in memory: keys and caches. Nothing here is ever trusted more than the database: entries
 /// are found by digest or by the id of something immutable.
 #[derive(Debug)]
@@ -67,15 +100,21 @@ pub struct AttestState {
     challenges: Challenges,
     signer: Signer,
     issuer: Issuer,
-    /// Judges the VMs of every group but those below.
-    secure_boot_required: Profile,
-    measured_only: Profile,
+    baseline_signer: BaselineSigner,
+    /// Groups without an assigned profile that may run without Secure Boot.
     measured_only_groups: BTreeSet<String>,
+    /// Healthy boots that a first baseline is learned from.
+    learn_boots: u32,
     selections: Vec<PcrSelection>,
     logs: Cache<String, Arc<LogReport>>,
     judgements: Cache<JudgementKey, Arc<Judgement>>,
+    boot_keys: Cache<BootKeyKey, Option<String>>,
+    differences: Cache<LogPair, Arc<Vec<Finding>>>,
     baselines: Cache<String, Arc<CompiledBaseline>>,
+    profiles: Cache<String, Arc<Profile>>,
     keys: Cache<Vec<u8>, AttestationKey>,
+    /// Policy conditions of profiles.
+    conditions: Conditions,
     admission: Admission,
     /// Slots for long work, fewer than there are cores.
     long_work: Arc<Semaphore>,
@@ -109,14 +148,18 @@ impl AttestState {
                 audience: config.tokens.audience.clone(),
                 lifetime_s: lifetime_s.min(result_token::MAX_LIFETIME_S),
             },
-            secure_boot_required: Profile::default(),
-            measured_only: Profile::measured_only(),
+            baseline_signer: BaselineSigner::open(store, clock, &config.baseline_trusted_keys).await?,
+            learn_boots: config.learn_boots,
             measured_only_groups: config.measured_only_groups.iter().cloned().collect(),
             selections: BANKS.iter().filter_map(|bank| PcrSelection::new(*bank, PCRS)).collect(),
             logs: Cache::new(LOG_CACHE_BYTES),
             judgements: Cache::new(JUDGEMENT_CACHE_BYTES),
+            boot_keys: Cache::new(BOOT_KEY_CACHE_ENTRIES),
+            differences: Cache::new(DIFFERENCE_CACHE_BYTES),
             baselines: Cache::new(BASELINE_CACHE_BYTES),
+            profiles: Cache::new(PROFILE_CACHE_ENTRIES),
             keys: Cache::new(KEY_CACHE_ENTRIES),
+            conditions: Conditions::default(),
             admission: Admission::new(config),
             long_work: Arc::new(Semaphore::new(work::slots())),
         })
@@ -126,8 +169,12 @@ impl AttestState {
     pub fn forget(&self) {
         self.logs.clear();
         self.judgements.clear();
+        self.boot_keys.clear();
+        self.differences.clear();
         self.baselines.clear();
+        self.profiles.clear();
         self.keys.clear();
+        self.conditions.forget();
     }
 
     /// How much evidence is taken.
@@ -135,12 +182,9 @@ impl AttestState {
         &self.admission
     }
 
-    /// The profile that judges the VMs of this group.
-    pub fn profile(&self, group: &str) -> &Profile {
-        match self.measured_only_groups.contains(group) {
-            true => &self.measured_only,
-            false => &self.secure_boot_required,
-        }
+    /// What signs stored versions of baselines and profiles.
+    pub fn baseline_signer(&self) -> &BaselineSigner {
+        &self.baseline_signer
     }
 
     /// Who issues results, for whom and for how long.

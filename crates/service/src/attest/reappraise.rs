@@ -3,13 +3,17 @@
 use std::sync::Arc;
 
 use veriboot_store::baselines::CurrentBaseline;
-use veriboot_store::{StoreError, attestations, baselines, boots, logs, new_id, vms};
+use veriboot_store::proposals::{Followed, Rejection};
+use veriboot_store::{StoreError, attestations, baselines, boots, logs, new_id, profiles, scale_sets, vms};
 use veriboot_wire::{Attestation, FactState, Time, Verdict, VmStatus};
 
-use super::appraise::{Input, Judged, judging, previous_boot};
+use super::appraise::{Input, Judged, Judges, judging, previous_boot};
+use super::conditions::boot_facts;
 use super::evidence::{Evidence, Log};
 use super::examine::examined;
-use crate::{ApiError, AppState, alerts, journal};
+use super::profiles::JudgingProfile;
+use super::record::context;
+use crate::{ApiError, AppState, alerts, journal, proposals};
 
 /// How often it is repeated because the VM attested meanwhile.
 const MAX_ROUNDS: u32 = 4;
@@ -42,22 +46,57 @@ pub enum ReappraiseError {
 /// # Errors
 /// [`ReappraiseError`].
 pub async fn reappraise(state: &AppState, vm_id: &str) -> Result<Attestation, ReappraiseError> {
+    let mut rejection = None;
     for _ in 0..MAX_ROUNDS {
-        if let Some(attestation) = once(state, vm_id).await? {
+        if let Some(attestation) = once(state, vm_id, &mut rejection).await? {
             return Ok(attestation);
         }
     }
     Err(ReappraiseError::Overtaken)
 }
 
-/// What is judged again.
-struct Stored {
-    vm: vms::VmRow,
-    last: Attestation,
-    evidence: attestations::Evidence,
+/// What judging a VM again came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// It was judged, and stored as a further attestation.
+    Judged {
+        /// Whether the verdict is another one.
+        turned: bool,
+    },
+    /// What holds now judged it already.
+    Same,
 }
 
-async fn stored(state: &AppState, vm_id: &str) -> Result<Stored, ReappraiseError> {
+/// [`reappraise`], unless `always` is false and the baseline and profile of now judged the VM last.
+///
+/// # Errors
+/// [`ReappraiseError`].
+pub async fn judge_again(state: &AppState, vm_id: &str, always: bool) -> Result<Again, ReappraiseError> {
+    let stored = stored(state, vm_id).await?;
+    if !always {
+        let judges = judging(state, &stored.vm).await.map_err(api_error)?;
+        let baseline = judges.current().map(|current| current.reference);
+        // A broken one is judged, so that the VM does not stay healthy by what was before.
+        let whole = judges.profile.content.is_ok()
+            && judges.baseline.as_ref().is_none_or(|judging| judging.content.is_ok());
+        let profile = Some(&judges.profile.reference);
+        if whole && stored.last.baseline == baseline && stored.last.profile.as_ref() == profile {
+            return Ok(Again::Same);
+        }
+    }
+    let before = stored.last.verdict;
+    let again = reappraise(state, vm_id).await?;
+    Ok(Again::Judged { turned: again.verdict != before })
+}
+
+/// What is judged again.
+pub(super) struct Stored {
+    pub vm: vms::VmRow,
+    pub last: Attestation,
+    pub evidence: attestations::Evidence,
+}
+
+pub(super) async fn stored(state: &AppState, vm_id: &str) -> Result<Stored, ReappraiseError> {
     let id = vm_id.to_owned();
     let found = state
         .store
@@ -82,8 +121,13 @@ async fn stored(state: &AppState, vm_id: &str) -> Result<Stored, ReappraiseError
     Ok(Stored { vm, last, evidence })
 }
 
-/// `None` when the VM attested meanwhile.
-async fn once(state: &AppState, vm_id: &str) -> Result<Option<Attestation>, ReappraiseError> {
+/// `None` when the VM attested meanwhile, or when another rejection stands for what it shows, which is in `rejection`
+/// then.
+async fn once(
+    state: &AppState,
+    vm_id: &str,
+    rejection: &mut Option<Rejection>,
+) -> Result<Option<Attestation>, ReappraiseError> {
     let Stored { vm, last, evidence } = stored(state, vm_id).await?;
     let now = state.clock.now();
     let input = Evidence {
@@ -102,7 +146,10 @@ async fn once(state: &AppState, vm_id: &str) -> Result<Option<Attestation>, Reap
     if let Some(report) = &report {
         report.keep(state);
     }
-    let baseline = judging(state, &vm).await.map_err(api_error)?;
+    let judges = judging(state, &vm).await.map_err(api_error)?;
+    let examined = report.as_ref().map(|examined| &examined.report);
+    let facts = boot_facts(state, &judges.profile, input.log.as_ref(), examined).await.map_err(api_error)?;
+    let judges = Judges { rejection: rejection.clone(), facts, ..judges };
     // The record's counters are those of this very quote by now; the log it is held against is still the one
     // that replayed.
     let previous = previous_boot(&vm);
@@ -110,12 +157,13 @@ async fn once(state: &AppState, vm_id: &str) -> Result<Option<Attestation>, Reap
         vm: vm.clone(),
         evidence: Arc::new(input),
         report: report.map(|examined| examined.report),
-        baseline: baseline.clone(),
+        judges: judges.clone(),
     };
     let judged =
         input.judged(state, previous, false).await.map_err(|e| ReappraiseError::Broken(e.to_string()))?;
-    let again = Arc::new(Again {
-        baseline: baseline.map(|judging| judging.current),
+    let again = Arc::new(Repeat {
+        baseline: judges.current(),
+        profile: judges.profile,
         vm,
         last,
         evidence,
@@ -124,7 +172,15 @@ async fn once(state: &AppState, vm_id: &str) -> Result<Option<Attestation>, Reap
     });
     let before = again.vm.clone();
     let code = again.judged.outcome.primary().map(|finding| finding.code.clone());
-    let Some(done) = state.store.write(move |tx| again.record(tx)).await? else { return Ok(None) };
+    let done = match state.store.write(move |tx| again.record(tx)).await? {
+        Recorded::Done(done) => done,
+        Recorded::Overtaken => return Ok(None),
+        Recorded::Rejection(stands) => {
+            *rejection = stands;
+            return Ok(None);
+        }
+    };
+    journal::followed(&before, &done.proposals);
     journal::attested(&journal::Attested {
         before: &before,
         status: done.status,
@@ -139,13 +195,23 @@ fn api_error(error: ApiError) -> ReappraiseError {
     ReappraiseError::Broken(error.code().to_owned())
 }
 
-struct Again {
+struct Repeat {
     vm: vms::VmRow,
     last: Attestation,
     evidence: attestations::Evidence,
     judged: Judged,
     baseline: Option<CurrentBaseline>,
+    profile: JudgingProfile,
     now: Time,
+}
+
+/// What the transaction came to.
+enum Recorded {
+    Done(Box<Done>),
+    /// The VM attested meanwhile, or what judges it is another one. Nothing was written.
+    Overtaken,
+    /// Another rejection stands for what it shows than was known. Nothing was written.
+    Rejection(Option<Rejection>),
 }
 
 /// What was stored.
@@ -153,20 +219,29 @@ struct Done {
     attestation: Attestation,
     status: VmStatus,
     alerts: alerts::AlertChanges,
+    proposals: Followed,
 }
 
-impl Again {
-    fn record(&self, tx: &mut dyn veriboot_store::Tx) -> Result<Option<Done>, StoreError> {
-        let Some(vm) = vms::by_id(tx, &self.vm.id)? else { return Ok(None) };
-        let baseline = baselines::current_id_for_vm(tx, &vm.id, &vm.group, vm.scale_set.as_deref())?;
+impl Repeat {
+    fn record(&self, tx: &mut dyn veriboot_store::Tx) -> Result<Recorded, StoreError> {
+        let Some(vm) = vms::by_id(tx, &self.vm.id)? else { return Ok(Recorded::Overtaken) };
+        let baseline = baselines::current_id_for_vm(tx, vm.place())?;
         if vm.last_attestation_id != self.vm.last_attestation_id
             || vm.ak_public != self.vm.ak_public
             || baseline != self.baseline
+            || profiles::assigned_for(tx, vm.place())? != self.profile.assigned
         {
-            return Ok(None);
+            return Ok(Recorded::Overtaken);
+        }
+        if let (Some(shown), Some(baseline)) = (&self.judged.shown, &self.baseline) {
+            let stands = shown.rejection(tx, &baseline.id)?;
+            if stands != shown.rejected {
+                return Ok(Recorded::Rejection(stands));
+            }
         }
         let outcome = &self.judged.outcome;
         let reference = self.baseline.as_ref().map(|current| current.reference.as_str());
+        let scope = self.baseline.as_ref().map(|current| current.scope);
         let quote = self.judged.quote.as_ref().filter(|_| outcome.facts.quote == FactState::Valid);
         if let (Some(quote), Some(_)) = (quote, &self.last.boot_id) {
             boots::record(
@@ -189,9 +264,15 @@ impl Again {
             facts: outcome.facts,
             findings: outcome.findings.clone(),
             baseline: reference.map(str::to_owned),
+            baseline_scope: scope,
+            profile: Some(self.profile.reference.clone()),
             ..self.last.clone()
         };
-        attestations::insert(tx, &attestation, &self.evidence)?;
+        let evidence = attestations::Evidence {
+            context: Some(context(&self.vm, &self.judged)),
+            ..self.evidence.clone()
+        };
+        attestations::insert(tx, &attestation, &evidence)?;
         if let (Verdict::Healthy, Some(sha256)) = (outcome.verdict, &self.last.log_sha256) {
             logs::accepted(tx, sha256)?;
         }
@@ -211,6 +292,8 @@ impl Again {
                 facts: &outcome.facts,
                 machine: &vm.machine,
                 baseline: reference,
+                baseline_scope: scope,
+                profile: Some(&self.profile.reference),
                 boot: None,
             },
         )?;
@@ -229,6 +312,23 @@ impl Again {
             };
             changes = alerts::after_attestation(tx, &attested)?;
         }
-        Ok(Some(Done { attestation, status, alerts: changes }))
+        if vm.boot_key != self.judged.boot_key {
+            scale_sets::set_boot_key(tx, &vm.id, self.judged.boot_key.as_deref())?;
+        }
+        let followed = proposals::follow(
+            tx,
+            &proposals::Attested {
+                vm_id: &vm.id,
+                vm_name: &vm.name,
+                member_of: vm.proposal_id.as_deref(),
+                attestation_id: &attestation.id,
+                boot_id: attestation.boot_id.as_deref(),
+                log_sha256: attestation.log_sha256.as_deref(),
+                baseline_id: self.baseline.as_ref().map(|current| current.id.as_str()),
+                at: self.now,
+            },
+            self.judged.shown.as_ref().filter(|_| vm.monitoring),
+        )?;
+        Ok(Recorded::Done(Box::new(Done { attestation, status, alerts: changes, proposals: followed })))
     }
 }

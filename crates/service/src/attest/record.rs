@@ -1,12 +1,13 @@
 //! The one transaction of an attestation.
 
 use serde_json::json;
-use veriboot_store::{StoreError, Tx, attestations, audit, baselines, boots, logs, new_id, vms};
-use veriboot_wire::{Attestation, FactState, Verdict, VmStatus};
+use veriboot_store::proposals::{Followed, Rejection};
+use veriboot_store::{StoreError, Tx, attestations, audit, baselines, boots, logs, new_id, profiles, scale_sets, vms};
+use veriboot_wire::{Attestation, BaselineOrigin, FactState, ScopeKind, Verdict, VmStatus};
 
-use super::appraise::Plan;
-use crate::alerts;
+use super::appraise::{Judged, Plan, previous_boot};
 use crate::challenge::ChallengeError;
+use crate::{alerts, proposals};
 
 /// Logs of failed attestations that are kept for each VM.
 const MAX_SUSPECT_LOGS: usize = 8;
@@ -22,6 +23,8 @@ pub(super) enum Recorded {
     LogNeeded,
     /// The VM is gone, or its agent has another token by now. Nothing was written.
     NoLonger,
+    /// Another rejection stands for what the evidence proposes than was known. Nothing was written.
+    Rejection(Option<Rejection>),
     /// What was decided rests on a record that is no longer the current one. Nothing was written.
     Changed(Box<vms::VmRow>),
 }
@@ -34,6 +37,7 @@ pub(super) struct Done {
     pub baseline: Option<String>,
     pub status: VmStatus,
     pub alerts: alerts::AlertChanges,
+    pub proposals: Followed,
 }
 
 /// Writes the outcome, unless the record that it was decided on has changed.
@@ -45,13 +49,21 @@ pub(super) fn record(tx: &mut dyn Tx, plan: &Plan) -> Result<Recorded, StoreErro
     if let Err(error) = plan.challenge.unused(vm.challenge_used_us) {
         return Ok(Recorded::Refused(error));
     }
-    let baseline = baselines::current_id_for_vm(tx, &vm.id, &vm.group, vm.scale_set.as_deref())?;
+    let baseline = baselines::current_id_for_vm(tx, vm.place())?;
+    let profile = profiles::assigned_for(tx, vm.place())?;
     let same_record = vm.challenge_used_us == plan.vm.challenge_used_us
         && vm.ak_public == plan.vm.ak_public
         && vm.monitoring == plan.vm.monitoring
-        && baseline == plan.baseline;
+        && baseline == plan.judges.current()
+        && profile == plan.judges.profile.assigned;
     if !same_record {
         return Ok(Recorded::Changed(Box::new(vm)));
+    }
+    if let (Some(shown), Some(baseline)) = (&plan.judged.shown, &baseline) {
+        let stands = shown.rejection(tx, &baseline.id)?;
+        if stands != shown.rejected {
+            return Ok(Recorded::Rejection(stands));
+        }
     }
     let log_sha256 = match stored_log(tx, plan)? {
         StoredLog::None => None,
@@ -61,7 +73,7 @@ pub(super) fn record(tx: &mut dyn Tx, plan: &Plan) -> Result<Recorded, StoreErro
     if !vms::use_challenge(tx, &vm.id, plan.challenge.issued_us)? {
         return Ok(Recorded::Refused(ChallengeError::Used));
     }
-    write(tx, plan, log_sha256).map(Recorded::Done)
+    write(tx, plan, &vm, log_sha256).map(Recorded::Done)
 }
 
 enum StoredLog {
@@ -94,7 +106,13 @@ fn stored_log(tx: &mut dyn Tx, plan: &Plan) -> Result<StoredLog, StoreError> {
     Ok(StoredLog::Known(log.sha256.clone()))
 }
 
-fn write(tx: &mut dyn Tx, plan: &Plan, log_sha256: Option<String>) -> Result<Done, StoreError> {
+/// `row` is the VM's record as it is in this transaction.
+fn write(
+    tx: &mut dyn Tx,
+    plan: &Plan,
+    row: &vms::VmRow,
+    log_sha256: Option<String>,
+) -> Result<Done, StoreError> {
     let (vm, outcome) = (&plan.vm, &plan.judged.outcome);
     let attestation_id = new_id(plan.now);
     let quote = plan.quote_believed();
@@ -114,8 +132,11 @@ fn write(tx: &mut dyn Tx, plan: &Plan, log_sha256: Option<String>) -> Result<Don
         None => None,
     };
     let boot_id = boot.map(|boot| boot.id);
-    let baseline = learned(tx, plan, boot_id.as_deref())?
-        .or_else(|| plan.baseline.as_ref().map(|current| current.reference.clone()));
+    let (baseline, scope) = match learned(tx, plan, boot_id.as_deref())? {
+        Some((reference, scope)) => (Some(reference), Some(scope)),
+        None => plan.judges.current().map(|current| (current.reference, current.scope)).unzip(),
+    };
+    let profile = Some(plan.judges.profile.reference.clone());
     attestations::insert(
         tx,
         &Attestation {
@@ -127,6 +148,8 @@ fn write(tx: &mut dyn Tx, plan: &Plan, log_sha256: Option<String>) -> Result<Don
             facts: outcome.facts,
             findings: outcome.findings.clone(),
             baseline: baseline.clone(),
+            baseline_scope: scope,
+            profile: profile.clone(),
             log_sha256: log_sha256.clone(),
         },
         &attestations::Evidence {
@@ -137,6 +160,7 @@ fn write(tx: &mut dyn Tx, plan: &Plan, log_sha256: Option<String>) -> Result<Don
             bank: plan.judged.bank.map(|bank| bank.name().to_owned()),
             pcrs: plan.evidence.pcrs.clone(),
             log_absent_because: plan.evidence.log_absent_because.clone(),
+            context: Some(context(vm, &plan.judged)),
         },
     )?;
     let status = if vm.monitoring { plan.judged.status } else { VmStatus::Unmonitored };
@@ -168,6 +192,8 @@ fn write(tx: &mut dyn Tx, plan: &Plan, log_sha256: Option<String>) -> Result<Don
             facts: &outcome.facts,
             machine: &plan.evidence.machine,
             baseline: baseline.as_deref(),
+            baseline_scope: scope,
+            profile: profile.as_deref(),
             boot: position,
         },
     )?;
@@ -187,25 +213,73 @@ fn write(tx: &mut dyn Tx, plan: &Plan, log_sha256: Option<String>) -> Result<Don
     } else {
         alerts::AlertChanges::default()
     };
-    Ok(Done { attestation_id, boot_id, baseline, status, alerts })
+    if row.boot_key != plan.judged.boot_key {
+        scale_sets::set_boot_key(tx, &vm.id, plan.judged.boot_key.as_deref())?;
+    }
+    let judged_by = plan.judges.current();
+    let followed = proposals::follow(
+        tx,
+        &proposals::Attested {
+            vm_id: &vm.id,
+            vm_name: &vm.name,
+            member_of: row.proposal_id.as_deref(),
+            attestation_id: &attestation_id,
+            boot_id: boot_id.as_deref(),
+            log_sha256: log_sha256.as_deref(),
+            baseline_id: judged_by.as_ref().map(|current| current.id.as_str()),
+            at: plan.now,
+        },
+        plan.judged.shown.as_ref().filter(|_| vm.monitoring),
+    )?;
+    Ok(Done { attestation_id, boot_id, baseline, status, alerts, proposals: followed })
 }
 
-/// Stores the first baseline of the scope. That there is none was read in this transaction; the unique constraint
-/// decides between two that read so at the same time, and the other is run again.
-fn learned(tx: &mut dyn Tx, plan: &Plan, boot_id: Option<&str>) -> Result<Option<String>, StoreError> {
+/// What the verdict rests on beside evidence, baseline and profile; `vm` is the record that it was decided on.
+pub(super) fn context(vm: &vms::VmRow, judged: &Judged) -> attestations::Context {
+    let rejected = judged.shown.as_ref().and_then(|shown| shown.rejected.as_ref());
+    attestations::Context {
+        previous: previous_boot(vm).map(|previous| previous.to_wire()),
+        rejection: rejected.map(proposals::rejection_for_a_bundle),
+    }
+}
+
+/// Stores what was learned: the first baseline of the scope, or what a further boot adds. That the baseline is still the
+/// one that judged was read in this transaction; the unique constraint decides between two that read so at the same time,
+/// and the other is run again.
+fn learned(
+    tx: &mut dyn Tx,
+    plan: &Plan,
+    boot_id: Option<&str>,
+) -> Result<Option<(String, ScopeKind)>, StoreError> {
     let Some(learned) = &plan.judged.learned else { return Ok(None) };
+    let log_sha256 = plan.evidence.log.as_ref().map(|log| log.sha256.clone());
+    if let (Some(boot_id), Some(log_sha256), true) = (boot_id, &log_sha256, plan.learn_boots > 1) {
+        let boot =
+            baselines::LearnedBoot { boot_id: boot_id.to_owned(), log_sha256: log_sha256.clone() };
+        let new = baselines::note_learned_boot(tx, &learned.name, &boot, plan.now)?;
+        if !new && learned.document.is_none() {
+            return Ok(None);
+        }
+    }
+    let Some(document) = &learned.document else { return Ok(None) };
+    let comment = match (plan.learn_boots, learned.boot) {
+        (1, _) => "learned from the first healthy boot".to_owned(),
+        (wanted, boot) => format!("learned from healthy boot {boot} of {wanted}"),
+    };
     let row = baselines::insert_next(
         tx,
         &baselines::NewBaseline {
             name: &learned.name,
             scope: &learned.scope,
-            document: &learned.document,
+            origin: BaselineOrigin::Learned,
+            document,
             components: learned.components,
             boot_id,
-            comment: Some("learned from the first healthy boot"),
+            comment: Some(&comment),
             created_by: "service",
             created_at: plan.now,
         },
+        &plan.signer,
     )?;
     audit::append(
         tx,
@@ -218,10 +292,11 @@ fn learned(tx: &mut dyn Tx, plan: &Plan, boot_id: Option<&str>) -> Result<Option
                 "vm": plan.vm.id,
                 "vm_name": plan.vm.name,
                 "boot": boot_id,
-                "log_sha256": plan.evidence.log.as_ref().map(|log| &log.sha256),
-                "document_sha256": row.sha256,
+                "boots": learned.boot,
+                "log_sha256": log_sha256,
+                "document_sha256": row.summary.sha256,
             }),
         },
     )?;
-    Ok(Some(row.reference()))
+    Ok(Some((row.reference(), learned.scope.kind)))
 }

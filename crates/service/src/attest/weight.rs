@@ -53,6 +53,11 @@ fn bank(bank: &BankReport) -> usize {
         + warnings
 }
 
+/// Bytes of a difference of two logs with its key.
+pub(super) fn differences(all: &[Finding]) -> usize {
+    2 * (64 + ALLOCATION) + findings(all)
+}
+
 /// Bytes of an examined log.
 pub(super) fn report(report: &LogReport) -> usize {
     size_of::<LogReport>()

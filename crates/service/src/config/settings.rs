@@ -113,7 +113,23 @@ pub const SETTINGS: &[Setting] = &[
         ValueType::List,
         "",
         "Groups whose VMs may run without Secure Boot: they are judged by the profile `measured-only`, so that they \
-         learn a baseline and are held to it whether Secure Boot is on or off. All others must show that it is on.",
+         learn a baseline and are held to it whether Secure Boot is on or off. All others must show that it is on. A \
+         profile that is assigned to a VM, scale set, image or group wins over this.",
+    ),
+    setting(
+        "baseline_trusted_keys",
+        ValueType::List,
+        "",
+        "PEM files with public keys (P-256, P-384, Ed25519): signed baselines of their owners may be imported, beside those \
+         that this service signed itself. Read at the start.",
+    ),
+    setting(
+        "learn_boots",
+        ValueType::Number,
+        "",
+        "Healthy boots that the first baseline of a VM or scale set is learned from, 1 to 16. With 1, every boot is held \
+         against the first one. With more, what varies harmlessly between the first boots is merged into patterns; \
+         docs/baselines.md says how.",
     ),
     setting(
         "tls.cert",

@@ -95,6 +95,49 @@ kinds! {
         "The thing is in a state that does not allow this change.", "look at its present state first";
     LAST_ADMIN = 409 "last-admin" Client,
         "This is the last admin token that works.", "make another admin token first";
+    VERSION_CONFLICT = 409 "version-conflict" Client,
+        "What is to be changed is not what the caller looked at: somebody else was faster.",
+        "look at the present version, then try again naming it in expected_version or If-Match";
+    BUILT_IN = 409 "built-in" Client,
+        "A profile that comes with Veriboot cannot be changed.",
+        "store a profile under another name and assign that";
+    PROFILE_INVALID = 422 "profile-invalid" Client,
+        "The document is not a profile.", "docs/profiles.md describes profiles; unknown members are refused";
+    BASELINE_MALFORMED = 422 "baseline-malformed" Client,
+        "The document is not a baseline.", "docs/baseline.md describes the document";
+    BASELINE_UNKNOWN_CLASS = 422 "baseline-unknown-class" Client,
+        "A rule of the document is of a component class that does not exist.",
+        "docs/baseline.md lists the classes; a rule that is not understood is never ignored";
+    BASELINE_SCHEMA_UNKNOWN = 422 "baseline-schema-unknown" Client,
+        "The document is of a newer or unknown schema.", "update this service, or write the document for its version";
+    BASELINE_TOO_LARGE = 413 "baseline-too-large" Client,
+        "The document is larger than a baseline may be.", "split it: one baseline per image or scale set";
+    BASELINE_EMPTY = 422 "baseline-empty" Client,
+        "The document has no boot and no rule.", "learn it from a boot, or write boots or rules";
+    BASELINE_ACCEPTS_EVERYTHING = 422 "baseline-accepts-everything" Client,
+        "The document would accept any boot.", "list digests or authorities for what may run";
+    BASELINE_CONTRADICTORY = 422 "baseline-contradictory" Client,
+        "The document contradicts itself.", "keep one of the two";
+    BASELINE_REFUSED = 422 "baseline-refused" Client,
+        "The document says something that no baseline may say; the message names it.", "correct what the message names";
+    PROFILE_REFUSED = 422 "profile-refused" Client,
+        "The profile says something that no profile may say; the message names it.", "correct what the message names";
+    DOCUMENT_FLAWED = 422 "document-flawed" Client,
+        "The document has a weakness that was not allowed on purpose; the message names it and its code.",
+        "correct it, or put its code in allow_flaws";
+    BASELINE_BROKEN = 500 "baseline-broken" Service,
+        "A stored baseline was changed behind the service's back or cannot be read: it judges nothing.",
+        "the operator finds the cause in the service's log; apply or accept another version";
+    ENVELOPE_MALFORMED = 422 "envelope-malformed" Client,
+        "The text is not a DSSE envelope with a baseline.", "give what `veriboot baseline export` wrote";
+    UNSIGNED = 422 "unsigned" Client,
+        "The envelope has no signature.", "export it again, or apply the bare document";
+    SIGNED_BY_UNKNOWN_KEY = 422 "signed-by-unknown-key" Client,
+        "The envelope is signed by a key that is not trusted here.",
+        "put the signer's public key into a file of `baseline_trusted_keys`, when you trust it";
+    SIGNATURE_INVALID = 422 "signature-invalid" Client,
+        "The signature does not hold: the document was changed after it was signed.",
+        "fetch it again from where it was exported";
     NO_LOG = 409 "no-log" Client,
         "There is no stored event log for this boot.", "wait for an attestation that brings its log";
     NO_BOOT = 409 "no-boot" Client,
@@ -104,6 +147,16 @@ kinds! {
     NOT_LEARNABLE = 409 "not-learnable" Client,
         "The last attestation shows that its evidence cannot be believed, so that nothing can be learned from it.",
         "find out why quote or log are not believed; a baseline cannot cure this";
+
+    PROPOSAL_CHANGED = 409 "proposal-changed" Client,
+        "The proposal, its baseline or its profile is another one by now than the one that was looked at.",
+        "look at it again, then decide with its new etag";
+    PROPOSAL_NOT_PROVEN = 409 "proposal-not-proven" Client,
+        "The evidence of the boot that stands for the proposal is gone, or cannot be shown to be true any more.",
+        "wait for another attestation of a VM that shows the change";
+    BASELINE_FULL = 409 "baseline-full" Client,
+        "The baseline accepts as many different boots as a baseline can.",
+        "approve with `replace`, so that what it accepted before is dropped";
 
     // Agents: enrolment
     NAME_INVALID = 400 "name-invalid" Client,

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use veriboot_store::signing_keys::{self, SigningKeyRow};
+use veriboot_store::signing_keys::{self, Purpose, SigningKeyRow};
 use veriboot_store::{Store, StoreError, Tx};
 use veriboot_wire::Time;
 
@@ -146,7 +146,7 @@ fn active_or_insert(tx: &mut dyn Tx, fresh: &SigningKeyRow, now: Time) -> Result
     if let Some(row) = signing_keys::published(tx, now)?.into_iter().next() {
         return Ok(row);
     }
-    signing_keys::insert(tx, fresh)?;
+    signing_keys::insert(tx, Purpose::Result, fresh)?;
     Ok(fresh.clone())
 }
 
@@ -157,6 +157,6 @@ fn replace(tx: &mut dyn Tx, fresh: &SigningKeyRow, now: Time) -> Result<SigningK
             signing_keys::set_published_until(tx, &row.kid, until)?;
         }
     }
-    signing_keys::insert(tx, fresh)?;
+    signing_keys::insert(tx, Purpose::Result, fresh)?;
     Ok(fresh.clone())
 }

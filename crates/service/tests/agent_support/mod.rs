@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 pub mod boot;
+pub mod captured;
 pub mod raw;
 
 use std::path::PathBuf;
@@ -163,6 +164,7 @@ impl World {
             id: new_id(now),
             group: "default".into(),
             scale_set: scale_set.map(str::to_owned),
+            image: None,
             uses_left: uses,
             expires_at: now.plus_s(expires_in_s),
             created_at: now,

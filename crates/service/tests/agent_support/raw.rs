@@ -83,3 +83,24 @@ pub fn get(address: SocketAddr, ca_file: &Path, path: &str) -> Answer {
     let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     exchange(address, ca_file, &head, b"")
 }
+
+/// GETs a path with a token.
+pub fn get_as(address: SocketAddr, ca_file: &Path, path: &str, token: &str) -> Answer {
+    let head = format!(
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+    );
+    exchange(address, ca_file, &head, b"")
+}
+
+/// The body of what GETting a path answers, as text.
+pub fn get_text(address: SocketAddr, ca_file: &Path, path: &str) -> String {
+    let mut stream = connect(address, ca_file);
+    let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).and_then(|()| stream.flush()).unwrap();
+    let mut answer = Vec::new();
+    let mut chunk = [0; 16 * 1024];
+    while let Ok(count @ 1..) = stream.read(&mut chunk) {
+        answer.extend_from_slice(&chunk[..count]);
+    }
+    String::from_utf8_lossy(&answer).into_owned()
+}

@@ -321,7 +321,11 @@ pub fn list(tx: &mut dyn Tx, query: &BaselineQuery) -> Result<Page<BaselineSumma
     let limit = page_rows(query.limit);
     let head = format!("SELECT {COLUMNS} FROM baselines");
     let mut select = Select::new(&head);
-    select.and_if("name = ?", query.name.as_ref());
+    select
+        .and_if("name = ?", query.name.as_ref())
+        .and_if("scope_kind = ?", query.scope_kind.map(ScopeKind::as_str))
+        .and_if("scope_group = ?", query.scope_group.as_ref())
+        .and_if("scope_id = ?", query.scope_id.as_ref());
     if !query.all_versions.unwrap_or(false) {
         select.and("is_current = 1", &[]);
     }

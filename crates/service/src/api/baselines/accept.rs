@@ -1,55 +1,25 @@
-//! Baselines: list, show, accept what a VM booted last.
+//! What a VM booted last becomes the next version.
 
 use axum::Json;
 use axum::extract::State;
 use serde_json::json;
 use veriboot_appraisal::Baseline;
 use veriboot_eventlog::HashAlg;
-use veriboot_store::baselines::{self, NewBaseline};
+use veriboot_store::baselines::{self, NewBaseline, name_of};
+use veriboot_store::reappraisals::{self as again, NewReappraisal};
 use veriboot_store::vms::VmRow;
 use veriboot_store::{Tx, attestations};
 use veriboot_wire::{
-    AlertReason, Attestation, BaselineAccept, BaselineDetail, BaselineQuery, BaselineSummary, FactState,
-    Page, Problem, Scope, ScopeKind,
+    AlertReason, Attestation, BaselineAccept, BaselineOrigin, BaselineSummary, FactState, Problem, Scope,
 };
 
-use super::boots::boot_with_log;
-use super::{audit, check_comment, check_limit, find_vm, not_found};
-use crate::auth::{Operator, Viewer};
-use crate::extract::{Json as Body, Path, Query};
+use crate::api::boots::boot_with_log;
+use crate::api::{audit, check_comment, find_vm};
+use crate::attest::scope_of;
+use crate::auth::Operator;
+use crate::extract::Json as Body;
 use crate::problem::kinds;
-use crate::{ApiError, AppState};
-
-/// List baselines
-///
-/// Ordered by name, then version descending; only the versions that judge now unless asked otherwise.
-#[utoipa::path(get, path = "/v1/baselines", tag = "baselines", operation_id = "list_baselines",
-    params(BaselineQuery), responses((status = 200, body = Page<BaselineSummary>)))]
-pub(crate) async fn list(
-    _: Viewer,
-    State(state): State<AppState>,
-    Query(query): Query<BaselineQuery>,
-) -> Result<Json<Page<BaselineSummary>>, ApiError> {
-    check_limit(query.limit)?;
-    state.read(move |tx| Ok(baselines::list(tx, &query)?)).await.map(Json)
-}
-
-/// Show a baseline
-///
-/// One version with its whole document.
-#[utoipa::path(get, path = "/v1/baselines/{id}", tag = "baselines", operation_id = "show_baseline",
-    params(("id" = String, Path, description = "Id of the version")),
-    responses((status = 200, body = BaselineDetail), (status = 404, body = Problem)))]
-pub(crate) async fn show(
-    _: Viewer,
-    State(state): State<AppState>,
-    Path(id): Path<String>,
-) -> Result<Json<BaselineDetail>, ApiError> {
-    let row = state.read(move |tx| Ok(baselines::by_id(tx, &id)?)).await?;
-    let row = row.ok_or_else(|| not_found("baseline"))?;
-    let document = serde_json::from_str(&row.document).map_err(ApiError::internal)?;
-    Ok(Json(BaselineDetail { summary: row.summary, document }))
-}
+use crate::{ApiError, AppState, reappraisals};
 
 /// What is to be learned, read before the work and compared again in the transaction that stores it.
 struct LastBoot {
@@ -90,7 +60,8 @@ pub(crate) async fn accept(
     let by = caller.name.clone();
     let now = state.clock.now();
     let (vm_id, boot_id, comment) = (last.vm.id.clone(), last.boot_id, request.comment);
-    let summary = state
+    let signer = state.attest.baseline_signer().clone();
+    let (summary, reappraisal) = state
         .write(move |tx| {
             let (baseline, document) = &learned;
             let vm = find_vm(tx, &vm_id, None)?;
@@ -103,6 +74,7 @@ pub(crate) async fn accept(
             let new = NewBaseline {
                 name: &name,
                 scope: &scope,
+                origin: BaselineOrigin::Accepted,
                 document,
                 components: u32::try_from(baseline.components()).unwrap_or(u32::MAX),
                 boot_id: Some(&boot_id),
@@ -110,20 +82,29 @@ pub(crate) async fn accept(
                 created_by: &caller.name,
                 created_at: now,
             };
-            let row = baselines::insert_next(tx, &new)?;
+            let row = baselines::insert_next(tx, &new, &signer)?;
             let detail = json!({
-                "baseline": row.reference(), "sha256": row.sha256, "vm": vm.id, "boot": boot_id, "comment": comment,
+                "baseline": row.reference(), "sha256": row.summary.sha256, "vm": vm.id, "boot": boot_id, "comment": comment,
             });
             audit(tx, now, &caller, "baseline.accept", &row.summary.id, &detail)?;
-            Ok(row.summary)
+            let because = format!("baseline {} accepted", row.reference());
+            let again = again::enqueue(
+                tx,
+                &NewReappraisal {
+                    scope: &scope,
+                    because: &because,
+                    always: false,
+                    created_by: &caller.name,
+                    created_at: now,
+                },
+            )?;
+            Ok((row.summary, again))
         })
         .await?;
     let (VmRow { id: vm, name, group, .. }, baseline) = (&last.vm, summary_reference(&summary));
     tracing::info!(vm, name, group, baseline, by, "baseline accepted");
-    // The verdict that people see follows at once; should that fail, the next attestation brings it.
-    if let Err(error) = crate::attest::reappraise(&state, &last.vm.id).await {
-        tracing::warn!(vm = last.vm.id, ?error, "judging again after a baseline was accepted failed");
-    }
+    // The verdicts that people see follow at once.
+    reappraisals::drive(&state, reappraisal).await?;
     Ok(Json(summary))
 }
 
@@ -179,17 +160,9 @@ fn believed(attestation: &Attestation) -> Result<(), ApiError> {
 /// Name and scope of the next version: those of the baseline that judges the VM now; without one, of the scale
 /// set, else of the VM.
 fn target(tx: &mut dyn Tx, vm: &VmRow) -> Result<(String, Scope), ApiError> {
-    if let Some(current) = baselines::current_for_vm(tx, &vm.id, &vm.group, vm.scale_set.as_deref())? {
+    if let Some(current) = baselines::current_for_vm(tx, vm.place())? {
         return Ok((current.summary.name, current.summary.scope));
     }
-    Ok(match &vm.scale_set {
-        Some(set) => (
-            format!("{}/{}/{set}", ScopeKind::ScaleSet, vm.group),
-            Scope { kind: ScopeKind::ScaleSet, group: vm.group.clone(), id: set.clone() },
-        ),
-        None => (
-            format!("{}/{}/{}", ScopeKind::Vm, vm.group, vm.name),
-            Scope { kind: ScopeKind::Vm, group: vm.group.clone(), id: vm.id.clone() },
-        ),
-    })
+    let scope = scope_of(vm);
+    Ok((name_of(&scope, Some(&vm.name)), scope))
 }

@@ -1,0 +1,84 @@
+//! `veriboot profile show`.
+
+use clap::Args;
+use veriboot_wire::{ProfileDetail, ProfileSummary};
+
+use crate::baseline::scope::words;
+use crate::client::{Client, segment};
+use crate::error::CliError;
+use crate::output::{Output, safe};
+
+/// Arguments of `profile show`.
+#[derive(Args, Debug)]
+pub struct ShowArgs {
+    /// Name of the profile
+    name: String,
+    /// A version that is not the current one
+    #[arg(long, conflicts_with = "history")]
+    version: Option<u32>,
+    /// List its versions
+    #[arg(long)]
+    history: bool,
+    /// Print the document alone as TOML, to edit it
+    #[arg(long, conflicts_with_all = ["history", "json"])]
+    toml: bool,
+}
+
+/// Runs it.
+pub fn run(args: &ShowArgs, client: &Client, out: Output) -> Result<(), CliError> {
+    let path = format!("/v1/profiles/{}", segment(&args.name));
+    if args.history {
+        return history(&path, client, out);
+    }
+    let query: Vec<_> = args.version.map(|version| ("version", version.to_string())).into_iter().collect();
+    let profile: ProfileDetail = client.get(&path, &query)?;
+    if args.toml {
+        let text = toml::to_string_pretty(&profile.document)
+            .map_err(|e| CliError::usage("cannot-encode", format!("the profile cannot be written: {e}")))?;
+        return out.line(text.trim_end());
+    }
+    if out.json {
+        return out.print_json(&profile);
+    }
+    let s = &profile.summary;
+    let made = match (s.created_at, &s.created_by) {
+        (Some(at), Some(by)) => format!("{at} by {}", safe(by)),
+        _ => "comes with Veriboot".to_owned(),
+    };
+    out.fields(&[
+        (
+            "profile",
+            s.version.map_or_else(|| safe(&s.name), |version| format!("{}@{version}", safe(&s.name))),
+        ),
+        ("for", safe(&s.description)),
+        ("made", made),
+        ("comment", s.comment.as_deref().map_or_else(|| "-".to_owned(), safe)),
+    ])?;
+    for scope in &profile.assigned {
+        out.line(&format!("judges    {}", safe(&words(scope, None))))?;
+    }
+    out.line("")?;
+    let document = serde_json::to_string_pretty(&profile.document)
+        .map_err(|e| CliError::usage("cannot-encode", format!("the profile cannot be written: {e}")))?;
+    document.lines().try_for_each(|line| out.line(&safe(line)))
+}
+
+fn history(path: &str, client: &Client, out: Output) -> Result<(), CliError> {
+    let (versions, _): (Vec<ProfileSummary>, bool) = client.list(&format!("{path}/versions"), &[], 1000)?;
+    if out.json {
+        return out.print_json(&versions);
+    }
+    let rows = versions
+        .iter()
+        .map(|p| {
+            vec![
+                p.version.map(|version| version.to_string()).unwrap_or_default().into(),
+                if p.current { "judges" } else { "-" }.into(),
+                p.created_at.map(|at| at.to_string()).unwrap_or_default().into(),
+                p.created_by.as_deref().unwrap_or_default().into(),
+                p.comment.as_deref().unwrap_or_default().into(),
+            ]
+        })
+        .collect();
+    out.table(&["VERSION", "NOW", "MADE", "BY", "COMMENT"], rows, "it has no stored versions")
+}

@@ -1,0 +1,234 @@
+//! A document of an operator becomes the next version.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use serde_json::{Value, json};
+use veriboot_appraisal::{Baseline, BaselineError, Flaw};
+use veriboot_store::baselines::{self, NewBaseline, name_of};
+use veriboot_store::reappraisals::{self as again, NewReappraisal};
+use veriboot_store::{Tx, vms};
+use veriboot_wire::{
+    BaselineApply, BaselineChanged, BaselineFlaw, BaselineOrigin, BaselineSummary, DocumentFormat, Problem,
+    Reappraisal, Scope, ScopeKind, Time,
+};
+
+use super::{check_version, expected_version};
+use crate::api::{audit, check_comment, check_name, find_vm, invalid};
+use crate::auth::{Caller, Operator};
+use crate::baseline_signing::BaselineSigner;
+use crate::extract::Json as Body;
+use crate::problem::{Kind, kinds};
+use crate::{ApiError, AppState, reappraisals};
+
+/// Most codes in `allow_flaws`.
+const MAX_ALLOWED_FLAWS: usize = 32;
+
+/// Apply a baseline document
+///
+/// Makes a document, JSON or TOML, the next version of the baseline of a scope and judges the scope's VMs again. Refused
+/// when the document is malformed, empty, contradictory or accepts everything; other weaknesses must be allowed by their
+/// codes. Names the version that it replaces, so that of two operators at once the second is told.
+#[utoipa::path(post, path = "/v1/baselines", tag = "baselines", operation_id = "apply_baseline",
+    request_body = BaselineApply,
+    responses((status = 200, body = BaselineChanged), (status = 409, body = Problem), (status = 422, body = Problem)))]
+pub(crate) async fn apply(
+    Operator(caller): Operator,
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    Body(request): Body<BaselineApply>,
+) -> Result<Json<BaselineChanged>, ApiError> {
+    let expected = expected_version(&headers, request.expected_version)?;
+    check_comment(request.comment.as_deref())?;
+    let BaselineApply { scope, document, format, comment, allow_flaws, .. } = request;
+    let checked = off_the_network(move || {
+        let baseline = read(&document, format)?;
+        Checked::new(&baseline, &allow_flaws)
+    })
+    .await?;
+    let next = Next {
+        scope,
+        expected,
+        origin: BaselineOrigin::Applied,
+        action: "baseline.apply",
+        comment,
+        detail: json!({}),
+        checked,
+    };
+    store(&state, caller, next).await.map(Json)
+}
+
+/// Reading a document of up to 16 MiB is work for a thread that is not the network's.
+pub(crate) async fn off_the_network<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    tokio::task::spawn_blocking(work).await.map_err(ApiError::internal)?
+}
+
+/// A document as an operator wrote it.
+pub(crate) fn read(document: &str, format: DocumentFormat) -> Result<Baseline, ApiError> {
+    let read = match format {
+        DocumentFormat::Json => Baseline::from_json(document.as_bytes()),
+        DocumentFormat::Toml => Baseline::from_toml(document),
+    };
+    read.map_err(|error| {
+        let text = error.to_string();
+        let kind = match &error {
+            BaselineError::TooLarge(_) => &kinds::BASELINE_TOO_LARGE,
+            BaselineError::Schema(_) => &kinds::BASELINE_SCHEMA_UNKNOWN,
+            BaselineError::Shape(reason) if names_unknown_class(reason) => &kinds::BASELINE_UNKNOWN_CLASS,
+            _ => &kinds::BASELINE_MALFORMED,
+        };
+        let text: String = text.chars().filter(|c| !c.is_control() || *c == '\n').take(1000).collect();
+        ApiError::new(kind, text).hint(error.hint())
+    })
+}
+
+/// Whether a rule is of a component class that does not exist.
+fn names_unknown_class(reason: &str) -> bool {
+    reason.contains("unknown variant") && reason.contains("component")
+}
+
+/// A document without weaknesses, or with those that were allowed.
+pub(crate) struct Checked {
+    pub document: String,
+    pub components: u32,
+    pub flaws: Vec<BaselineFlaw>,
+}
+
+impl Checked {
+    /// Refuses what must not judge, and weaknesses that nobody allowed.
+    pub fn new(baseline: &Baseline, allowed: &[String]) -> Result<Self, ApiError> {
+        let flaws = check_flaws(&baseline.flaws(), allowed, |code| match code {
+            "baseline-empty" => &kinds::BASELINE_EMPTY,
+            "baseline-accepts-everything" | "rule-accepts-everything" => &kinds::BASELINE_ACCEPTS_EVERYTHING,
+            "baseline-contradictory" | "boot-pcr-contradictory" => &kinds::BASELINE_CONTRADICTORY,
+            _ => &kinds::BASELINE_REFUSED,
+        })?;
+        Ok(Self {
+            document: baseline.to_json().map_err(ApiError::internal)?,
+            components: u32::try_from(baseline.components()).unwrap_or(u32::MAX),
+            flaws,
+        })
+    }
+}
+
+/// Gives the weaknesses of a document that were allowed. One that must not judge is refused in words of its own, and so is
+/// one that nobody allowed.
+pub(crate) fn check_flaws(
+    flaws: &[Flaw],
+    allowed: &[String],
+    refusal: impl Fn(&str) -> &'static Kind,
+) -> Result<Vec<BaselineFlaw>, ApiError> {
+    if allowed.len() > MAX_ALLOWED_FLAWS {
+        return Err(invalid(format!("allow_flaws must have at most {MAX_ALLOWED_FLAWS} codes")));
+    }
+    if let Some(flaw) = flaws.iter().find(|flaw| flaw.refused) {
+        let message = format!("{} [{}]", placed(&flaw.place, &flaw.message), flaw.code);
+        return Err(ApiError::new(refusal(flaw.code), message).hint(flaw.hint));
+    }
+    if let Some(flaw) = flaws.iter().find(|flaw| !allowed.iter().any(|code| code == flaw.code)) {
+        let message = format!("{} [{}]", placed(&flaw.place, &flaw.message), flaw.code);
+        let hint = format!("{}; or allow it: put {:?} in allow_flaws (--allow-flaw)", flaw.hint, flaw.code);
+        return Err(ApiError::new(&kinds::DOCUMENT_FLAWED, message).hint(hint));
+    }
+    let accepted = |flaw: &Flaw| BaselineFlaw {
+        code: flaw.code.to_owned(),
+        message: placed(&flaw.place, &flaw.message),
+    };
+    Ok(flaws.iter().map(accepted).collect())
+}
+
+fn placed(place: &str, message: &str) -> String {
+    if place.is_empty() { message.to_owned() } else { format!("{place}: {message}") }
+}
+
+/// A version that is about to be stored.
+pub(crate) struct Next {
+    pub scope: Scope,
+    /// Version that it replaces.
+    pub expected: Option<u32>,
+    pub origin: BaselineOrigin,
+    /// Of the audit log.
+    pub action: &'static str,
+    pub comment: Option<String>,
+    /// Further members of the audit entry.
+    pub detail: Value,
+    pub checked: Checked,
+}
+
+/// Stores it and judges the scope's VMs again.
+pub(crate) async fn store(state: &AppState, caller: Caller, next: Next) -> Result<BaselineChanged, ApiError> {
+    let now = state.clock.now();
+    let signer = state.attest.baseline_signer().clone();
+    let by = caller.name.clone();
+    let flaws = next.checked.flaws.clone();
+    let (summary, reappraisal) =
+        state.write(move |tx| in_transaction(tx, &caller, &next, &signer, now)).await?;
+    let baseline = format!("{}@{}", summary.name, summary.version);
+    tracing::info!(baseline, by, origin = summary.origin.as_str(), "baseline changed");
+    let reappraisal = reappraisals::drive(state, reappraisal).await?;
+    Ok(BaselineChanged { baseline: Some(summary), flaws, reappraisal })
+}
+
+fn in_transaction(
+    tx: &mut dyn Tx,
+    caller: &Caller,
+    next: &Next,
+    signer: &BaselineSigner,
+    now: Time,
+) -> Result<(BaselineSummary, Reappraisal), ApiError> {
+    let (scope, name) = resolve(tx, &next.scope)?;
+    let current = baselines::current_of(tx, &scope)?;
+    check_version(next.expected, current.as_ref().map(|row| row.summary.version))?;
+    let new = NewBaseline {
+        name: &name,
+        scope: &scope,
+        origin: next.origin,
+        document: &next.checked.document,
+        components: next.checked.components,
+        boot_id: None,
+        comment: next.comment.as_deref(),
+        created_by: &caller.name,
+        created_at: now,
+    };
+    let row = baselines::insert_next(tx, &new, signer)?;
+    let codes: Vec<&str> = next.checked.flaws.iter().map(|flaw| flaw.code.as_str()).collect();
+    let mut detail = json!({
+        "baseline": row.reference(), "sha256": row.summary.sha256, "scope": scope, "replaces": next.expected,
+        "allowed_flaws": codes, "comment": next.comment,
+    });
+    if let (Value::Object(detail), Value::Object(more)) = (&mut detail, next.detail.clone()) {
+        detail.extend(more);
+    }
+    audit(tx, now, caller, next.action, &row.summary.id, &detail)?;
+    let because = format!("baseline {} {}", row.reference(), next.origin);
+    let new = NewReappraisal {
+        scope: &scope,
+        because: &because,
+        always: false,
+        created_by: &caller.name,
+        created_at: now,
+    };
+    Ok((row.summary, again::enqueue(tx, &new)?))
+}
+
+/// The scope with the VM's id for its name, and the name of its baseline.
+pub(crate) fn resolve(tx: &mut dyn Tx, scope: &Scope) -> Result<(Scope, String), ApiError> {
+    match scope.kind {
+        ScopeKind::Vm => {
+            let group = Some(scope.group.as_str()).filter(|group| !group.is_empty());
+            let vm: vms::VmRow = find_vm(tx, &scope.id, group)?;
+            let resolved = Scope { kind: ScopeKind::Vm, group: vm.group.clone(), id: vm.id.clone() };
+            let name = name_of(&resolved, Some(&vm.name));
+            return Ok((resolved, name));
+        }
+        ScopeKind::ScaleSet | ScopeKind::Image => check_name("scope.id", &scope.id)?,
+        ScopeKind::Group if !scope.id.is_empty() => {
+            return Err(invalid("scope.id must be empty for a group, which scope.group names"));
+        }
+        ScopeKind::Group => {}
+    }
+    check_name("scope.group", &scope.group)?;
+    Ok((scope.clone(), name_of(scope, None)))
+}

@@ -1,0 +1,39 @@
+//! Two versions beside each other.
+
+use axum::Json;
+use axum::extract::State;
+use veriboot_appraisal::diff_baselines;
+use veriboot_wire::{BaselineAgainst, BaselineDiff, Problem};
+
+use super::apply::off_the_network;
+use super::{believed, find};
+use crate::api::not_found;
+use crate::auth::Viewer;
+use crate::extract::{Path, Query};
+use crate::{ApiError, AppState};
+
+/// Compare two versions
+///
+/// What `against` has and this one has not is removed from the earlier to the later: `id` is the earlier one. Both may be
+/// of different scopes.
+#[utoipa::path(get, path = "/v1/baselines/{id}/diff", tag = "baselines", operation_id = "diff_baselines",
+    params(("id" = String, Path, description = "Id of the earlier version"), BaselineAgainst),
+    responses((status = 200, body = BaselineDiff), (status = 404, body = Problem)))]
+pub(crate) async fn diff(
+    _: Viewer,
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+    Query(query): Query<BaselineAgainst>,
+) -> Result<Json<BaselineDiff>, ApiError> {
+    let (from, to) = state
+        .read(move |tx| {
+            let from = find(tx, &id)?.ok_or_else(|| not_found("baseline"))?;
+            let to = find(tx, &query.against)?.ok_or_else(|| not_found("baseline to compare with"))?;
+            Ok((from, to))
+        })
+        .await?;
+    let names = (from.reference(), to.reference());
+    let (a, b) = (believed(&state, from).await?, believed(&state, to).await?);
+    let changes = off_the_network(move || Ok(diff_baselines(&a, &b))).await?;
+    Ok(Json(BaselineDiff { from: names.0, to: names.1, changes }))
+}

@@ -1,0 +1,119 @@
+//! What the verdict over stored evidence would be. Nothing is written, learned or kept in memory.
+
+use std::sync::Arc;
+
+use veriboot_appraisal::CompiledBaseline;
+use veriboot_store::baselines::CurrentBaseline;
+use veriboot_wire::{Finding, PreviewVm, ScopeKind};
+
+use super::appraise::{Input, Judging, judging, previous_boot};
+use super::evidence::{Evidence, Log};
+use super::examine::examined;
+use super::profiles::JudgingProfile;
+use super::reappraise::{ReappraiseError, Stored, stored};
+use crate::{ApiError, AppState};
+
+/// Findings of a VM that are listed on each side.
+const MAX_FINDINGS: usize = 32;
+
+/// What evidence is held against in place of what judges now; `None` keeps that.
+#[derive(Clone, Debug)]
+pub(crate) struct Against {
+    pub baseline: Option<Judging>,
+    pub profile: Option<JudgingProfile>,
+}
+
+impl Judging {
+    /// A document that is not stored. Its id is in no database, and a new one each time: nothing is remembered under it.
+    pub(crate) fn of_document(baseline: CompiledBaseline) -> Self {
+        let current = CurrentBaseline {
+            id: format!("document:{}", uuid::Uuid::now_v7()),
+            reference: "document".to_owned(),
+            scope: ScopeKind::Group,
+        };
+        Self { current, content: Ok(Arc::new(baseline)) }
+    }
+}
+
+/// What would become of a VM; `None` when there is none.
+pub(crate) async fn preview(
+    state: &AppState,
+    vm_id: &str,
+    against: &Against,
+) -> Result<Option<PreviewVm>, ApiError> {
+    let row = {
+        let id = vm_id.to_owned();
+        state.store.read(move |tx| veriboot_store::vms::by_id(tx, &id)).await?
+    };
+    let Some(row) = row else { return Ok(None) };
+    let mut vm = PreviewVm {
+        vm_id: row.id,
+        name: row.name,
+        group: row.group,
+        before: None,
+        after: None,
+        judged_by: row.baseline,
+        profile: None,
+        appear: Vec::new(),
+        disappear: Vec::new(),
+        without_evidence: None,
+    };
+    match judged(state, vm_id, against, &mut vm).await {
+        Ok(()) => {}
+        Err(ReappraiseError::Store(error)) => return Err(error.into()),
+        Err(ReappraiseError::Broken(cause)) => {
+            tracing::warn!(vm = vm_id, cause, "evidence cannot be judged");
+            vm.without_evidence = Some("the stored evidence cannot be appraised".to_owned());
+        }
+        Err(error) => vm.without_evidence = Some(error.to_string()),
+    }
+    Ok(Some(vm))
+}
+
+async fn judged(
+    state: &AppState,
+    vm_id: &str,
+    against: &Against,
+    answer: &mut PreviewVm,
+) -> Result<(), ReappraiseError> {
+    let Stored { vm, last, evidence } = stored(state, vm_id).await?;
+    let broken = |error: ApiError| ReappraiseError::Broken(error.code().to_owned());
+    let evidence = Evidence {
+        nonce: evidence.nonce,
+        quote: evidence.quote,
+        signature: evidence.signature,
+        pcrs: evidence.pcrs,
+        log: last.log_sha256.clone().map(|sha256| Log { sha256, content: None }),
+        log_absent_because: evidence.log_absent_because,
+        machine: vm.machine.clone(),
+    };
+    let report = examined(state, evidence.log.as_ref())
+        .await
+        .map_err(broken)?
+        .map_err(|e| ReappraiseError::Broken(e.to_string()))?;
+    let mut judges = judging(state, &vm).await.map_err(broken)?;
+    judges.learning = None;
+    if let Some(baseline) = &against.baseline {
+        judges.baseline = Some(baseline.clone());
+    }
+    if let Some(profile) = &against.profile {
+        judges.profile = profile.clone();
+    }
+    answer.profile = Some(judges.profile.reference.clone());
+    let previous = previous_boot(&vm);
+    let input =
+        Input { vm, evidence: Arc::new(evidence), report: report.map(|examined| examined.report), judges };
+    let judged =
+        input.judged(state, previous, false).await.map_err(|e| ReappraiseError::Broken(e.to_string()))?;
+    answer.before = Some(last.verdict);
+    answer.after = Some(judged.outcome.verdict);
+    answer.judged_by.clone_from(&last.baseline);
+    answer.appear = missing_in(&judged.outcome.findings, &last.findings);
+    answer.disappear = missing_in(&last.findings, &judged.outcome.findings);
+    Ok(())
+}
+
+/// Findings of `these` that are not among `those`.
+fn missing_in(these: &[Finding], those: &[Finding]) -> Vec<Finding> {
+    these.iter().filter(|finding| !those.contains(finding)).take(MAX_FINDINGS).cloned().collect()
+}
