@@ -121,7 +121,9 @@ fn is_in_its_register(event: &Event<'_>) -> bool {
         EventType::EV_S_CRTM_VERSION => event.pcr == 0,
         EventType::EV_EFI_VARIABLE_DRIVER_CONFIG => matches!(event.pcr, 1 | 3 | 7),
         EventType::EV_EFI_VARIABLE_AUTHORITY => event.pcr == 7,
-        EventType::EV_EFI_VARIABLE_BOOT | EventType::EV_EFI_VARIABLE_BOOT2 => event.pcr == 1 || event.pcr == 5,
+        EventType::EV_EFI_VARIABLE_BOOT | EventType::EV_EFI_VARIABLE_BOOT2 => {
+            event.pcr == 1 || event.pcr == 5
+        }
         EventType::EV_EFI_BOOT_SERVICES_APPLICATION => event.pcr == 4,
         EventType::EV_EVENT_TAG => event.pcr >= 8,
         EventType::EV_IPL => event.pcr >= 4,
@@ -209,7 +211,9 @@ fn sbat(told: &BootStory, log: &EventLog<'_>) -> Record {
         .session()
         .iter()
         .filter_map(|event| match event.decode() {
-            Decoded::Authority(a) if a.0.vendor == guids::SHIM_LOCK && a.0.name.is("SbatLevel") => Some(a.0.data),
+            Decoded::Authority(a) if a.0.vendor == guids::SHIM_LOCK && a.0.name.is("SbatLevel") => {
+                Some(a.0.data)
+            }
             _ => None,
         })
         .collect();

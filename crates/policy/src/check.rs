@@ -128,7 +128,8 @@ struct Checker<'a> {
 /// # Errors
 /// What is wrong with it.
 pub(crate) fn check(parsed: &Parsed) -> Result<Checked, Vec<Problem>> {
-    let mut checker = Checker { parsed, problems: Vec::new(), notes: Vec::new(), elements: Vec::new(), levels: 0 };
+    let mut checker =
+        Checker { parsed, problems: Vec::new(), notes: Vec::new(), elements: Vec::new(), levels: 0 };
     let typed = checker.expression(&parsed.expr);
     if !typed.ty.same(&Ty::Bool) || matches!(typed.ty, Ty::Nothing) {
         checker.report(
@@ -180,7 +181,10 @@ impl Checker<'_> {
     /// Checks an expression, as deep as the stack allows: chains of `+` are as deep as they are long.
     fn expression(&mut self, expr: &IdedExpr) -> Typed {
         if self.levels >= MAX_LEVELS {
-            let problem = Problem::error("too-deep", format!("More than {MAX_LEVELS} operations are inside one another"));
+            let problem = Problem::error(
+                "too-deep",
+                format!("More than {MAX_LEVELS} operations are inside one another"),
+            );
             self.report(expr.id, problem.hint("split it into several conditions: all of them must hold"));
             return Typed::wrong();
         }
@@ -290,7 +294,9 @@ impl Checker<'_> {
         let of = self.expression(&select.operand);
         match of.ty.clone() {
             Ty::Record(schema) => {
-                let Some((index, member)) = self.member(id, schema, &select.field) else { return Typed::wrong() };
+                let Some((index, member)) = self.member(id, schema, &select.field) else {
+                    return Typed::wrong();
+                };
                 if select.test {
                     return Typed::new(Code::HasMember { of: boxed(of), index }, Ty::Bool);
                 }
@@ -308,7 +314,10 @@ impl Checker<'_> {
                 Typed::new(Code::At { of: boxed(of), key, path }, Ty::Int)
             }
             Ty::Wrong => of,
-            ty => self.type_error(id, format!("{ty} has no members, so there is no `.{}`", printable(&select.field, 64))),
+            ty => self.type_error(
+                id,
+                format!("{ty} has no members, so there is no `.{}`", printable(&select.field, 64)),
+            ),
         }
     }
 
@@ -348,11 +357,17 @@ impl Checker<'_> {
         };
         match (call.func_name.as_str(), call.args.as_slice()) {
             (operators::LOGICAL_AND, [a, b]) => {
-                let (a, b) = (self.of_type(a, &Ty::Bool, "The left of `&&`"), self.of_type(b, &Ty::Bool, "The right of `&&`"));
+                let (a, b) = (
+                    self.of_type(a, &Ty::Bool, "The left of `&&`"),
+                    self.of_type(b, &Ty::Bool, "The right of `&&`"),
+                );
                 Typed::new(Code::And(boxed(a), boxed(b)), Ty::Bool)
             }
             (operators::LOGICAL_OR, [a, b]) => {
-                let (a, b) = (self.of_type(a, &Ty::Bool, "The left of `||`"), self.of_type(b, &Ty::Bool, "The right of `||`"));
+                let (a, b) = (
+                    self.of_type(a, &Ty::Bool, "The left of `||`"),
+                    self.of_type(b, &Ty::Bool, "The right of `||`"),
+                );
                 Typed::new(Code::Either(boxed(a), boxed(b)), Ty::Bool)
             }
             (operators::LOGICAL_NOT, [a]) => {
@@ -411,14 +426,30 @@ impl Checker<'_> {
 
     fn unknown_function(&mut self, id: u64, name: &str, args: usize) -> Typed {
         const KNOWN: [&str; 17] = [
-            "size", "int", "string", "has", "contains", "startsWith", "endsWith", "matches", "all", "exists",
-            "exists_one", "filter", "map", "orValue", "hasValue", "in", "existsOne",
+            "size",
+            "int",
+            "string",
+            "has",
+            "contains",
+            "startsWith",
+            "endsWith",
+            "matches",
+            "all",
+            "exists",
+            "exists_one",
+            "filter",
+            "map",
+            "orValue",
+            "hasValue",
+            "in",
+            "existsOne",
         ];
         let message = match KNOWN.contains(&name) {
             true => format!("`{name}` is not used so, with {args} argument(s)"),
             false => format!("There is no function `{}`", printable(name, 64)),
         };
-        let hint = suggestion(name, KNOWN.into_iter()).unwrap_or_else(|| "docs/policies.md lists all of them".to_owned());
+        let hint = suggestion(name, KNOWN.into_iter())
+            .unwrap_or_else(|| "docs/policies.md lists all of them".to_owned());
         self.report(id, Problem::error("unknown-function", message).hint(hint));
         Typed::wrong()
     }
@@ -429,7 +460,8 @@ impl Checker<'_> {
             return self.type_error(id, format!("{} and {} are never equal", a.ty, b.ty));
         }
         if !a.ty.comparable() || !b.ty.comparable() {
-            return self.type_error(id, format!("{} cannot be compared with `==`; compare its members", a.ty));
+            return self
+                .type_error(id, format!("{} cannot be compared with `==`; compare its members", a.ty));
         }
         for (word, of, at) in [(&a, &b, left.id), (&b, &a, right.id)] {
             if let Code::Text(word) = &word.code {
@@ -504,7 +536,9 @@ impl Checker<'_> {
         let record = self.expression(of);
         match record.ty {
             Ty::Record(schema) => {
-                let Some((index, member)) = self.member(id, schema, field.inner()) else { return Typed::wrong() };
+                let Some((index, member)) = self.member(id, schema, field.inner()) else {
+                    return Typed::wrong();
+                };
                 let path = format!("{}.{}", self.path(&record.code), member.name);
                 self.note_claim(id, member, &path);
                 let ty = Ty::Optional(Box::new(member.ty.into()));
@@ -512,7 +546,10 @@ impl Checker<'_> {
                 Typed { code, ty, member: Some(member) }
             }
             Ty::Wrong => record,
-            ty => self.type_error(id, format!("{ty} has no members, so there is no `.?{}`", printable(field.inner(), 64))),
+            ty => self.type_error(
+                id,
+                format!("{ty} has no members, so there is no `.?{}`", printable(field.inner(), 64)),
+            ),
         }
     }
 
@@ -559,7 +596,8 @@ impl Checker<'_> {
                 match of.ty {
                     Ty::Optional(_) => Typed::new(Code::HasValue(boxed(of)), Ty::Bool),
                     Ty::Wrong => of,
-                    ty => self.type_error(target.id, format!("{ty} is not optional; write `.?` before the member")),
+                    ty => self
+                        .type_error(target.id, format!("{ty} is not optional; write `.?` before the member")),
                 }
             }
             ("orValue", [default]) => {
@@ -571,7 +609,8 @@ impl Checker<'_> {
                         Typed::new(code, *inner)
                     }
                     Ty::Wrong => of,
-                    ty => self.type_error(target.id, format!("{ty} is not optional; write `.?` before the member")),
+                    ty => self
+                        .type_error(target.id, format!("{ty} is not optional; write `.?` before the member")),
                 }
             }
             _ => self.unknown_function(id, name, args.len()),
@@ -601,8 +640,9 @@ impl Checker<'_> {
                 let message = format!("The pattern cannot be used: {}", printable(last, 200));
                 self.report(
                     pattern.id,
-                    Problem::error("bad-pattern", message)
-                        .hint("patterns are those of RE2, without look-around; write `\\\\d` or r'\\d' for a digit"),
+                    Problem::error("bad-pattern", message).hint(
+                        "patterns are those of RE2, without look-around; write `\\\\d` or r'\\d' for a digit",
+                    ),
                 );
                 Typed::wrong()
             }
@@ -624,14 +664,21 @@ impl Checker<'_> {
         if self.elements.len() >= MAX_NESTED_MACROS {
             self.report(
                 id,
-                Problem::error("too-deep", format!("More than {MAX_NESTED_MACROS} macros are inside one another"))
-                    .hint("split it into several conditions"),
+                Problem::error(
+                    "too-deep",
+                    format!("More than {MAX_NESTED_MACROS} macros are inside one another"),
+                )
+                .hint("split it into several conditions"),
             );
             return Typed::wrong();
         }
-        if ROOT.find(&written.iter_var).is_some() || self.elements.iter().any(|e| e.name == written.iter_var) {
+        if ROOT.find(&written.iter_var).is_some() || self.elements.iter().any(|e| e.name == written.iter_var)
+        {
             let message = format!("`{}` is the name of a variable already", printable(&written.iter_var, 64));
-            self.report(id, Problem::error("name-taken", message).hint("choose another name for the element"));
+            self.report(
+                id,
+                Problem::error("name-taken", message).hint("choose another name for the element"),
+            );
             return Typed::wrong();
         }
         let path = format!("{}[]", self.path(&list.code));
@@ -648,7 +695,8 @@ impl Checker<'_> {
             _ => Ty::Bool,
         };
         let member = if matches!(shape.body.expr, Expr::Ident(_)) { member } else { body.member };
-        let code = Code::Macro { kind: shape.kind, list: boxed(list), filter: filter.map(boxed), body: boxed(body) };
+        let code =
+            Code::Macro { kind: shape.kind, list: boxed(list), filter: filter.map(boxed), body: boxed(body) };
         Typed { code, ty, member: member.filter(|_| shape.kind == Macro::Collect) }
     }
 }
@@ -663,13 +711,16 @@ struct Shape<'a> {
 impl<'a> Shape<'a> {
     fn of(written: &'a ComprehensionExpr) -> Option<Self> {
         let Expr::Call(step) = &written.loop_step.expr else { return None };
-        let accumulator = |expr: &IdedExpr| matches!(&expr.expr, Expr::Ident(name) if *name == written.accu_var);
+        let accumulator =
+            |expr: &IdedExpr| matches!(&expr.expr, Expr::Ident(name) if *name == written.accu_var);
         let appended = |expr: &'a IdedExpr| match &expr.expr {
             Expr::Call(call) if call.func_name == operators::ADD => match call.args.as_slice() {
-                [left, IdedExpr { expr: Expr::List(list), .. }] if accumulator(left) => match list.elements.as_slice() {
-                    [one] => Some(one),
-                    _ => None,
-                },
+                [left, IdedExpr { expr: Expr::List(list), .. }] if accumulator(left) => {
+                    match list.elements.as_slice() {
+                        [one] => Some(one),
+                        _ => None,
+                    }
+                }
                 _ => None,
             },
             _ => None,
@@ -685,7 +736,9 @@ impl<'a> Shape<'a> {
             {
                 Some(Self { kind: Macro::All, filter: None, body })
             }
-            (Expr::Literal(LiteralValue::Int(_)), operators::CONDITIONAL, [body, _, last]) if accumulator(last) => {
+            (Expr::Literal(LiteralValue::Int(_)), operators::CONDITIONAL, [body, _, last])
+                if accumulator(last) =>
+            {
                 Some(Self { kind: Macro::ExistsOne, filter: None, body })
             }
             (Expr::List(_), operators::CONDITIONAL, [filter, then, last]) if accumulator(last) => {

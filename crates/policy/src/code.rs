@@ -10,41 +10,94 @@ pub(crate) enum Code {
     Int(i64),
     Text(String),
     /// A top-level variable, by its position in the table.
-    Variable { index: usize, path: String },
+    Variable {
+        index: usize,
+        path: String,
+    },
     /// A variable of an enclosing macro, counted from the outermost.
     Element(usize),
     /// A member of a record, by its position in the schema.
-    Member { of: Box<Self>, index: usize, path: String },
+    Member {
+        of: Box<Self>,
+        index: usize,
+        path: String,
+    },
     /// Whether a record has a member.
-    HasMember { of: Box<Self>, index: usize },
+    HasMember {
+        of: Box<Self>,
+        index: usize,
+    },
     /// `record.?member`.
-    OptionalMember { of: Box<Self>, index: usize },
+    OptionalMember {
+        of: Box<Self>,
+        index: usize,
+    },
     /// The value of a map for a key, or the element of a list.
-    At { of: Box<Self>, key: Box<Self>, path: String },
+    At {
+        of: Box<Self>,
+        key: Box<Self>,
+        path: String,
+    },
     /// Whether a map has a key.
-    HasKey { of: Box<Self>, key: Box<Self> },
+    HasKey {
+        of: Box<Self>,
+        key: Box<Self>,
+    },
     /// `map[?key]`, `list[?index]`.
-    OptionalAt { of: Box<Self>, key: Box<Self> },
+    OptionalAt {
+        of: Box<Self>,
+        key: Box<Self>,
+    },
     /// `optional.orValue(default)`.
-    Or { of: Box<Self>, default: Box<Self> },
+    Or {
+        of: Box<Self>,
+        default: Box<Self>,
+    },
     /// `optional.hasValue()`.
     HasValue(Box<Self>),
     Not(Box<Self>),
     And(Box<Self>, Box<Self>),
     Either(Box<Self>, Box<Self>),
-    If { condition: Box<Self>, then: Box<Self>, otherwise: Box<Self> },
+    If {
+        condition: Box<Self>,
+        then: Box<Self>,
+        otherwise: Box<Self>,
+    },
     Equal(Box<Self>, Box<Self>),
-    Compare { order: Order, left: Box<Self>, right: Box<Self> },
+    Compare {
+        order: Order,
+        left: Box<Self>,
+        right: Box<Self>,
+    },
     /// Whether a list has an element, or a map a key.
-    In { what: Box<Self>, of: Box<Self> },
-    Arithmetic { operator: Operator, left: Box<Self>, right: Box<Self> },
+    In {
+        what: Box<Self>,
+        of: Box<Self>,
+    },
+    Arithmetic {
+        operator: Operator,
+        left: Box<Self>,
+        right: Box<Self>,
+    },
     Size(Box<Self>),
-    Search { kind: Search, text: Box<Self>, part: Box<Self> },
-    Matches { text: Box<Self>, pattern: Regex },
+    Search {
+        kind: Search,
+        text: Box<Self>,
+        part: Box<Self>,
+    },
+    Matches {
+        text: Box<Self>,
+        pattern: Regex,
+    },
     ToInt(Box<Self>),
     ToText(Box<Self>),
     List(Vec<Self>),
-    Macro { kind: Macro, list: Box<Self>, filter: Option<Box<Self>>, body: Box<Self> },
+    Macro {
+        kind: Macro,
+        list: Box<Self>,
+        filter: Option<Box<Self>>,
+        body: Box<Self>,
+    },
 }
 
 /// `<` and its kin.
@@ -88,7 +141,9 @@ impl Code {
     /// The operands.
     pub fn parts(&self) -> Vec<&Self> {
         match self {
-            Self::Bool(_) | Self::Int(_) | Self::Text(_) | Self::Variable { .. } | Self::Element(_) => Vec::new(),
+            Self::Bool(_) | Self::Int(_) | Self::Text(_) | Self::Variable { .. } | Self::Element(_) => {
+                Vec::new()
+            }
             Self::Member { of, .. }
             | Self::HasMember { of, .. }
             | Self::OptionalMember { of, .. }

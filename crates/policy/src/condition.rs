@@ -196,7 +196,9 @@ impl Compiled {
             Evaluated::Fails { seen } => (POLICY_CONDITION, self.source.message.clone(), Some(seen.clone())),
             Evaluated::Absent { variable } => (
                 POLICY_DATA_ABSENT,
-                format!("The condition `{id}` asks for `{variable}`, which this boot does not show; that counts as not holding"),
+                format!(
+                    "The condition `{id}` asks for `{variable}`, which this boot does not show; that counts as not holding"
+                ),
                 None,
             ),
             Evaluated::Error { why } => (
@@ -205,13 +207,16 @@ impl Compiled {
                 None,
             ),
         };
-        let mut finding = Finding::new(code, self.source.severity, printable(&message, MAX_MESSAGE_CHARS + 200));
+        let mut finding =
+            Finding::new(code, self.source.severity, printable(&message, MAX_MESSAGE_CHARS + 200));
         finding.component = Some(format!("condition {id}"));
         finding.expected = Some(printable(&self.source.expression, MAX_SEEN_CHARS));
         finding.seen = seen.filter(|seen| !seen.is_empty());
         finding.hint = self.source.hint.as_ref().map(|hint| printable(hint, MAX_MESSAGE_CHARS));
         if code == POLICY_DATA_ABSENT && finding.hint.is_none() {
-            finding.hint = Some("`veriboot policy variables` says when a variable is absent; `has(…)` asks first.".to_owned());
+            finding.hint = Some(
+                "`veriboot policy variables` says when a variable is absent; `has(…)` asks first.".to_owned(),
+            );
         }
         finding.reason = finding.fails().then_some(AlertReason::BaselineDeviation);
         Some(finding)
@@ -303,12 +308,17 @@ fn head_problems(condition: &Condition) -> Vec<Problem> {
     if id.is_empty() || id.len() > MAX_ID_CHARS || !id.chars().all(is_word) || id.starts_with('-') {
         problems.push(Problem::error(
             "bad-id",
-            format!("The id must be 1 to {MAX_ID_CHARS} characters of a-z 0-9 and -, such as `no-init-override`"),
+            format!(
+                "The id must be 1 to {MAX_ID_CHARS} characters of a-z 0-9 and -, such as `no-init-override`"
+            ),
         ));
     }
     let texts = [("message", Some(&condition.message)), ("hint", condition.hint.as_ref())];
     for (name, text) in texts.into_iter().filter_map(|(name, text)| Some((name, text?))) {
-        if text.trim().is_empty() || text.chars().count() > MAX_MESSAGE_CHARS || text.chars().any(char::is_control) {
+        if text.trim().is_empty()
+            || text.chars().count() > MAX_MESSAGE_CHARS
+            || text.chars().any(char::is_control)
+        {
             problems.push(Problem::new(
                 "bad-text",
                 Level::Error,

@@ -126,8 +126,12 @@ impl<'a, V: Variables<'a>> Evaluation<'a, V> {
             Code::Bool(value) => Value::Bool(*value),
             Code::Int(value) => Value::Int(*value),
             Code::Text(text) => Value::Text(Cow::Borrowed(text)),
-            Code::Variable { index, path } => self.variables.variable(*index).ok_or_else(|| absent(path))?.into(),
-            Code::Element(at) => elements.get(*at).cloned().ok_or(Fault::Value("there is no such element"))?,
+            Code::Variable { index, path } => {
+                self.variables.variable(*index).ok_or_else(|| absent(path))?.into()
+            }
+            Code::Element(at) => {
+                elements.get(*at).cloned().ok_or(Fault::Value("there is no such element"))?
+            }
             Code::Member { of, index, path } => {
                 self.member(of, *index, elements)?.ok_or_else(|| absent(path))?.into()
             }
@@ -192,7 +196,10 @@ impl<'a, V: Variables<'a>> Evaluation<'a, V> {
             }
             Code::ToInt(of) => {
                 let text = self.text(of, elements)?;
-                Value::Int(text.parse().map_err(|_| Fault::Value("`int` was given a text that is no whole number"))?)
+                Value::Int(
+                    text.parse()
+                        .map_err(|_| Fault::Value("`int` was given a text that is no whole number"))?,
+                )
             }
             Code::ToText(of) => match self.value(of, elements)? {
                 Value::Int(value) => Value::Text(Cow::Owned(value.to_string())),
@@ -429,7 +436,9 @@ fn calculate(operator: Operator, left: i64, right: i64) -> Result<i64, Fault> {
         Operator::Add => left.checked_add(right),
         Operator::Subtract => left.checked_sub(right),
         Operator::Multiply => left.checked_mul(right),
-        Operator::Divide | Operator::Remainder if right == 0 => return Err(Fault::Value("a division by zero")),
+        Operator::Divide | Operator::Remainder if right == 0 => {
+            return Err(Fault::Value("a division by zero"));
+        }
         Operator::Divide => left.checked_div(right),
         Operator::Remainder => left.checked_rem(right),
     };
@@ -459,7 +468,8 @@ pub(crate) fn describe(fact: &Fact) -> String {
         Fact::Map(map) => format!("a map of {}", map.len()),
         Fact::Record(record) => {
             let members = record.schema().members.iter().enumerate();
-            let words = members.filter_map(|(at, member)| Some(format!("{} {}", member.name, describe(record.at(at)?))));
+            let words = members
+                .filter_map(|(at, member)| Some(format!("{} {}", member.name, describe(record.at(at)?))));
             words.collect::<Vec<_>>().join(", ")
         }
     }

@@ -29,5 +29,5 @@ pub use condition::{
 pub use document::{DocumentError, read_conditions};
 pub use fact::{Fact, Record};
 pub use lint::{Linted, lint};
-pub use problem::{Level, Problem};
+pub use problem::{Level, PROBLEMS, Problem};
 pub use variables::{Basis, ROOT, Schema, Type, Variable, variables};

@@ -66,7 +66,10 @@ fn sense(compiled: &Compiled) -> Vec<Problem> {
         found.push(Problem::new(
             "does-not-fail",
             Level::Note,
-            format!("With the severity {} a condition that does not hold is shown and fails nothing", compiled.source().severity),
+            format!(
+                "With the severity {} a condition that does not hold is shown and fails nothing",
+                compiled.source().severity
+            ),
         ));
     }
     let code = loosened(&compiled.code);
@@ -161,7 +164,11 @@ fn passes_for_want_of_data(code: &Code, reads: &Reads) -> Vec<Problem> {
         open.retain(|gap| {
             let passes = evaluate(code, &without(&boot, gap)) == Ok(true);
             if passes {
-                found.push(if gap.empty { passes_when_empty(&gap.name) } else { passes_when_absent(&gap.name) });
+                found.push(if gap.empty {
+                    passes_when_empty(&gap.name)
+                } else {
+                    passes_when_absent(&gap.name)
+                });
             }
             !passes
         });
@@ -179,6 +186,9 @@ fn passes_when_absent(name: &str) -> Problem {
 }
 
 fn passes_when_empty(name: &str) -> Problem {
-    Problem::warning("passes-when-empty", format!("A boot that fails this condition passes it when `{name}` is empty"))
-        .hint(format!("add `size({name}) > 0 && …`"))
+    Problem::warning(
+        "passes-when-empty",
+        format!("A boot that fails this condition passes it when `{name}` is empty"),
+    )
+    .hint(format!("add `size({name}) > 0 && …`"))
 }

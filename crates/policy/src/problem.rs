@@ -25,6 +25,39 @@ impl Level {
     }
 }
 
+/// Every code, with its level and what it means. docs/policies.md has the same list.
+pub const PROBLEMS: &[(&str, Level, &str)] = &[
+    ("syntax-error", Level::Error, "The expression is no CEL."),
+    ("too-long", Level::Error, "The expression is longer than is allowed."),
+    ("too-deep", Level::Error, "Too many brackets, operations or macros are inside one another."),
+    ("unknown-variable", Level::Error, "There is no such variable or member."),
+    ("unknown-function", Level::Error, "There is no such function, or it takes other arguments."),
+    ("type-error", Level::Error, "An operation on values that it does not work on."),
+    ("unknown-word", Level::Error, "A comparison with a word that the variable can never be."),
+    ("not-a-condition", Level::Error, "The expression is no truth value."),
+    ("not-supported", Level::Error, "CEL has it, conditions do not."),
+    ("bad-pattern", Level::Error, "A pattern of `matches` that cannot be used, or that is not written out."),
+    ("name-taken", Level::Error, "An element has the name of a variable."),
+    ("bad-id", Level::Error, "The id is no kebab-case word."),
+    ("duplicate-id", Level::Error, "Two conditions have the same id."),
+    ("bad-text", Level::Error, "Message or hint is empty, too long, or has control characters."),
+    ("too-many-conditions", Level::Error, "There are more conditions than are allowed."),
+    ("never-holds", Level::Warning, "No boot that was tried makes the condition true."),
+    ("always-holds", Level::Warning, "Every boot that was tried makes the condition true."),
+    (
+        "passes-when-absent",
+        Level::Warning,
+        "A boot that fails the condition passes when it does not show something.",
+    ),
+    (
+        "passes-when-empty",
+        Level::Warning,
+        "A boot that fails the condition passes when a list has no elements.",
+    ),
+    ("rests-on-a-claim", Level::Note, "It reads words of the log that no digest covers."),
+    ("does-not-fail", Level::Note, "The severity is below high: the finding is shown and fails nothing."),
+];
+
 /// One problem.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
@@ -50,6 +83,10 @@ pub struct Problem {
 
 impl Problem {
     pub(crate) fn new(code: &'static str, level: Level, message: impl Into<String>) -> Self {
+        debug_assert!(
+            PROBLEMS.iter().any(|(known, of, _)| *known == code && *of == level),
+            "{code} is not listed"
+        );
         Self { code, level, condition: None, line: None, column: None, message: message.into(), hint: None }
     }
 

@@ -128,9 +128,9 @@ fn path_of(code: &Code, elements: &[Option<Path>]) -> Option<Path> {
     match code {
         Code::Variable { index, .. } => Some(vec![Step::Member(*index)]),
         Code::Element(at) => elements.get(*at).cloned().flatten(),
-        Code::Member { of, index, .. } | Code::HasMember { of, index } | Code::OptionalMember { of, index } => {
-            extended(of, Step::Member(*index))
-        }
+        Code::Member { of, index, .. }
+        | Code::HasMember { of, index }
+        | Code::OptionalMember { of, index } => extended(of, Step::Member(*index)),
         Code::At { of, key, .. } | Code::HasKey { of, key } | Code::OptionalAt { of, key } => match &**key {
             Code::Text(key) => extended(of, Step::Key(key.clone())),
             _ => extended(of, Step::Elements),
@@ -181,7 +181,9 @@ fn loosen(code: &Code, count: &mut u32) -> Code {
             Code::If { condition: one(condition), then: one(then), otherwise: one(otherwise) }
         }
         Code::Equal(a, b) => Code::Equal(one(a), one(b)),
-        Code::Compare { order, left, right } => Code::Compare { order: *order, left: one(left), right: one(right) },
+        Code::Compare { order, left, right } => {
+            Code::Compare { order: *order, left: one(left), right: one(right) }
+        }
         Code::In { what, of } => Code::In { what: one(what), of: one(of) },
         Code::Arithmetic { operator, left, right } => {
             Code::Arithmetic { operator: *operator, left: one(left), right: one(right) }
@@ -197,7 +199,9 @@ fn loosen(code: &Code, count: &mut u32) -> Code {
             filter: filter.as_ref().map(|filter| one(filter)),
             body: one(body),
         },
-        Code::Bool(_) | Code::Int(_) | Code::Text(_) | Code::Variable { .. } | Code::Element(_) => code.clone(),
+        Code::Bool(_) | Code::Int(_) | Code::Text(_) | Code::Variable { .. } | Code::Element(_) => {
+            code.clone()
+        }
     }
 }
 
@@ -273,7 +277,9 @@ fn fact_of(member: &Member, reads: &Reads, absent_in: usize, choices: &mut Choic
 
 fn length(reads: &Reads, choices: &mut Choices) -> usize {
     let mut lengths = vec![0, 1, 1, 2, 3];
-    for wanted in reads.lengths.iter().filter(|n| (0..=16).contains(*n)).filter_map(|n| usize::try_from(*n).ok()) {
+    for wanted in
+        reads.lengths.iter().filter(|n| (0..=16).contains(*n)).filter_map(|n| usize::try_from(*n).ok())
+    {
         lengths.extend([wanted.saturating_sub(1), wanted, wanted + 1]);
     }
     choices.of(&lengths).copied().unwrap_or_default()
@@ -400,7 +406,8 @@ pub(crate) fn mixed(boot: &Record, other: &Record, reads: &Reads, choices: &mut 
     let mut out = boot.clone();
     let tops: Vec<usize> = reads.members.keys().copied().collect();
     if let Some(top) = choices.of(&tops).copied() {
-        let inner: Vec<usize> = reads.members.get(&top).map(|r| r.members.keys().copied().collect()).unwrap_or_default();
+        let inner: Vec<usize> =
+            reads.members.get(&top).map(|r| r.members.keys().copied().collect()).unwrap_or_default();
         match (out.slot(top), other.at(top), choices.of(&inner)) {
             (Some(Some(Fact::Record(mine))), Some(Fact::Record(theirs)), Some(member)) => {
                 if let Some(slot) = mine.slot(*member) {

@@ -37,7 +37,8 @@ pub(crate) fn parse(source: &str) -> Result<Parsed, Vec<Problem>> {
     within_bounds(source).map_err(|problem| vec![problem])?;
     let parser = cel::parser::Parser::new().max_recursion_depth(PARSER_DEPTH).enable_optional_syntax(true);
     // The parser is somebody else's: what it does not expect must not end this process.
-    let parsed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| parser.parse_with_source_info(source)));
+    let parsed =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| parser.parse_with_source_info(source)));
     match parsed {
         Ok(Ok((expr, source))) => Ok(Parsed { expr, source }),
         Ok(Err(errors)) => Err(errors.errors.iter().take(MAX_PROBLEMS).map(|e| syntax_error(e)).collect()),
@@ -70,7 +71,9 @@ fn within_bounds(source: &str) -> Result<(), Problem> {
         .hint("split it into several conditions: all of them must hold"));
     }
     if let Some(at) = source.find(|c: char| c.is_control() && !matches!(c, '\n' | '\t' | '\r')) {
-        return Err(Problem::error("syntax-error", "The expression has a control character").at(place_of(source, at)));
+        return Err(
+            Problem::error("syntax-error", "The expression has a control character").at(place_of(source, at))
+        );
     }
     let (mut open, mut choices, mut quote) = (0_usize, 0_usize, None);
     let mut chars = source.char_indices();
@@ -89,9 +92,12 @@ fn within_bounds(source: &str) -> Result<(), Problem> {
         }
         if open > MAX_DEPTH || choices > MAX_DEPTH {
             let what = if open > MAX_DEPTH { "open brackets" } else { "question marks" };
-            return Err(Problem::error("too-deep", format!("The expression has more than {MAX_DEPTH} {what}"))
-                .at(place_of(source, at))
-                .hint("split it into several conditions: all of them must hold"));
+            return Err(Problem::error(
+                "too-deep",
+                format!("The expression has more than {MAX_DEPTH} {what}"),
+            )
+            .at(place_of(source, at))
+            .hint("split it into several conditions: all of them must hold"));
         }
     }
     Ok(())

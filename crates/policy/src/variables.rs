@@ -144,7 +144,9 @@ pub static IMAGE: Schema = Schema {
         member("path", Type::Text, Claim, "Path, or what is known of it"),
         member("digest", Type::Text, Proven, "Authenticode digest in the strongest bank, hex"),
         member("authority", Type::Text, Claim, "Common name of the certificate that the log shows before it")
-            .absent("no certificate is shown for it; one certificate is measured once, so later images lack it"),
+            .absent(
+                "no certificate is shown for it; one certificate is measured once, so later images lack it",
+            ),
     ],
 };
 
@@ -174,7 +176,8 @@ pub static MODULE: Schema = Schema {
         member("path", Type::Text, Proven, "Path"),
         member("digest", Type::Text, Proven, "Authenticode digest, hex"),
         member("publisher", Type::Text, Proven, "Who signed it").absent("Windows did not say"),
-        member("validated", Type::Bool, Proven, "Whether the signature was valid").absent("Windows did not say"),
+        member("validated", Type::Bool, Proven, "Whether the signature was valid")
+            .absent("Windows did not say"),
     ],
 };
 
@@ -185,7 +188,9 @@ pub static FINDING: Schema = Schema {
         member("code", Type::Text, Service, "Code of docs/findings.md"),
         member("severity", Type::Text, Service, "Severity").words(severities),
         member("fails", Type::Bool, Service, "Whether it makes the attestation fail"),
-        member("change", Type::Text, Service, "Class of the change").absent("it is no deviation").words(changes),
+        member("change", Type::Text, Service, "Class of the change")
+            .absent("it is no deviation")
+            .words(changes),
         member("component", Type::Text, Service, "Component in plain words").absent("it names none"),
         member("pcr", Type::Int, Service, "PCR").absent("it names none"),
     ],
@@ -259,22 +264,31 @@ static SBAT: Schema = Schema {
             .absent("no level is measured, or several"),
         member("date", Type::Text, Proven, "Date of the level, `2024-01-09`; compares as text")
             .absent("the level has none"),
-        member("generations", Type::Numbers, Proven, "Least generation by component: `sbat.generations['shim']`")
-            .absent("no level is measured, or several"),
+        member(
+            "generations",
+            Type::Numbers,
+            Proven,
+            "Least generation by component: `sbat.generations['shim']`",
+        )
+        .absent("no level is measured, or several"),
     ],
 };
 
 static MOK: Schema = Schema {
     name: "mok",
-    members: &[
-        member("variables", Type::Texts, Claim, "Machine-owner-key variables that shim measured: `MokList`"),
-    ],
+    members: &[member(
+        "variables",
+        Type::Texts,
+        Claim,
+        "Machine-owner-key variables that shim measured: `MokList`",
+    )],
 };
 
 static BOOT_LOADER: Schema = Schema {
     name: "boot loader",
     members: &[
-        member("path", Type::Text, Claim, "Path, or what is known of it").absent("the log names no boot loader"),
+        member("path", Type::Text, Claim, "Path, or what is known of it")
+            .absent("the log names no boot loader"),
         member("digest", Type::Text, Claim, "Digest of the image that the log calls boot loader, hex")
             .absent("the log names no boot loader"),
         member("commands", Type::Int, Claim, "Commands that GRUB executed"),
@@ -313,13 +327,16 @@ static WINDOWS: Schema = Schema {
         member("kernel_debugging", Type::Bool, Proven, "Kernel debugging").absent(NOT_WINDOWS),
         member("safe_mode", Type::Bool, Proven, "Safe mode").absent(NOT_WINDOWS),
         member("win_pe", Type::Bool, Proven, "Windows PE").absent(NOT_WINDOWS),
-        member("data_execution_prevention", Type::Text, Proven, "Data execution prevention").absent(NOT_WINDOWS),
+        member("data_execution_prevention", Type::Text, Proven, "Data execution prevention")
+            .absent(NOT_WINDOWS),
         member("driver_load_policy", Type::Text, Proven, "Driver load policy").absent(NOT_WINDOWS),
         member("hypervisor", Type::Text, Proven, "Hypervisor launch type").absent(NOT_WINDOWS),
-        member("virtual_secure_mode", Type::Text, Proven, "Virtual secure mode launch type").absent(NOT_WINDOWS),
+        member("virtual_secure_mode", Type::Text, Proven, "Virtual secure mode launch type")
+            .absent(NOT_WINDOWS),
         member("vbs_required", Type::Bool, Proven, "Virtualisation-based security required by policy")
             .absent(NOT_WINDOWS),
-        member("hvci_policy", Type::Bool, Proven, "Whether a policy for HVCI was measured").absent(NOT_WINDOWS),
+        member("hvci_policy", Type::Bool, Proven, "Whether a policy for HVCI was measured")
+            .absent(NOT_WINDOWS),
         member("bitlocker_unlock", Type::Int, Proven, "How BitLocker was unlocked; 0 means it was not")
             .absent(NOT_WINDOWS),
         member("elam", Type::Texts, Proven, "Early-launch anti-malware").absent(NOT_WINDOWS).odd_when_empty(),
@@ -331,8 +348,13 @@ static WINDOWS: Schema = Schema {
 
 static CONFIDENTIAL: Schema = Schema {
     name: "confidential",
-    members: &[member("technology", Type::Text, Claim, "Confidential-computing technology, where firmware names it")
-        .absent("firmware names none")],
+    members: &[member(
+        "technology",
+        Type::Text,
+        Claim,
+        "Confidential-computing technology, where firmware names it",
+    )
+    .absent("firmware names none")],
 };
 
 static VM: Schema = Schema {
@@ -368,15 +390,27 @@ pub static ROOT: Schema = Schema {
             .odd_when_empty(),
         member("boot_loader", Type::Object(&BOOT_LOADER), Claim, "Boot loader"),
         member("kernel", Type::Object(&KERNEL), Claim, "Kernel"),
-        member("initrds", Type::Objects(&FILE), Claim, "Initial RAM disks that the log names").odd_when_empty(),
+        member("initrds", Type::Objects(&FILE), Claim, "Initial RAM disks that the log names")
+            .odd_when_empty(),
         member("command_line", Type::Object(&COMMAND_LINE), Proven, "Kernel command line"),
-        member("parameters", Type::Objects(&PARAMETER), Proven, "Parameters of the kernel command line, in order")
-            .absent(NO_COMMAND_LINE),
+        member(
+            "parameters",
+            Type::Objects(&PARAMETER),
+            Proven,
+            "Parameters of the kernel command line, in order",
+        )
+        .absent(NO_COMMAND_LINE),
         member("uki", Type::Object(&UKI), Claim, "Unified kernel image"),
-        member("boot_order", Type::Texts, Proven, "Titles of the boot entries in boot order").odd_when_empty(),
+        member("boot_order", Type::Texts, Proven, "Titles of the boot entries in boot order")
+            .odd_when_empty(),
         member("windows", Type::Object(&WINDOWS), Proven, "What Windows measured about its own security"),
         member("confidential", Type::Object(&CONFIDENTIAL), Claim, "Confidential computing"),
-        member("findings", Type::Objects(&FINDING), Service, "Findings of this attestation, without those of conditions"),
+        member(
+            "findings",
+            Type::Objects(&FINDING),
+            Service,
+            "Findings of this attestation, without those of conditions",
+        ),
         member("vm", Type::Object(&VM), Service, "The VM"),
     ],
 };

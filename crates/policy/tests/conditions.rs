@@ -1,5 +1,11 @@
 //! Conditions on real logs: what they see, what they come to, and that CEL's own interpreter agrees.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -101,12 +107,17 @@ const ABSENT: &[(&str, &str)] = &[
     ("windows.modules.exists(m, m.path == 'x')", "windows.modules"),
 ];
 
-const ERROR: &[&str] = &["log.events / (log.events - log.events) == 1", "int(log.format) == 1", "9223372036854775807 + log.events > 0"];
+const ERROR: &[&str] = &[
+    "log.events / (log.events - log.events) == 1",
+    "int(log.format) == 1",
+    "9223372036854775807 + log.events > 0",
+];
 
 #[test]
 fn a_real_boot_is_seen() {
     let boot = boot("secure-boot");
-    let wrong: Vec<_> = TRUE.iter().map(|e| (e, evaluated(e, &boot))).filter(|(_, came_to)| !came_to.holds()).collect();
+    let wrong: Vec<_> =
+        TRUE.iter().map(|e| (e, evaluated(e, &boot))).filter(|(_, came_to)| !came_to.holds()).collect();
     assert!(wrong.is_empty(), "{wrong:#?}\n{}", serde_json::to_string_pretty(boot.variables()).unwrap());
     for expression in FALSE {
         assert!(matches!(evaluated(expression, &boot), Evaluated::Fails { .. }), "{expression}");
@@ -131,7 +142,12 @@ fn what_changed_between_captures_decides() {
         ("uki", "'.linux' in uki.sections || size(uki.sections) > 0", true),
     ] {
         let boot = boot(variant);
-        assert_eq!(evaluated(expression, &boot).holds(), holds, "{variant}: {expression}\n{}", serde_json::to_string_pretty(boot.variables()).unwrap());
+        assert_eq!(
+            evaluated(expression, &boot).holds(),
+            holds,
+            "{variant}: {expression}\n{}",
+            serde_json::to_string_pretty(boot.variables()).unwrap()
+        );
     }
 }
 
@@ -156,7 +172,9 @@ fn findings_name_the_condition_and_what_was_seen() {
     source.severity = Severity::Medium;
     let finding = compiled_finding(&source, &boot);
     assert_eq!(finding.code, "policy-data-absent");
-    assert!(finding.message.contains("windows.code_integrity") && !finding.fails() && finding.reason.is_none());
+    assert!(
+        finding.message.contains("windows.code_integrity") && !finding.fails() && finding.reason.is_none()
+    );
     source.expression = "1 / (log.events - log.events) == 1".to_owned();
     assert_eq!(compiled_finding(&source, &boot).code, "policy-condition-error");
 }
@@ -204,7 +222,8 @@ fn value(fact: &Fact) -> Value {
         Fact::Text(text) => Value::from(text.as_str()),
         Fact::List(items) => Value::List(items.iter().map(value).collect::<Vec<_>>().into()),
         Fact::Map(map) => {
-            let map: HashMap<Key, Value> = map.iter().map(|(k, v)| (Key::from(k.as_str()), value(v))).collect();
+            let map: HashMap<Key, Value> =
+                map.iter().map(|(k, v)| (Key::from(k.as_str()), value(v))).collect();
             Value::Map(Map { map: map.into() })
         }
         Fact::Record(record) => Value::Map(Map { map: members(record).collect::<HashMap<_, _>>().into() }),
@@ -237,10 +256,14 @@ fn second_opinion(expression: &str, boot: &Boot) -> Option<bool> {
 
 #[test]
 fn the_interpreter_of_cel_agrees() {
-    let mut boots: Vec<(String, Boot)> =
-        veriboot_testkit::corpus::all().unwrap().iter().map(|g| (g.name.clone(), read(&g.event_log))).collect();
+    let mut boots: Vec<(String, Boot)> = veriboot_testkit::corpus::all()
+        .unwrap()
+        .iter()
+        .map(|g| (g.name.clone(), read(&g.event_log)))
+        .collect();
     boots.extend(shared_logs().into_iter().map(|(name, log)| (name, read(&log))));
-    let expressions = TRUE.iter().chain(FALSE).copied().chain(ABSENT.iter().map(|(e, _)| *e)).chain(ERROR.iter().copied());
+    let expressions =
+        TRUE.iter().chain(FALSE).copied().chain(ABSENT.iter().map(|(e, _)| *e)).chain(ERROR.iter().copied());
     let mut compared = 0;
     for expression in expressions {
         // Its regular expressions are switched off here, as in the product.
@@ -285,7 +308,11 @@ fn every_log_of_the_corpus_can_be_judged() {
         windows += usize::from(evaluated("windows.measured", &boot).holds());
         for condition in &conditions {
             let came_to = condition.evaluate(&boot, &Subject::new(Vm::default(), &[]));
-            assert!(!matches!(came_to, Evaluated::Error { .. }), "{name}: {}: {came_to:?}", condition.source().expression);
+            assert!(
+                !matches!(came_to, Evaluated::Error { .. }),
+                "{name}: {}: {came_to:?}",
+                condition.source().expression
+            );
         }
     }
     if !logs.is_empty() {

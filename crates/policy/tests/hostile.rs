@@ -1,5 +1,11 @@
 //! Hostile expressions and hostile logs: bounded time, bounded memory, no panic, no stack overflow.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use std::time::{Duration, Instant};
 
@@ -141,7 +147,12 @@ fn work_on_huge_lists_stops() {
 fn nothing_hides_that_the_work_was_stopped() {
     let boot = read(&huge_log());
     let endless = "images.all(a, images.all(b, a.digest != b.path))";
-    for expression in [format!("{endless} || true"), format!("true || {endless}"), format!("!({endless} && false)"), format!("images.exists(x, {endless}) || true")] {
+    for expression in [
+        format!("{endless} || true"),
+        format!("true || {endless}"),
+        format!("!({endless} && false)"),
+        format!("images.exists(x, {endless}) || true"),
+    ] {
         let Ok((compiled, _)) = Compiled::compile(&condition(&expression)) else { continue };
         let came_to = compiled.evaluate(&boot, &Subject::new(Vm::default(), &[]));
         assert_eq!(came_to.holds(), expression.starts_with("true"), "{expression}: {came_to:?}");
@@ -150,7 +161,13 @@ fn nothing_hides_that_the_work_was_stopped() {
 
 #[test]
 fn patterns_are_bounded() {
-    for pattern in ["(a{1000}){1000}", "((((((((((((((((((a))))))))))))))))))", "(?:a*)*(?:a*)*$", r"\\p{L}{900}", "[\\u0000-\\U0010ffff]{2000}"] {
+    for pattern in [
+        "(a{1000}){1000}",
+        "((((((((((((((((((a))))))))))))))))))",
+        "(?:a*)*(?:a*)*$",
+        r"\\p{L}{900}",
+        "[\\u0000-\\U0010ffff]{2000}",
+    ] {
         let expression = format!("has(kernel.path) && kernel.path.matches('{pattern}')");
         let started = Instant::now();
         let _ = lint(&[condition(&expression)]);
@@ -163,11 +180,74 @@ fn patterns_are_bounded() {
 /// Words of CEL and of the variables, put together at random.
 fn words() -> impl Strategy<Value = String> {
     let word = prop::sample::select(vec![
-        "secure_boot", ".enabled", ".mode", "images", "parameters", "keys.db", "sbat.generations", "['shim']", "[0]", "[?0]",
-        ".exists(x, ", ".all(x, ", ".map(x, ", ".filter(y, ", ".exists_one(x, ", "x", "y", ".name", ".?path", ".orValue(", "'a'", ")", "(",
-        " && ", " || ", "!", " == ", " != ", " < ", " in ", " ? ", " : ", "1", "-1", "9223372036854775807", "true", "null", "1.5", "2u",
-        "b'x'", "[", "]", "{", "}", ",", "has(", "size(", "int(", "string(", ".matches('a+')", ".contains(", " + ", " - ", " * ", " / ", " % ",
-        "findings", "vm.group", "windows.modules", "r'\\d'", "\"\"\"", "é", "\n", "//", "optional.none()", "type(", "google.protobuf.Any{}", "@result",
+        "secure_boot",
+        ".enabled",
+        ".mode",
+        "images",
+        "parameters",
+        "keys.db",
+        "sbat.generations",
+        "['shim']",
+        "[0]",
+        "[?0]",
+        ".exists(x, ",
+        ".all(x, ",
+        ".map(x, ",
+        ".filter(y, ",
+        ".exists_one(x, ",
+        "x",
+        "y",
+        ".name",
+        ".?path",
+        ".orValue(",
+        "'a'",
+        ")",
+        "(",
+        " && ",
+        " || ",
+        "!",
+        " == ",
+        " != ",
+        " < ",
+        " in ",
+        " ? ",
+        " : ",
+        "1",
+        "-1",
+        "9223372036854775807",
+        "true",
+        "null",
+        "1.5",
+        "2u",
+        "b'x'",
+        "[",
+        "]",
+        "{",
+        "}",
+        ",",
+        "has(",
+        "size(",
+        "int(",
+        "string(",
+        ".matches('a+')",
+        ".contains(",
+        " + ",
+        " - ",
+        " * ",
+        " / ",
+        " % ",
+        "findings",
+        "vm.group",
+        "windows.modules",
+        "r'\\d'",
+        "\"\"\"",
+        "é",
+        "\n",
+        "//",
+        "optional.none()",
+        "type(",
+        "google.protobuf.Any{}",
+        "@result",
     ]);
     prop::collection::vec(word, 0..40).prop_map(|words| words.concat())
 }

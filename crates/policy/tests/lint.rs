@@ -1,5 +1,11 @@
 //! What the lint says about each kind of mistake, and that it says nothing about good conditions.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use veriboot_appraisal::Condition;
 use veriboot_policy::{Level, Linted, lint};
@@ -96,7 +102,10 @@ fn what_says_nothing_is_found() {
         ("log.events > 5 && log.events < 3", "never-holds"),
         ("images.all(i, false) && size(images) > 0", "never-holds"),
         ("size(log.format) < 0", "never-holds"),
-        ("windows.measured && windows.?code_integrity.orValue(false) && !has(windows.code_integrity)", "never-holds"),
+        (
+            "windows.measured && windows.?code_integrity.orValue(false) && !has(windows.code_integrity)",
+            "never-holds",
+        ),
     ] {
         assert_eq!(codes(&linted(expression)), [code], "{expression}");
     }
@@ -108,13 +117,29 @@ fn what_passes_for_want_of_data_is_found() {
         ("!has(windows.test_signing) || !windows.test_signing", "passes-when-absent", "windows.test_signing"),
         ("windows.?test_signing.orValue(false) == false", "passes-when-absent", "windows.test_signing"),
         ("!(has(keys.db) && keys.db.exists(c, c.name == 'Evil'))", "passes-when-absent", "keys.db"),
-        ("images.all(i, !has(i.authority) || i.authority == 'Debian')", "passes-when-absent", "images[].authority"),
+        (
+            "images.all(i, !has(i.authority) || i.authority == 'Debian')",
+            "passes-when-absent",
+            "images[].authority",
+        ),
         ("!(sbat.?generations.orValue(sbat.generations)['shim'] < 4)", "", ""),
-        ("!('shim' in sbat.generations) || sbat.generations['shim'] >= 4", "passes-when-absent", "sbat.generations['shim']"),
+        (
+            "!('shim' in sbat.generations) || sbat.generations['shim'] >= 4",
+            "passes-when-absent",
+            "sbat.generations['shim']",
+        ),
         ("images.all(i, i.digest == 'aa')", "passes-when-empty", "images"),
         ("!keys.db.exists(c, c.name == 'Evil')", "passes-when-empty", "keys.db"),
-        ("has(command_line.text) ? !parameters.exists(p, p.name == 'init') : true", "passes-when-absent", "command_line.text"),
-        ("!has(kernel.version) || kernel.version.matches('^6[.]1[.]')", "passes-when-absent", "kernel.version"),
+        (
+            "has(command_line.text) ? !parameters.exists(p, p.name == 'init') : true",
+            "passes-when-absent",
+            "command_line.text",
+        ),
+        (
+            "!has(kernel.version) || kernel.version.matches('^6[.]1[.]')",
+            "passes-when-absent",
+            "kernel.version",
+        ),
         ("vm.?group.orValue('') != 'prod' || secure_boot.enabled", "passes-when-absent", "vm.group"),
     ] {
         let linted = linted(expression);
@@ -122,7 +147,10 @@ fn what_passes_for_want_of_data_is_found() {
         match code {
             "" => assert!(found.is_empty(), "{expression}: {found:?}"),
             code => {
-                assert!(found.iter().any(|p| p.code == code && p.message.contains(&format!("`{names}`"))), "{expression}: {found:?}");
+                assert!(
+                    found.iter().any(|p| p.code == code && p.message.contains(&format!("`{names}`"))),
+                    "{expression}: {found:?}"
+                );
             }
         }
     }
@@ -157,7 +185,9 @@ fn good_conditions_are_left_alone() {
 fn notes_do_not_make_a_policy_unclean() {
     let found = linted("has(kernel.path) && kernel.path == '/vmlinuz'");
     assert!(found.is_clean());
-    assert!(found.problems.iter().any(|p| p.code == "rests-on-a-claim" && p.message.contains("`kernel.path`")));
+    assert!(
+        found.problems.iter().any(|p| p.code == "rests-on-a-claim" && p.message.contains("`kernel.path`"))
+    );
     let mut quiet = condition("quiet", "secure_boot.enabled");
     quiet.severity = Severity::Low;
     let found = lint(&[quiet]);
