@@ -37,7 +37,8 @@ fn package(golden: &Golden, name: &str) -> Option<PathBuf> {
 fn accepts(baseline: &Baseline, prediction: &Prediction, boot: &Golden) {
     let boot = examine(&boot.event_log);
     let profile = Profile::secure_boot_required();
-    assert!(!judge(&boot, BANK, Some(&baseline.clone().compile()), &profile).accepts(), "there is something to predict");
+    let before = judge(&boot, BANK, Some(&baseline.clone().compile()), &profile);
+    assert!(before.findings.iter().any(|f| f.change.is_some()), "there is something to predict");
     let next = baseline.with_measurements(prediction.boot.clone().unwrap()).unwrap();
     let judgement = judge(&boot, BANK, Some(&next.compile()), &profile);
     assert!(judgement.accepts(), "{:#?}\n{:#?}", judgement.findings, prediction.measurements);
@@ -85,7 +86,7 @@ fn without_the_initrd_the_prediction_says_so() {
 /// The lab's configuration with another command line.
 fn grub_config(cmdline: &str) -> Vec<u8> {
     format!(
-        "serial --unit=0\nterminal_output serial\nset timeout=0\nlinux /vmlinuz {cmdline}\ninitrd /initrd.img\nboot\n"
+        "serial --unit=0\nterminal_output serial\nset timeout=0\nlinuxefi /vmlinuz {cmdline}\ninitrdefi /initrd.img\nboot\n"
     )
     .into_bytes()
 }
@@ -162,4 +163,45 @@ fn banks_are_those_of_the_baseline() {
         expected.retain(|reference| boot.pcrs.as_ref().unwrap().contains(&reference.pcr));
         assert_eq!(boot.measurements, expected, "{bank}");
     }
+}
+
+#[test]
+fn a_grub_package() {
+    let (baseline, boot) = (learned("grub-older"), golden("shim-older").unwrap());
+    let Some(package) = package(&boot, "grub-efi-amd64-signed") else { return };
+    let mut inputs = Inputs::new();
+    inputs.add_deb("grub.deb", &std::fs::read(package).unwrap()).unwrap();
+    let prediction = predict(&baseline, &inputs).unwrap();
+    assert!(prediction.is_complete(), "{:#?}", prediction.unpredicted);
+    accepts(&baseline, &prediction, &boot);
+}
+
+/// The newer shim raises the SBAT level by itself.
+#[test]
+fn a_shim_package() {
+    let (baseline, boot) = (learned("shim-older"), golden("secure-boot").unwrap());
+    let Some(package) = package(&boot, "shim-signed") else { return };
+    let mut inputs = Inputs::new();
+    inputs.add_deb("shim.deb", &std::fs::read(package).unwrap()).unwrap();
+    let prediction = predict(&baseline, &inputs).unwrap();
+    assert!(prediction.is_complete(), "{:#?}", prediction.unpredicted);
+    accepts(&baseline, &prediction, &boot);
+    assert_eq!(prediction.boot.unwrap().pcrs.unwrap().into_iter().collect::<Vec<_>>(), [4, 7]);
+}
+
+#[test]
+fn an_image_that_the_sbat_level_refuses() {
+    let older = golden("grub-older").unwrap();
+    let Some(package) = package(&older, "grub-efi-amd64-signed") else { return };
+    let mut inputs = Inputs::new();
+    inputs.add_deb("grub.deb", &std::fs::read(package).unwrap()).unwrap();
+    let prediction = predict(&learned("secure-boot"), &inputs).unwrap();
+    let codes: Vec<&str> = prediction.unpredicted.iter().map(|p| p.code).collect();
+    assert_eq!(codes, ["image-revoked"], "{:#?}", prediction.unpredicted);
+    // The machine of the corpus shows that shim refused it.
+    let revoked = examine(&golden("grub-revoked").unwrap().event_log);
+    let grub = older.meta["authenticode"]["grub"].as_str().unwrap();
+    assert!(prediction.images.iter().any(|image| image.digest.to_string() == grub));
+    let started = revoked.bank(BANK).unwrap().digests.iter().flatten();
+    assert!(started.into_iter().all(|digest| digest.to_string() != grub));
 }
