@@ -166,13 +166,22 @@ fn secure_boot(events: &SecureBootEvents<'_, '_>) -> Option<bool> {
 
 /// Whether shim's verification was switched off (`mokutil --disable-validation`): MokSBState is 1. shim measures the
 /// variable in PCR 7 and its content in PCR 14, so it is one when its digest is that in any bank, whatever the log calls
-/// it. In PCR 14 the content of MokListTrusted is 1 on most machines: one event may have that name and digest. The register of a
-/// confidential VM that PCR 14 goes to holds too much else for that.
+/// it. In PCR 14 the content of MokListTrusted is 1 on most machines: one event may have that name and digest, each time
+/// that shim runs. It runs again where the firmware tries a second boot option, and then its lists are measured again
+/// first; nothing runs between the variables of one run. The register of a confidential VM that PCR 14 goes to holds
+/// too much else for that.
 fn shim_validation_off(events: &SecureBootEvents<'_, '_>) -> bool {
     let is = |event: &Event<'_>, digest: fn(&Known) -> Digest| {
         events.known.iter().any(|known| known.is(event, &[digest(known)]))
     };
     let mut trusted_lists = 0;
+    let first = events.log.session().iter().find(|e| e.extends() && e.pcr == SHIM_STATE_PCR);
+    let begins_again = |event: &Event<'_>| {
+        let same = |first: &Event<'_>| {
+            events.known.iter().all(|known| first.digest(known.bank) == event.digest(known.bank))
+        };
+        event.pcr == SHIM_STATE_PCR && first.is_some_and(same)
+    };
     events.log.session().iter().filter(|e| e.extends()).any(|event| {
         if is(event, |known| known.validation_off) {
             return true;
@@ -181,6 +190,9 @@ fn shim_validation_off(events: &SecureBootEvents<'_, '_>) -> bool {
             let named = event.event_type == EventType::EV_IPL && event.data.starts_with(b"MokListTrusted\0");
             trusted_lists += u32::from(named);
             return !named || trusted_lists > 1;
+        }
+        if begins_again(event) {
+            trusted_lists = 0;
         }
         event.event_type == EventType::EV_EFI_VARIABLE_AUTHORITY
             && Variable::parse(event.data)

@@ -555,4 +555,16 @@ fn shim_validation_is_read_by_digest() {
     ] {
         assert!(verdict(&|log| log.push(14, event_type, &[1], data)), "{event_type} {data:?}");
     }
+    // shim runs again after a boot option failed: its lists come first, and then MokListTrusted once more. What the log
+    // calls MokListTrusted twice within one run is not.
+    let runs = |log: &mut Log, trusted_lists: &[usize]| {
+        log.events.retain(|e| e.pcr != 14);
+        for count in trusted_lists {
+            log.ipl(14, "MokList", b"the vendor's certificate");
+            (0..*count).for_each(|_| log.ipl(14, "MokListTrusted", &[1]));
+        }
+    };
+    assert!(!verdict(&|log| runs(log, &[1, 1, 1])));
+    assert!(verdict(&|log| runs(log, &[1, 2])));
+    assert!(verdict(&|log| runs(log, &[2, 1])));
 }

@@ -104,7 +104,8 @@ fn logs_name_the_images_that_were_started() {
                 // shim measures the kernel when GRUB asks it to verify it. The kernel of a UKI is not started as an
                 // image of its own.
                 "kernel" if golden.name.starts_with("uki") => continue,
-                "kernel" => verified || golden.name == "direct-kernel",
+                // QEMU fills in the setup header of a kernel that it hands over, so that its digest is another one.
+                "kernel" => verified,
                 "grub" => golden.name != "grub-revoked",
                 _ => true,
             };
