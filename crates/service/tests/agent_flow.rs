@@ -189,6 +189,7 @@ mod scenario {
         let attested_at = world.vm(&id).last_attested_at;
         let log = guest.log();
         let vm_id = id.clone();
+        let signer = world.state().attest.baseline_signer().clone();
         world.write(move |tx| {
             let current = baselines::by_name(tx, "vm/default/app-0", None)?.unwrap();
             let report = veriboot_appraisal::examine(&log);

@@ -4,6 +4,7 @@
 
 pub mod boot;
 pub mod captured;
+pub mod operator;
 pub mod raw;
 
 use std::path::PathBuf;

@@ -84,12 +84,20 @@ pub fn get(address: SocketAddr, ca_file: &Path, path: &str) -> Answer {
     exchange(address, ca_file, &head, b"")
 }
 
-/// GETs a path with a token.
-pub fn get_as(address: SocketAddr, ca_file: &Path, path: &str, token: &str) -> Answer {
+/// The body of what GETting a path with a token answers, as text.
+pub fn get_text_as(address: SocketAddr, ca_file: &Path, path: &str, token: &str) -> String {
+    let mut stream = connect(address, ca_file);
     let head = format!(
         "GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
     );
-    exchange(address, ca_file, &head, b"")
+    stream.write_all(head.as_bytes()).and_then(|()| stream.flush()).unwrap();
+    let mut answer = Vec::new();
+    let mut chunk = [0; 16 * 1024];
+    while let Ok(count @ 1..) = stream.read(&mut chunk) {
+        answer.extend_from_slice(&chunk[..count]);
+    }
+    let text = String::from_utf8(answer).unwrap();
+    text.split_once("\r\n\r\n").unwrap().1.to_owned()
 }
 
 /// The body of what GETting a path answers, as text.
