@@ -66,8 +66,8 @@ enum Command {
     Audit(Online<audit::AuditCommand>),
     /// Event logs with no service: story, replay, difference
     Log(Offline<log::LogCommand>),
-    /// Verify evidence with no service
-    Evidence(Offline<evidence::EvidenceCommand>),
+    /// Evidence: verify it with no service, or export what the service stored
+    Evidence(Online<evidence::EvidenceCommand>),
     /// Remember a service and an API token for later calls
     Login(login::LoginArgs),
 }
@@ -162,7 +162,7 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
         }
         Command::Evidence(args) => {
             let out = Output::new(args.format.json, args.format.color, clock::now());
-            evidence::run(args.command, out).map(ExitCode::from)
+            evidence::run(args.command, || Client::new(args.connection.resolve()?), out).map(ExitCode::from)
         }
         Command::Login(args) => login::run(args).map(done),
         Command::Serve(args) => serve::run(args),

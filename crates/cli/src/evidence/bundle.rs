@@ -10,8 +10,9 @@ use veriboot_wire::EvidenceBundle;
 
 use crate::error::CliError;
 
-/// The largest bundle that is read: a log of the largest size that an agent may send, in base64, and as much again.
-pub(super) const MAX_BUNDLE_BYTES: usize = 16 * 1024 * 1024;
+/// The largest bundle that is read: a log of the largest size that an agent may send, in base64, and a baseline of the
+/// largest size, twice, once of them in base64.
+pub(super) const MAX_BUNDLE_BYTES: usize = 48 * 1024 * 1024;
 /// The largest file of roots that is read.
 pub(super) const MAX_TRUST_BYTES: usize = 4 * 1024 * 1024;
 /// The longest challenge: what a TPM2B_DATA can hold.

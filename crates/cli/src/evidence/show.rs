@@ -46,6 +46,15 @@ pub(super) fn show(report: &Report, out: Output) -> Result<(), CliError> {
         fields.push(("Event log", format!("{format}, {} bytes, SHA-256 {}", log.bytes, short(&log.sha256))));
     }
     fields.push(("Facts", facts(&report.facts, out)));
+    if let Some(stored) = &report.stored {
+        let same = match (stored.same, stored.failing.is_empty()) {
+            (true, _) => "the same as here".to_owned(),
+            (false, true) => "not the same as here".to_owned(),
+            (false, false) => format!("not the same as here: {}", safe(&stored.failing.join(", "))),
+        };
+        let what = format!("{} at {}, {same}", stored.verdict.as_str(), stored.at);
+        fields.push(("Service said", format!("{what} ({})", safe(&stored.attestation))));
+    }
     out.fields(&fields)?;
     if !report.findings.is_empty() {
         out.line("\nFindings")?;

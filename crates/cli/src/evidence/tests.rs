@@ -14,8 +14,10 @@ use veriboot_tpm::chain::Anchors;
 use veriboot_wire::Time;
 
 use super::bundle::Material;
+use super::judges::Judges;
 use super::verify::{Demands, Report, verify};
 use super::{EvidenceCommand, VerifyArgs, run};
+use crate::error::CliError;
 use crate::output::Output;
 
 #[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
@@ -41,13 +43,13 @@ struct Ask {
 fn judge(bundle: &Value, ask: &Ask) -> Report {
     let material = Material::read(bundle.to_string().as_bytes()).map_err(|e| e.message).unwrap();
     let profile = if ask.measured_only { Profile::measured_only() } else { Profile::default() };
+    let judges = Judges::of(profile, None);
     verify(
         &material,
         &Demands {
             nonce: ask.nonce.as_deref(),
             anchors: ask.anchors.as_ref(),
-            baseline: None,
-            profile: &profile,
+            judges: &judges,
             quote_only: ask.quote_only,
             at_unix_s: NOW_UNIX_S,
         },
@@ -310,11 +312,14 @@ fn exit_code(content: &[u8]) -> u8 {
         nonce: None,
         trust: None,
         baseline: None,
-        profile: "secure-boot-required".to_owned(),
+        baseline_key: None,
+        profile: None,
+        evidence_only: false,
         quote_only: false,
     };
     let out = Output { json: true, color: false, now: Time::from_unix_ms(1_790_000_000_000) };
-    match run(EvidenceCommand::Verify(args), out) {
+    let nowhere = || Err(CliError::usage("offline", "no service is needed"));
+    match run(EvidenceCommand::Verify(args), nowhere, out) {
         Ok(code) => code,
         Err(error) => error.exit,
     }
@@ -331,7 +336,7 @@ fn what_cannot_be_read_is_exit_code_2() {
         b"[]".to_vec(),
         b"{}".to_vec(),
         vec![0xFF; 100],
-        vec![b' '; 17 << 20],
+        vec![b' '; 49 << 20],
         [vec![b'['; 100_000], vec![b']'; 100_000]].concat(),
         without(&sound, "quote").to_string().into_bytes(),
         without(&sound, "ak_public").to_string().into_bytes(),

@@ -1,12 +1,13 @@
 //! The verdict on a bundle: the same checks and the same conclusion as in the service, over bytes that are all there.
 
 use serde::Serialize;
-use veriboot_appraisal::{CompiledBaseline, Conclude, LogReport, PcrValues, Profile, conclude, examine, judge};
+use veriboot_appraisal::{Conclude, Judgement, LogReport, PcrValues, conclude, examine, judge};
 use veriboot_eventlog::HashAlg;
 use veriboot_tpm::{Expectation, Quote, QuoteError, alg, verify_quote};
-use veriboot_wire::{AlertReason, FactState, Facts, Finding, Severity, Verdict};
+use veriboot_wire::{AlertReason, FactState, Facts, Finding, JudgedWith, Severity, Time, Verdict};
 
 use super::bundle::Material;
+use super::judges::Judges;
 use super::key::{self, KeyReport, failing, sentence};
 use veriboot_tpm::chain::Anchors;
 
@@ -16,10 +17,8 @@ pub(super) struct Demands<'a> {
     pub nonce: Option<&'a [u8]>,
     /// Roots for the key's certificate.
     pub anchors: Option<&'a Anchors>,
-    /// Baseline to judge by.
-    pub baseline: Option<&'a CompiledBaseline>,
-    /// Profile to judge by.
-    pub profile: &'a Profile,
+    /// What to judge by.
+    pub judges: &'a Judges,
     /// Leave the event log out.
     pub quote_only: bool,
     /// Now, in seconds since 1970; only for the validity of certificates.
@@ -46,6 +45,24 @@ pub(super) struct Report {
     /// The event log; absent when there is none or it was left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log: Option<LogSummary>,
+    /// What a service once said of this evidence; absent when the bundle does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stored: Option<StoredVerdict>,
+}
+
+/// The verdict that a service stored, and whether this one is the same.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct StoredVerdict {
+    /// Id of the attestation.
+    pub attestation: String,
+    /// When the service judged.
+    pub at: Time,
+    /// Its verdict.
+    pub verdict: Verdict,
+    /// Codes of the findings that failed it.
+    pub failing: Vec<String>,
+    /// Whether verdict and codes are those of this verification.
+    pub same: bool,
 }
 
 /// A believed quote.
@@ -99,28 +116,44 @@ pub(super) fn verify(material: &Material, demands: &Demands<'_>) -> Report {
     let quote = quote(material, demands, &mut findings);
     let bundle = &material.bundle;
     let log = bundle.event_log.as_deref().filter(|_| !demands.quote_only).map(examine);
+    let judges = demands.judges;
     let judgement = match (&quote, &log) {
         (Ok(quote), Some(log)) => {
-            bank_to_judge(quote, log).map(|bank| judge(log, bank, demands.baseline, demands.profile))
+            bank_to_judge(quote, log).map(|bank| judge(log, bank, judges.baseline.as_ref(), &judges.profile))
         }
         _ => None,
     };
-    let mut outcome = conclude(Conclude {
-        quote: quote.as_ref(),
-        pcr_values: Some(&bundle.pcrs),
-        report: log.as_ref(),
-        log_absent_because: None,
-        judgement: judgement.as_ref(),
-        profile: demands.profile,
-        previous: None,
-    });
+    let concluded = |judgement: Option<&Judgement>| {
+        let outcome = conclude(Conclude {
+            quote: quote.as_ref(),
+            pcr_values: Some(&bundle.pcrs),
+            report: log.as_ref(),
+            log_absent_because: bundle.log_absent_because.as_deref(),
+            judgement,
+            profile: &judges.profile,
+            previous: judges.previous.as_ref(),
+        });
+        match demands.quote_only {
+            true => outcome,
+            false => judges.conditions(outcome, bundle.event_log.as_deref().zip(log.as_ref())),
+        }
+    };
+    let mut outcome = concluded(judgement.as_ref());
+    if let (Verdict::Healthy, Some(judgement), Some(rejection)) = (outcome.verdict, &judgement, &judges.rejection)
+        && judgement.proposed.is_some()
+    {
+        outcome = concluded(Some(&judgement.rejected(rejection)));
+    }
     if let Ok(quote) = &quote {
-        values(quote, &bundle.pcrs, demands.quote_only, &mut findings);
+        values(quote, &bundle.pcrs, demands, &mut findings);
         banks(quote, &mut findings);
     }
     if demands.quote_only {
         left_out(&mut outcome.findings);
+    } else if judges.log_not_kept && bundle.event_log.is_none() {
+        not_kept(&mut outcome.findings);
     }
+    findings.extend(judges.findings.iter().cloned());
     if bundle.tee.is_some() {
         findings.push(Finding::new(
             "tee-not-verified",
@@ -131,9 +164,11 @@ pub(super) fn verify(material: &Material, demands: &Demands<'_>) -> Report {
     findings.append(&mut outcome.findings);
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     let trusted = !findings.iter().any(Finding::fails);
+    let verdict = if trusted { Verdict::Healthy } else { Verdict::Unhealthy };
+    let stored = bundle.judged_with.as_ref().map(|with| stored(with, verdict, &findings));
     Report {
         trusted,
-        verdict: if trusted { Verdict::Healthy } else { Verdict::Unhealthy },
+        verdict,
         facts: Facts {
             endorsement: match key_report.certified {
                 Some(true) => FactState::Valid,
@@ -152,6 +187,20 @@ pub(super) fn verify(material: &Material, demands: &Demands<'_>) -> Report {
             format: log.format.map(|format| format.as_str()),
             secure_boot: log.secure_boot,
         }),
+        stored,
+    }
+}
+
+fn stored(with: &JudgedWith, verdict: Verdict, findings: &[Finding]) -> StoredVerdict {
+    let mut failing: Vec<&str> = findings.iter().filter(|f| f.fails()).map(|f| f.code.as_str()).collect();
+    failing.sort_unstable();
+    failing.dedup();
+    StoredVerdict {
+        attestation: with.attestation.clone(),
+        at: with.at,
+        verdict: with.verdict,
+        failing: with.failing.clone(),
+        same: verdict == with.verdict && with.failing.iter().map(String::as_str).eq(failing),
     }
 }
 
@@ -164,6 +213,7 @@ fn refused(finding: Finding) -> Report {
         key: None,
         quote: None,
         log: None,
+        stored: None,
     }
 }
 
@@ -175,7 +225,9 @@ fn quote(
 ) -> Result<Quote, QuoteError> {
     let Ok(key) = &material.key else { return Err(QuoteError::SignatureInvalid) };
     let bundle = &material.bundle;
-    let expect = Expectation { nonce: demands.nonce, selection: None };
+    let asked = demands.judges.asked.map(|asked| [asked]);
+    let nonce = demands.nonce.or(material.nonce.as_deref());
+    let expect = Expectation { nonce, selection: asked.as_ref().map(<[_; 1]>::as_slice) };
     let quote = verify_quote(&key.key, &bundle.quote, &bundle.signature, &expect)?;
     if material.nonce.as_ref().is_some_and(|claimed| *claimed != quote.nonce) {
         return Err(QuoteError::NonceMismatch);
@@ -207,7 +259,7 @@ fn bank_to_judge(quote: &Quote, log: &LogReport) -> Option<HashAlg> {
 }
 
 /// PCR values that the bundle shows: those of the signed selection must be the signed ones; others are hearsay.
-fn values(quote: &Quote, shown: &PcrValues, quote_only: bool, findings: &mut Vec<Finding>) {
+fn values(quote: &Quote, shown: &PcrValues, demands: &Demands<'_>, findings: &mut Vec<Finding>) {
     if shown.values().all(|bank| bank.is_empty()) {
         return;
     }
@@ -238,11 +290,15 @@ fn values(quote: &Quote, shown: &PcrValues, quote_only: bool, findings: &mut Vec
         let message = "The PCR values in the bundle are not those that the TPM signed";
         Finding::new("pcr-values-mismatch", Severity::Critical, message)
     } else {
-        let severity = if quote_only { Severity::High } else { Severity::Medium };
+        let severity = if demands.quote_only { Severity::High } else { Severity::Medium };
         let message =
             "The bundle does not show all PCRs that the quote covers, so none of its values is proven";
         Finding::new("pcr-values-incomplete", severity, message)
     };
+    // What an agent says beside its quote is not believed anyway: the quote stands without it.
+    if demands.judges.values_are_advisory && !demands.quote_only {
+        finding.severity = Severity::Medium;
+    }
     if finding.fails() {
         finding.reason = Some(AlertReason::QuoteUntrusted);
     }
@@ -275,6 +331,20 @@ fn left_out(findings: &mut [Finding]) {
         finding.severity = Severity::Medium;
         finding.reason = None;
         finding.hint = None;
+    }
+}
+
+/// The log was there when the service judged and is not kept: that does not make the evidence worse, when it fails by
+/// something else. Without a failure the missing log stays one, whatever the bundle says.
+fn not_kept(findings: &mut [Finding]) {
+    let fails_by_else = findings.iter().any(|f| f.fails() && f.code != "log-missing");
+    for finding in findings.iter_mut().filter(|f| f.code == "log-missing") {
+        "The service no longer had the event log: what it showed is not judged here".clone_into(&mut finding.message);
+        finding.hint = None;
+        if fails_by_else {
+            finding.severity = Severity::Medium;
+            finding.reason = None;
+        }
     }
 }
 

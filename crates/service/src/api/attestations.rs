@@ -4,11 +4,9 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use utoipa::IntoParams;
-use veriboot_store::{attestations, logs, vms};
+use veriboot_store::{attestations, vms};
 use veriboot_wire::{Attestation, EvidenceBundle, Page, Problem};
 
 use super::{check_limit, find_vm, not_found};
@@ -16,7 +14,7 @@ use crate::auth::Viewer;
 use crate::extract::{Path, Query};
 use crate::problem::kinds;
 use crate::result_token::{self, Appraised};
-use crate::{ApiError, AppState};
+use crate::{ApiError, AppState, attest};
 
 /// Paging of the history of a VM that is named by id or name.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -109,7 +107,8 @@ pub(crate) async fn token(
 
 /// The evidence of an attestation
 ///
-/// A bundle that `veriboot evidence verify` checks without any service.
+/// A bundle that `veriboot evidence verify` checks without any service, and judges the same: it brings the profile, the
+/// baseline and what else the verdict rests on.
 #[utoipa::path(get, path = "/v1/attestations/{id}/evidence", tag = "attestations",
     params(("id" = String, Path, description = "Id of the attestation")),
     responses((status = 200, body = EvidenceBundle), (status = 404, body = Problem)))]
@@ -118,24 +117,5 @@ pub(crate) async fn evidence(
     State(state): State<AppState>,
     Path(id): Path<String>,
 ) -> Result<Json<EvidenceBundle>, ApiError> {
-    state
-        .read(move |tx| {
-            let attestation = attestations::by_id(tx, &id)?.ok_or_else(|| not_found("attestation"))?;
-            let evidence = attestations::evidence(tx, &id)?.ok_or_else(|| not_found("attestation"))?;
-            let event_log = match &attestation.log_sha256 {
-                Some(sha256) => logs::content(tx, sha256)?,
-                None => None,
-            };
-            Ok(EvidenceBundle {
-                ak_public: Some(STANDARD.encode(&evidence.ak_public)),
-                quote: evidence.quote.into(),
-                signature: evidence.signature.into(),
-                nonce: Some(hex::encode(&evidence.nonce)),
-                pcrs: evidence.pcrs,
-                event_log: event_log.map(Into::into),
-                ..EvidenceBundle::default()
-            })
-        })
-        .await
-        .map(Json)
+    attest::bundle(&state, id).await.map(Json)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use veriboot_appraisal::{Baseline, CompiledBaseline, Judgement, LogReport, Profile, boot_key, examine, judge};
 use veriboot_eventlog::HashAlg;
 use veriboot_store::{baselines, logs};
-use veriboot_tpm::{AttestationKey, Expectation, Quote, QuoteError, peek_selection, verify_quote};
+use veriboot_tpm::{AttestationKey, Expectation, PcrSelection, Quote, QuoteError, peek_selection, verify_quote};
 
 use super::evidence::{Evidence, Log, sha256_hex};
 use super::work::{self, LONG_LOG_BYTES};
@@ -105,18 +105,19 @@ impl AttestState {
     ) -> Result<Result<Quote, QuoteError>, Broken> {
         let key = self.key(ak_public)?;
         guarded(|| {
-            // Which bank the agent took is its choice among those that were asked for. What is signed must then be
-            // exactly that one; a selection that was not asked for is compared with the preferred one and fails.
-            let claimed = peek_selection(&evidence.quote).unwrap_or_default();
-            let asked = self
-                .selections
-                .iter()
-                .find(|asked| claimed.as_slice() == [**asked])
-                .or(self.selections.first());
-            let asked: Vec<_> = asked.copied().into_iter().collect();
+            let asked: Vec<_> = self.asked(&evidence.quote).into_iter().collect();
             let expect = Expectation { nonce: Some(&evidence.nonce), selection: Some(&asked) };
             verify_quote(&key, &evidence.quote, &evidence.signature, &expect)
         })
+    }
+
+    /// The PCRs that a quote must cover. Which bank the agent took is its choice among those that were asked for. What is
+    /// signed must then be exactly that one; a selection that was not asked for is compared with the preferred one and
+    /// fails.
+    pub(super) fn asked(&self, quote: &[u8]) -> Option<PcrSelection> {
+        let claimed = peek_selection(quote).unwrap_or_default();
+        let found = self.selections.iter().find(|asked| claimed.as_slice() == [**asked]);
+        found.or(self.selections.first()).copied()
     }
 
     /// Judges a log for the bank of a quote.

@@ -7,6 +7,7 @@
 mod admission;
 mod appraise;
 mod bounds;
+mod bundle;
 pub mod cache;
 mod conditions;
 mod difference;
@@ -39,6 +40,7 @@ use crate::{ApiError, AppState, Clock, Config, StartError};
 pub(crate) use conditions::{dry_run_boot, long_work, seen_by_conditions};
 
 pub use admission::{Admission, Admitted};
+pub(crate) use bundle::bundle;
 pub use appraise::appraise;
 pub(crate) use appraise::{Judging, content_of};
 pub(crate) use preview::{Against, preview};
