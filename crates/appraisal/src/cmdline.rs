@@ -170,6 +170,11 @@ fn known(table: &[(&str, &str)], parameter: &str) -> Option<String> {
         .filter(|_| !parameter.is_empty() && !USUAL_INIT.contains(&parameter))
 }
 
+/// Parameters that weaken a machine, with what they do. A name that ends in `=` stands for every value.
+pub fn dangerous_parameters() -> &'static [(&'static str, &'static str)] {
+    WEAKENS
+}
+
 /// What a parameter does, where it is known to weaken the machine.
 pub(crate) fn weakens(parameter: &str) -> Option<String> {
     known(WEAKENS, parameter)

@@ -20,6 +20,18 @@ pub enum AuthorityRole {
     Platform,
 }
 
+impl AuthorityRole {
+    /// In words.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Everybody => "db, signs for everybody",
+            Self::Vendor => "db or shim, signs the vendor's own",
+            Self::KeyExchange => "KEK",
+            Self::Platform => "PK",
+        }
+    }
+}
+
 /// A certificate that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KnownAuthority {

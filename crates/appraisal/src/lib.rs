@@ -27,6 +27,7 @@ mod enforcement;
 mod envelope;
 mod image_chain;
 mod judge;
+mod judged_with;
 mod known_authorities;
 mod lists;
 mod profile;
@@ -48,6 +49,7 @@ pub use baseline::{
 };
 pub use boot_key::boot_key;
 pub use class::ChangeRule;
+pub use cmdline::dangerous_parameters;
 pub use code::{CODES, Code};
 pub use components::{components, components_in};
 pub use content::{Content, SignatureId, Signatures};

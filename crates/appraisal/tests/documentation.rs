@@ -1,4 +1,6 @@
-//! docs/findings.md has every code, with the severity and reason that the code table gives it.
+//! docs/findings.md and docs/profiles.md say what the code does.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests may fail loudly")]
 
 use veriboot_appraisal::CODES;
 use veriboot_tpm::QuoteError;
@@ -49,5 +51,62 @@ fn every_code_of_a_quote_error_is_explained() {
     let malformed = ["quote-malformed", "quote-signature-malformed"];
     for code in errors.iter().map(exhaustive).chain(malformed) {
         assert!(FINDINGS.contains(&format!("| `{code}` |")), "docs/findings.md lacks {code}");
+    }
+}
+
+const PROFILES: &str = include_str!("../../../docs/profiles.md");
+
+#[test]
+fn every_class_of_change_is_explained() {
+    let (_, classes) = FINDINGS.split_once("### Classes of change").unwrap();
+    for class in veriboot_wire::ChangeClass::ALL {
+        let row = classes.lines().find(|line| line.starts_with(&format!("| `{class}` |")));
+        let row = row.unwrap_or_else(|| panic!("docs/findings.md lacks the class {class}"));
+        let rule = veriboot_appraisal::ChangeRule::default_for(*class);
+        let says = match rule.action {
+            veriboot_wire::ChangeAction::Propose => "| propose, signed |",
+            _ if *class == veriboot_wire::ChangeClass::BootOrderChange => "| noted |",
+            _ => "| fail |",
+        };
+        assert!(row.contains(says), "docs/findings.md: {row}");
+    }
+}
+
+/// What the tables of docs/profiles.md say is what the code has.
+#[test]
+fn profiles_are_explained_as_they_are() {
+    use veriboot_appraisal::{KNOWN_AUTHORITIES, Profile, StateFlag};
+    for name in Profile::NAMES {
+        assert!(PROFILES.contains(&format!("| `{name}`")), "docs/profiles.md lacks {name}");
+    }
+    for flag in StateFlag::ALL {
+        let row = format!("| `{}` | `{}` |", flag.as_str(), flag.component());
+        assert!(PROFILES.contains(&row), "docs/profiles.md lacks {row}");
+    }
+    for kind in veriboot_eventlog::ComponentKind::ALL {
+        assert!(PROFILES.contains(&format!("`{kind}`")), "docs/profiles.md lacks {kind}");
+    }
+    for (parameter, effect) in veriboot_appraisal::dangerous_parameters() {
+        let row = format!("* `{parameter}` {effect}");
+        assert!(PROFILES.contains(&row), "docs/profiles.md lacks: {row}");
+    }
+    for known in KNOWN_AUTHORITIES {
+        let row = format!(
+            "| {} | {} | {} | `{}` | {} |",
+            known.who, known.subject, known.role.title(), known.sha256, known.source
+        );
+        assert!(PROFILES.contains(&row), "docs/profiles.md lacks: {row}");
+    }
+}
+
+/// The documents in docs/profiles.md are profiles.
+#[test]
+fn examples_of_profiles_are_profiles() {
+    let blocks: Vec<&str> = PROFILES.split("```toml\n").skip(1).filter_map(|b| b.split("```").next()).collect();
+    assert_eq!(blocks.len(), 2);
+    for block in blocks {
+        let profile = veriboot_appraisal::Profile::from_toml(block).unwrap_or_else(|e| panic!("{e}\n{block}"));
+        let refused: Vec<_> = profile.flaws().into_iter().filter(|flaw| flaw.refused).collect();
+        assert!(refused.is_empty(), "{refused:?}");
     }
 }
