@@ -17,6 +17,7 @@ on_sqlite!(
     evidence_that_is_gone_or_altered_approves_nothing,
     a_hostile_member_proposes_nothing,
     replacing_ends_what_was_accepted_before,
+    a_profile_lets_an_initrd_follow_from_a_signed_kernel,
     members_are_judged_again_without_the_request_that_asked,
     metrics_and_the_list_count_what_is_open,
 );
@@ -24,46 +25,26 @@ on_sqlite!(
 mod scenario {
     use super::agent_support::boot::{EV_IPL, Measured, sha256};
     use super::agent_support::captured::Captured;
+    use super::agent_support::operator::Operator;
     use super::agent_support::*;
     use serde_json::{Value, json};
     use veriboot_service::members;
-    use veriboot_store::api_tokens::{self, ApiTokenRow, Role};
-    use veriboot_store::{baselines, new_id, reappraise_queue};
+        use veriboot_store::{Param, attestations, baselines, reappraise_queue};
     use veriboot_wire::{AlertReason, AlertState, Verdict, VmStatus};
 
-    /// An operator with an API token.
-    struct Operator<'w> {
-        world: &'w World,
-        token: String,
+    /// What an operator asks about proposals.
+    trait Proposals {
+        fn open(&self) -> Vec<Value>;
+        fn only(&self) -> Value;
+        fn approve(&self, proposal: &Value, more: Value) -> raw::Answer;
+        fn reject(&self, proposal: &Value, comment: &str) -> raw::Answer;
+        /// What a POST answers, whatever that is.
+        fn try_post(&self, path: &str, body: &Value) -> raw::Answer;
     }
 
-    impl<'w> Operator<'w> {
-        fn new(world: &'w World, name: &str) -> Self {
-            let token = veriboot_service::auth::new_secret("vbt_").unwrap();
-            let (now, hash) = (world.clock.now(), veriboot_service::auth::secret_hash(&token));
-            let row = ApiTokenRow {
-                id: new_id(now),
-                name: name.to_owned(),
-                role: Role::Operator,
-                created_at: now,
-                created_by: "test".into(),
-                expires_at: None,
-                revoked: false,
-            };
-            world.write(move |tx| api_tokens::insert(tx, &row, &hash));
-            Self { world, token }
-        }
-
-        fn get(&self, path: &str) -> Value {
-            let answer =
-                raw::get_as(self.world.address(), &self.world.ca_file(), path, &self.token);
-            assert_eq!(answer.status, 200, "{path}: {}", answer.body);
-            answer.body
-        }
-
-        fn post(&self, path: &str, body: &Value) -> raw::Answer {
-            let body = serde_json::to_vec(body).unwrap();
-            raw::post(self.world.address(), &self.world.ca_file(), path, Some(&self.token), &body)
+    impl Proposals for Operator {
+        fn try_post(&self, path: &str, body: &Value) -> raw::Answer {
+            self.send("POST", path, "", Some(body))
         }
 
         fn open(&self) -> Vec<Value> {
@@ -80,12 +61,12 @@ mod scenario {
         fn approve(&self, proposal: &Value, more: Value) -> raw::Answer {
             let mut body = json!({ "expected_etag": proposal["etag"] });
             body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-            self.post(&format!("/v1/proposals/{}/approve", text(proposal, "id")), &body)
+            self.try_post(&format!("/v1/proposals/{}/approve", text(proposal, "id")), &body)
         }
 
         fn reject(&self, proposal: &Value, comment: &str) -> raw::Answer {
             let body = json!({ "expected_etag": proposal["etag"], "comment": comment });
-            self.post(&format!("/v1/proposals/{}/reject", text(proposal, "id")), &body)
+            self.try_post(&format!("/v1/proposals/{}/reject", text(proposal, "id")), &body)
         }
     }
 
@@ -136,7 +117,7 @@ mod scenario {
         assert!(receipt.token.is_some());
     }
 
-    fn vm_shown(operator: &Operator<'_>, guest: &Guest) -> Value {
+    fn vm_shown(operator: &Operator, guest: &Guest) -> Value {
         operator.get(&format!("/v1/vms/{}", guest.vm_id()))
     }
 
@@ -245,7 +226,7 @@ mod scenario {
         assert_eq!(operator.open().len(), 0);
 
         // Taken back: healthy and marked again, against the version of now.
-        let answer = operator.post(&format!("/v1/proposals/{id}/reopen"), &json!({ "comment": "it is ours" }));
+        let answer = operator.try_post(&format!("/v1/proposals/{id}/reopen"), &json!({ "comment": "it is ours" }));
         assert_eq!(answer.status, 200, "{}", answer.body);
         for guest in &guests[..2] {
             let vm = world.vm(&guest.vm_id());
@@ -347,15 +328,15 @@ mod scenario {
             json!({ "proposals": proposals, "comment": "the update of November" })
         };
         let etags = [text(&open[0], "etag"), text(&open[1], "etag")];
-        let stale = operator.post("/v1/proposals/approve", &body([etags[0], "0"]));
+        let stale = operator.try_post("/v1/proposals/approve", &body([etags[0], "0"]));
         assert_eq!((stale.status, stale.code()), (409, "proposal-changed"));
         assert_eq!(operator.open().len(), 2, "all or none");
         let twice = json!({ "proposals": [
             { "id": open[0]["id"], "expected_etag": etags[0] }, { "id": open[0]["id"], "expected_etag": etags[0] }] });
-        assert_eq!(operator.post("/v1/proposals/approve", &twice).code(), "invalid-value");
-        assert_eq!(operator.post("/v1/proposals/approve", &json!({ "proposals": [] })).code(), "invalid-value");
+        assert_eq!(operator.try_post("/v1/proposals/approve", &twice).code(), "invalid-value");
+        assert_eq!(operator.try_post("/v1/proposals/approve", &json!({ "proposals": [] })).code(), "invalid-value");
 
-        let answer = operator.post("/v1/proposals/approve", &body(etags));
+        let answer = operator.try_post("/v1/proposals/approve", &body(etags));
         assert_eq!(answer.status, 200, "{}", answer.body);
         assert_eq!(answer.body["baselines"].as_array().unwrap().len(), 1, "one version for one baseline");
         assert_eq!(answer.body["reappraised"], 2);
@@ -373,7 +354,7 @@ mod scenario {
     pub fn vms_that_boot_something_else_leave(world: &World) {
         let mut guests = fleet(world, 2);
         let operator = Operator::new(world, "ann");
-        let (old, update) = (Captured::named("secure-boot"), Captured::named("other-kernel"));
+        let (old, update) = (Captured::named("secure-boot"), kernel_update());
         healthy(&mut guests[0], &update);
         healthy(&mut guests[1], &update);
         let first = operator.only();
@@ -412,7 +393,7 @@ mod scenario {
         let vm = vm_shown(&operator, &guests[1]);
         let boot = operator.get(&format!("/v1/vms/{}/boots", text(&vm, "id")))["items"][0]["id"].clone();
         let accept = json!({ "vm": vm["id"], "boot_id": boot, "comment": "once more" });
-        let answer = operator.post("/v1/baselines/accept", &accept);
+        let answer = operator.try_post("/v1/baselines/accept", &accept);
         assert_eq!(answer.status, 200, "{}", answer.body);
         let stale = operator.approve(&proposal, json!({}));
         assert_eq!((stale.status, stale.code()), (409, "wrong-state"), "{}", stale.body);
@@ -429,7 +410,7 @@ mod scenario {
         assert_eq!(text(&proposal, "baseline"), "scale-set/default/web@2");
         assert_eq!(proposal["vms"], 1);
         assert_eq!(operator.approve(&proposal, json!({})).status, 200);
-        let missing = operator.post("/v1/proposals/nothing/approve", &json!({ "expected_etag": "x" }));
+        let missing = operator.try_post("/v1/proposals/nothing/approve", &json!({ "expected_etag": "x" }));
         assert_eq!((missing.status, missing.code()), (404, "not-found"));
     }
 
@@ -439,24 +420,48 @@ mod scenario {
         healthy(&mut guests[0], &kernel_update());
         let proposal = operator.only();
         let attestation = text(&proposal["representative"], "attestation_id").to_owned();
-        let meddle = |sql: &'static str| {
+        let meddle = |sql: &'static str, bytes: Option<Vec<u8>>| {
             let id = attestation.clone();
-            world.write(move |tx| tx.execute(sql, &[veriboot_store::Param::Text(&id)]));
+            world.write(move |tx| {
+                let bytes = bytes.as_ref().map(|b| Param::Bytes(b));
+                let params: Vec<_> = [Param::Text(&id)].into_iter().chain(bytes).collect();
+                tx.execute(sql, &params)
+            });
             world.state().attest.forget();
         };
-        for (break_it, mend_it) in [
-            ("UPDATE attestations SET signature = x'00' || signature WHERE id = $1", "UPDATE attestations SET signature = substr(signature, 2) WHERE id = $1"),
-            ("UPDATE attestations SET nonce = nonce || x'00' WHERE id = $1", "UPDATE attestations SET nonce = substr(nonce, 1, length(nonce) - 1) WHERE id = $1"),
-            ("UPDATE attestations SET verdict = 'unhealthy' WHERE id = $1", "UPDATE attestations SET verdict = 'healthy' WHERE id = $1"),
-            ("UPDATE logs SET content = content || x'00' WHERE $1 <> ''", "UPDATE logs SET content = substr(content, 1, length(content) - 1) WHERE $1 <> ''"),
-        ] {
-            meddle(break_it);
+        let refused = |what: &str| {
             let refused = operator.approve(&proposal, json!({}));
-            assert_eq!((refused.status, refused.code()), (409, "proposal-not-proven"), "{break_it}: {}", refused.body);
-            meddle(mend_it);
+            assert_eq!((refused.status, refused.code()), (409, "proposal-not-proven"), "{what}: {}", refused.body);
+        };
+        let id = attestation.clone();
+        let evidence = world.read(move |tx| attestations::evidence(tx, &id)).unwrap();
+        let flipped = |bytes: &[u8]| {
+            let mut bytes = bytes.to_vec();
+            *bytes.last_mut().unwrap() ^= 1;
+            bytes
+        };
+        for (column, bytes) in
+            [("signature", &evidence.signature), ("quote", &evidence.quote), ("nonce", &evidence.nonce)]
+        {
+            let sql = match column {
+                "signature" => "UPDATE attestations SET signature = $2 WHERE id = $1",
+                "quote" => "UPDATE attestations SET quote = $2 WHERE id = $1",
+                _ => "UPDATE attestations SET nonce = $2 WHERE id = $1",
+            };
+            meddle(sql, Some(flipped(bytes)));
+            refused(column);
+            meddle(sql, Some(bytes.clone()));
         }
-        meddle("UPDATE attestations SET log_sha256 = NULL WHERE id = $1");
-        assert_eq!(operator.approve(&proposal, json!({})).code(), "proposal-not-proven");
+        meddle("UPDATE attestations SET verdict = 'unhealthy' WHERE id = $1", None);
+        refused("verdict");
+        meddle("UPDATE attestations SET verdict = 'healthy' WHERE id = $1", None);
+        let log = guests[0].log();
+        let sql = "UPDATE logs SET content = $2 WHERE sha256 = (SELECT log_sha256 FROM attestations WHERE id = $1)";
+        meddle(sql, Some(flipped(&log)));
+        refused("log");
+        meddle(sql, Some(log));
+        meddle("UPDATE attestations SET log_sha256 = NULL WHERE id = $1", None);
+        refused("no log");
         let version = world.read(|tx| baselines::by_name(tx, "scale-set/default/web", None)).unwrap();
         assert_eq!(version.summary.version, 1);
         assert!(world.audit().iter().all(|e| e.action != "proposal.approve"));
@@ -476,7 +481,7 @@ mod scenario {
         };
         let good = || Captured::named("secure-boot");
         let hostile = [
-            ("an initrd that calls itself the kernel's file", initrd.relabelled(b"/initrd.img\0", b"/vmlinuz.x\0\0")),
+            ("an initrd that calls itself the kernel's file", initrd.relabelled(b"\x0c\0\0\0/initrd.img\0", b"\x0c\0\0\0/vmlinuz.x\0\0")),
             ("another command line", cmdline),
             ("another program, called a kernel", good().and(evil(9, b"/vmlinuz\0"))),
             ("another program among the images", good().and(Measured { kind: 0x8000_0003, ..evil(4, b"") })),
@@ -510,7 +515,7 @@ mod scenario {
     pub fn replacing_ends_what_was_accepted_before(world: &World) {
         let mut guests = fleet(world, 2);
         let operator = Operator::new(world, "ann");
-        let (old, update) = (Captured::named("secure-boot"), Captured::named("other-kernel"));
+        let (old, update) = (Captured::named("secure-boot"), kernel_update());
         healthy(&mut guests[0], &update);
         let proposal = operator.only();
         assert_eq!(operator.approve(&proposal, json!({ "replace": true })).status, 200);
@@ -546,6 +551,36 @@ mod scenario {
         world.write(move |tx| reappraise_queue::queue(tx, "nobody", now));
         assert_eq!(world.block_on(members::drain(world.state(), 10)).unwrap_or(0).min(1), 1);
         assert_eq!(world.block_on(members::waiting(world.state())).unwrap(), 0);
+    }
+
+    /// The pair as it was captured: kernel and initrd together, under the profile that lets initrds follow from signed
+    /// kernels.
+    pub fn a_profile_lets_an_initrd_follow_from_a_signed_kernel(world: &World) {
+        let mut guests = fleet(world, 2);
+        let operator = Operator::new(world, "ann");
+        let now = world.clock.now();
+        world.write(move |tx| {
+            let web = veriboot_wire::Scope {
+                kind: veriboot_wire::ScopeKind::ScaleSet,
+                group: "default".into(),
+                id: "web".into(),
+            };
+            veriboot_store::profiles::assign(tx, &web, "distribution-updates", "test", None, now)
+        });
+        let update = Captured::named("other-kernel");
+        healthy(&mut guests[0], &update);
+        let proposal = operator.only();
+        assert_eq!(proposal["classes"], json!(["kernel-update", "initrd-change"]));
+        assert_eq!(text(&proposal, "profile"), "distribution-updates@built-in");
+        let summary = text(&proposal, "summary");
+        assert!(summary.contains("another initrd"), "{summary}");
+        assert_eq!(operator.approve(&proposal, json!({})).status, 200);
+        healthy(&mut guests[1], &update);
+        assert_eq!(operator.open().len(), 0);
+        // An initrd alone follows from nothing.
+        Captured::named("initrd").boot(&guests[1]);
+        assert_eq!(guests[1].attest().verdict, Verdict::Unhealthy);
+        assert_eq!(operator.open().len(), 0);
     }
 
     pub fn metrics_and_the_list_count_what_is_open(world: &World) {

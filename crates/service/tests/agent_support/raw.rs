@@ -84,6 +84,14 @@ pub fn get(address: SocketAddr, ca_file: &Path, path: &str) -> Answer {
     exchange(address, ca_file, &head, b"")
 }
 
+/// GETs a path with a token.
+pub fn get_as(address: SocketAddr, ca_file: &Path, path: &str, token: &str) -> Answer {
+    let head = format!(
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+    );
+    exchange(address, ca_file, &head, b"")
+}
+
 /// The body of what GETting a path with a token answers, as text.
 pub fn get_text_as(address: SocketAddr, ca_file: &Path, path: &str, token: &str) -> String {
     let mut stream = connect(address, ca_file);
