@@ -5,7 +5,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Enums of other crates whose codes the CLI passes on as its own, with the beginning of those codes.
-const PASSED_ON: [(&str, &str, &str); 4] = [
+const PASSED_ON: [(&str, &str, &str); 9] = [
+    ("../appraisal/src/baseline/read.rs", "Self::", "baseline-"),
+    ("../appraisal/src/baseline/learn.rs", "Self::", ""),
+    ("../appraisal/src/profile/read.rs", "Self::", "profile-"),
+    ("../appraisal/src/envelope.rs", "Self::", ""),
+    ("../policy/src/document.rs", "Self::", "policy-"),
     ("../eventlog/src/structure.rs", "StructureReason::", "log-"),
     ("../eventlog/src/ima/list.rs", "ImaReason::", "ima-"),
     ("../eventlog/src/userspace/record.rs", "RecordReason::", "record"),

@@ -6,7 +6,7 @@ use std::path::Path;
 use base64::Engine as _;
 use serde_json::Value;
 use veriboot_appraisal::{
-    BASELINE_PAYLOAD_TYPE, Baseline, BaselineError, Envelope, MAX_ENVELOPE_BYTES, Source, VerifyingKey,
+    BASELINE_PAYLOAD_TYPE, Baseline, BaselineError, Envelope, EnvelopeError, MAX_ENVELOPE_BYTES, Source, VerifyingKey,
 };
 
 use crate::error::CliError;
@@ -87,25 +87,27 @@ fn bytes(path: &Path) -> Result<Vec<u8>, CliError> {
 }
 
 fn opened(name: &str, bytes: &[u8], value: Option<&Value>, key: Option<&Path>) -> Result<Document, CliError> {
-    let refuse = |code: &str, message: String| CliError::usage(code, format!("{name}: {message}"));
-    let envelope = Envelope::from_json(bytes).map_err(|e| refuse(e.code(), e.to_string()))?;
+    let refuse = |error: EnvelopeError| {
+        CliError::usage(error.code(), format!("{name}: {error}"))
+            .hint("`veriboot baseline export` writes signed baselines")
+    };
+    let envelope = Envelope::from_json(bytes).map_err(refuse)?;
     let (payload, signature) = match key {
         Some(path) => {
             let key = public_key(path)?;
-            let verified =
-                envelope.verify(BASELINE_PAYLOAD_TYPE, &[&key]).map_err(|e| refuse(e.code(), e.to_string()))?;
+            let verified = envelope.verify(BASELINE_PAYLOAD_TYPE, &[&key]).map_err(refuse)?;
             (verified.payload, Signature::By(verified.key_id))
         }
         None => {
             let payload = value.and_then(|value| value.get("payload")).and_then(Value::as_str).unwrap_or_default();
-            let payload = base64::engine::general_purpose::STANDARD
-                .decode(payload)
-                .map_err(|e| refuse("envelope-malformed", format!("the payload is not base64: {e}")))?;
+            let decoded = base64::engine::general_purpose::STANDARD.decode(payload);
+            let payload = decoded.map_err(|e| refuse(EnvelopeError::Shape(format!("payload: {e}"))))?;
             (payload, Signature::NotChecked)
         }
     };
-    let baseline = Baseline::from_json(&payload)
-        .map_err(|error| refuse(error.code(), error.to_string()).hint(error.hint()))?;
+    let baseline = Baseline::from_json(&payload).map_err(|error| {
+        CliError::usage(error.code(), format!("{name}: {error}")).hint(error.hint())
+    })?;
     Ok(Document { baseline, signature })
 }
 
