@@ -35,6 +35,9 @@ for group in "$@"; do
         need tpm2_eventlog tpm2-tools "is the second opinion on event logs and quotes"
         need openssl openssl "makes certificates for tests"
         need python3 python3 "runs checks that are independent of our code"
+        need mformat mtools "makes FAT file systems for tests of disk images"
+        need mke2fs e2fsprogs "makes ext4 file systems for tests of disk images"
+        need qemu-img qemu-utils "makes qcow2 images for tests of disk images"
         if ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then
             want postgresql "is the second database of every store test"
         fi
