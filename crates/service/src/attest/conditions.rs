@@ -184,7 +184,9 @@ pub(crate) async fn long_work<T: Send + 'static>(
     state: &AppState,
     task: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ApiError> {
-    work::run(&state.attest.long_work, true, task).await.map_err(|broken| ApiError::internal(broken.to_string()))
+    work::run(&state.attest.long_work, true, task)
+        .await
+        .map_err(|broken| ApiError::internal(broken.to_string()))
 }
 
 /// What conditions may know of a log.
