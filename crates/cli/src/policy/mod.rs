@@ -56,7 +56,8 @@ fn conditions(path: &Path) -> Result<Vec<Condition>, CliError> {
 /// Every file of a folder, by name.
 fn files_of(folder: &Path) -> Result<Vec<PathBuf>, CliError> {
     let shown = safe(&folder.display().to_string());
-    let failed = |e: std::io::Error| CliError::usage("folder-unreadable", format!("cannot read {shown}: {e}"));
+    let failed =
+        |e: std::io::Error| CliError::usage("folder-unreadable", format!("cannot read {shown}: {e}"));
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();

@@ -52,5 +52,6 @@ pub fn refuse_errors(problems: &[Problem], out: Output) -> Result<(), CliError> 
     if !out.json {
         show(&errors, out)?;
     }
-    Err(CliError::usage("policy-invalid", "the conditions cannot be used").hint("`veriboot policy check FILE` says why"))
+    Err(CliError::usage("policy-invalid", "the conditions cannot be used")
+        .hint("`veriboot policy check FILE` says why"))
 }

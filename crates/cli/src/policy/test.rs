@@ -122,7 +122,12 @@ fn show(tested: &PolicyTested, out: Output) -> Result<(), CliError> {
             (None, false) => ("noted", Tone::Warn),
         };
         let name = format!("{}/{}", safe(&item.group), safe(&item.vm_name));
-        out.line(&format!("{:<10} {name}, attested {}, {} then", out.paint(word, tone), item.at, item.verdict.as_str()))?;
+        out.line(&format!(
+            "{:<10} {name}, attested {}, {} then",
+            out.paint(word, tone),
+            item.at,
+            item.verdict.as_str()
+        ))?;
         if let Some(why) = &item.not_tried {
             out.line(&format!("  {}", safe(why)))?;
         }
