@@ -74,7 +74,8 @@ impl Judges {
             (None, Some(document)) => {
                 own.push(format!("the profile {}", document.reference));
                 let bytes = document.document.to_string();
-                Profile::from_json(bytes.as_bytes()).map_err(|e| unreadable("profile", document, e.code(), &e))?
+                Profile::from_json(bytes.as_bytes())
+                    .map_err(|e| unreadable("profile", document, e.code(), &e))?
             }
             (None, None) => Profile::default(),
         };
@@ -134,7 +135,9 @@ impl Judges {
                 policy.findings(&boot, &Subject::new(vm, &outcome.findings))
             }
             Err(problems) => {
-                vec![unusable(problems.first().map_or("nobody knows why", |problem| problem.message.as_str()))]
+                vec![unusable(
+                    problems.first().map_or("nobody knows why", |problem| problem.message.as_str()),
+                )]
             }
         };
         outcome.and(findings)
@@ -142,7 +145,8 @@ impl Judges {
 }
 
 fn unusable(why: &str) -> Finding {
-    let message = format!("The conditions of the profile cannot be evaluated, which counts as not holding: {why}");
+    let message =
+        format!("The conditions of the profile cannot be evaluated, which counts as not holding: {why}");
     let mut finding = Finding::new(POLICY_CONDITION_ERROR, Severity::High, message);
     finding.reason = Some(AlertReason::BaselineDeviation);
     finding
@@ -195,20 +199,24 @@ fn judged_by_bundle(what: &str) -> Finding {
 }
 
 fn part_missing(what: &str) -> Finding {
-    let message = format!("The service no longer had the {what} that judged: this verdict is made without it");
+    let message =
+        format!("The service no longer had the {what} that judged: this verdict is made without it");
     Finding::new("bundle-part-missing", Severity::Medium, message)
 }
 
 fn selection(bank: &str, pcrs: &[u32]) -> Result<PcrSelection, CliError> {
-    HashAlg::from_name(bank)
-        .and_then(|alg| PcrSelection::new(alg.tpm_id(), pcrs.iter().copied()))
-        .ok_or_else(|| CliError::usage("bundle-unreadable", "judged_with.asked names no bank or no PCRs that exist"))
+    HashAlg::from_name(bank).and_then(|alg| PcrSelection::new(alg.tpm_id(), pcrs.iter().copied())).ok_or_else(
+        || CliError::usage("bundle-unreadable", "judged_with.asked names no bank or no PCRs that exist"),
+    )
 }
 
 fn previous(with: &JudgedWith) -> Result<Option<PreviousBoot>, CliError> {
     let read = |previous| {
         PreviousBoot::from_wire(previous).ok_or_else(|| {
-            CliError::usage("bundle-unreadable", "judged_with.previous.firmware_version is not 64 bits in hex")
+            CliError::usage(
+                "bundle-unreadable",
+                "judged_with.previous.firmware_version is not 64 bits in hex",
+            )
         })
     };
     with.previous.as_ref().map(read).transpose()

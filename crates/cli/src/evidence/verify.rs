@@ -139,7 +139,8 @@ pub(super) fn verify(material: &Material, demands: &Demands<'_>) -> Report {
         }
     };
     let mut outcome = concluded(judgement.as_ref());
-    if let (Verdict::Healthy, Some(judgement), Some(rejection)) = (outcome.verdict, &judgement, &judges.rejection)
+    if let (Verdict::Healthy, Some(judgement), Some(rejection)) =
+        (outcome.verdict, &judgement, &judges.rejection)
         && judgement.proposed.is_some()
     {
         outcome = concluded(Some(&judgement.rejected(rejection)));
@@ -339,7 +340,8 @@ fn left_out(findings: &mut [Finding]) {
 fn not_kept(findings: &mut [Finding]) {
     let fails_by_else = findings.iter().any(|f| f.fails() && f.code != "log-missing");
     for finding in findings.iter_mut().filter(|f| f.code == "log-missing") {
-        "The service no longer had the event log: what it showed is not judged here".clone_into(&mut finding.message);
+        "The service no longer had the event log: what it showed is not judged here"
+            .clone_into(&mut finding.message);
         finding.hint = None;
         if fails_by_else {
             finding.severity = Severity::Medium;

@@ -7,7 +7,8 @@ use veriboot_eventlog::HashAlg;
 use veriboot_store::baselines::BaselineRow;
 use veriboot_store::{attestations, baselines, logs, vms};
 use veriboot_wire::{
-    AskedPcrs, Attestation, EvidenceBundle, FactState, Finding, JudgedVm, JudgedWith, JudgingDocument, MissingPart,
+    AskedPcrs, Attestation, EvidenceBundle, FactState, Finding, JudgedVm, JudgedWith, JudgingDocument,
+    MissingPart,
 };
 
 use super::profiles::named;
