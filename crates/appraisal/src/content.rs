@@ -121,6 +121,9 @@ pub(crate) fn of_event(event: &Event<'_>) -> Content {
             ) => Content::Text,
             _ => Content::Opaque,
         },
+        EventType::EV_SEPARATOR if [&[0; 4], &[0xFF; 4], b"WBCL"].iter().any(|known| event.data == *known) => {
+            Content::Settings(Vec::new())
+        }
         EventType::EV_ACTION | EventType::EV_EFI_ACTION if event.data.iter().all(|b| matches!(b, b' '..=b'~')) => {
             Content::Text
         }

@@ -17,6 +17,8 @@ const WINDOWS_SIGNERS: [&str; 3] = [
     "076f1fea90ac29155ebf77c17682f75f1fdd1be196da302dc8461e350a9ae330",
     "df545bf919a2439c36983b54cdfc903dfa4f37d3996d8d84b4c31eec6f3c163e",
 ];
+/// The PCR to which access to the volume's key is bound; Windows measures there that it was used, and no settings.
+const BITLOCKER_PCR: u32 = 11;
 /// PCRs in which Windows measures its settings.
 const WINDOWS_PCRS: [u32; 3] = [11, 12, 13];
 
@@ -151,7 +153,7 @@ fn windows(report: &LogReport, settings: &mut Settings) {
     let measured = || report.entries.iter().filter(|entry| WINDOWS_PCRS.contains(&entry.pcr));
     let readable = |entry: &Entry| {
         matches!(entry.content, Content::Settings(_))
-            || matches!(entry.event_type, EventType::EV_SEPARATOR | EventType::EV_COMPACT_HASH)
+            || (entry.event_type == EventType::EV_COMPACT_HASH && entry.pcr == BITLOCKER_PCR)
     };
     let hidden = measured().find(|entry| !readable(entry));
     for flag in StateFlag::ALL.iter().filter(|flag| flag.component() == ComponentKind::WindowsPolicy) {
