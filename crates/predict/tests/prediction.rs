@@ -205,3 +205,48 @@ fn an_image_that_the_sbat_level_refuses() {
     let started = revoked.bank(BANK).unwrap().digests.iter().flatten();
     assert!(started.into_iter().all(|digest| digest.to_string() != grub));
 }
+
+/// A UKI as `cargo xtask capture` builds it, unsigned.
+fn uki(golden: &Golden, folder: &std::path::Path) -> Option<Vec<u8>> {
+    use veriboot_testkit::vm::{UkiParts, build_uki};
+    let kernel = golden.meta["packages"].as_object().unwrap().keys().find(|name| name.starts_with("linux-image"))?;
+    let release = kernel.trim_start_matches("linux-image-").to_owned();
+    let parts = UkiParts {
+        stub: common::lab_files("unpacked", "boot/efi/linuxx64.efi.stub").pop()?,
+        kernel: common::lab_files("unpacked", &format!("boot/vmlinuz-{release}")).pop()?,
+        initrd: {
+            initrd(golden)?;
+            let digest = golden.meta["sha256"]["initrd"].as_str().unwrap();
+            common::root().join(format!(".cache/lab/initramfs/initramfs-{digest}.img"))
+        },
+        cmdline: golden.meta["cmdline"].as_str().unwrap().to_owned(),
+        os_release: "ID=veriboot-lab\nNAME=\"Veriboot lab\"\nVERSION_ID=1\n".to_owned(),
+        uname: release,
+    };
+    common::output("objcopy", &["--version"])?;
+    let target = folder.join("uki.efi");
+    build_uki(&parts, &target).unwrap();
+    Some(std::fs::read(target).unwrap())
+}
+
+#[test]
+fn unified_kernel_images() {
+    let baseline = learned("uki");
+    for variant in ["uki-other-kernel", "uki-cmdline"] {
+        let boot = golden(variant).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let Some(bytes) = uki(&boot, folder.path()) else { return };
+        let mut inputs = Inputs::new();
+        inputs.add_uki("veriboot.efi", bytes).unwrap();
+        let prediction = predict(&baseline, &inputs).unwrap();
+        let codes: Vec<&str> = prediction.unpredicted.iter().map(|p| p.code).collect();
+        assert_eq!(codes, ["image-not-signed"], "{variant}");
+        // objcopy writes the time into the header, so the image itself is another one than that of the corpus; its sections
+        // are the same.
+        let mut boot_of_files = prediction.boot.clone().unwrap();
+        let image = boot_of_files.measurements.iter_mut().find(|m| m.pcr == 4 && m.kind == ComponentKind::Kernel).unwrap();
+        assert_eq!(image.digest, prediction.images[0].digest);
+        image.digest = Digest::from_hex(boot.meta["authenticode"]["uki"].as_str().unwrap()).unwrap();
+        accepts(&baseline, &Prediction { boot: Some(boot_of_files), ..prediction }, &boot);
+    }
+}
