@@ -1,6 +1,12 @@
 //! Changes of trusted classes gather across VMs, and are approved or rejected as a whole: real captured boots on real
 //! (software) TPMs, over HTTPS, on both databases.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::string_slice)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice
+)]
 
 mod agent_support;
 
@@ -22,6 +28,14 @@ on_sqlite!(
     metrics_and_the_list_count_what_is_open,
 );
 
+/// Two replicas share the database and nothing else.
+#[test]
+fn of_two_replicas_exactly_one_decides() {
+    if let Some(world) = agent_support::World::postgres() {
+        scenario::two_replicas(&world);
+    }
+}
+
 mod scenario {
     use super::agent_support::boot::{EV_IPL, Measured, sha256};
     use super::agent_support::captured::Captured;
@@ -29,7 +43,7 @@ mod scenario {
     use super::agent_support::*;
     use serde_json::{Value, json};
     use veriboot_service::members;
-        use veriboot_store::{Param, attestations, baselines, reappraise_queue};
+    use veriboot_store::{Param, attestations, baselines, reappraise_queue};
     use veriboot_wire::{AlertReason, AlertState, Verdict, VmStatus};
 
     /// What an operator asks about proposals.
@@ -157,12 +171,18 @@ mod scenario {
         assert_eq!(answer.body["baselines"][0]["comment"], "rolled out");
         assert_eq!(answer.body["reappraised"], 2);
         let decided = &answer.body["proposals"][0];
-        assert_eq!((text(decided, "state"), text(decided, "result")), ("approved", "scale-set/default/web@2"));
+        assert_eq!(
+            (text(decided, "state"), text(decided, "result")),
+            ("approved", "scale-set/default/web@2")
+        );
         assert_eq!(decided["decided_by"], "ann");
         // Judged again by now: no VM had to attest.
         for guest in &guests[..2] {
             let vm = world.vm(&guest.vm_id());
-            assert_eq!((vm.status, vm.baseline.as_deref()), (VmStatus::Healthy, Some("scale-set/default/web@2")));
+            assert_eq!(
+                (vm.status, vm.baseline.as_deref()),
+                (VmStatus::Healthy, Some("scale-set/default/web@2"))
+            );
             assert_eq!(vm.proposal_id, None);
             let last = world.attestations(&guest.vm_id()).remove(0);
             assert!(last.findings.iter().all(|f| f.action.is_none()), "{:#?}", last.findings);
@@ -200,7 +220,11 @@ mod scenario {
         assert_eq!(vm.status, VmStatus::Unhealthy);
         let alert = world.open_alerts(&vm.id).remove(0);
         assert_eq!(alert.reason, AlertReason::BaselineDeviation);
-        assert!(alert.message.contains("rejected by bob") && alert.message.contains(&id), "{}", alert.message);
+        assert!(
+            alert.message.contains("rejected by bob") && alert.message.contains(&id),
+            "{}",
+            alert.message
+        );
         let hint = alert.findings[0].hint.as_deref().unwrap();
         assert!(hint.contains("not rolled out by us"), "{hint}");
         let shown = vm_shown(&operator, &guests[0]);
@@ -226,7 +250,8 @@ mod scenario {
         assert_eq!(operator.open().len(), 0);
 
         // Taken back: healthy and marked again, against the version of now.
-        let answer = operator.try_post(&format!("/v1/proposals/{id}/reopen"), &json!({ "comment": "it is ours" }));
+        let answer =
+            operator.try_post(&format!("/v1/proposals/{id}/reopen"), &json!({ "comment": "it is ours" }));
         assert_eq!(answer.status, 200, "{}", answer.body);
         for guest in &guests[..2] {
             let vm = world.vm(&guest.vm_id());
@@ -234,10 +259,14 @@ mod scenario {
             assert!(world.alerts(&vm.id).iter().all(|a| a.state == AlertState::Resolved));
         }
         let proposal = operator.only();
-        assert_eq!((proposal["vms"].as_u64(), text(&proposal, "baseline")), (Some(2), "scale-set/default/web@2"));
+        assert_eq!(
+            (proposal["vms"].as_u64(), text(&proposal, "baseline")),
+            (Some(2), "scale-set/default/web@2")
+        );
         assert_eq!(operator.approve(&proposal, json!({})).status, 200);
         assert_eq!(guests[0].attest().status, VmStatus::Healthy);
-        let actions: Vec<_> = world.audit().into_iter().map(|e| e.action).filter(|a| a.starts_with("proposal.")).collect();
+        let actions: Vec<_> =
+            world.audit().into_iter().map(|e| e.action).filter(|a| a.starts_with("proposal.")).collect();
         assert_eq!(actions, ["proposal.approve", "proposal.reopen", "proposal.approve", "proposal.reject"]);
     }
 
@@ -260,19 +289,53 @@ mod scenario {
             work.into_iter().map(|w| w.join().unwrap()).collect()
         });
         let won = answers.iter().filter(|a| a.status == 200).count();
-        assert_eq!(won, 1, "{:?}", answers.iter().map(|a| (a.status, a.code().to_owned())).collect::<Vec<_>>());
+        assert_eq!(
+            won,
+            1,
+            "{:?}",
+            answers.iter().map(|a| (a.status, a.code().to_owned())).collect::<Vec<_>>()
+        );
         for lost in answers.iter().filter(|a| a.status != 200) {
             assert_eq!(lost.status, 409, "{}", lost.body);
             assert!(["wrong-state", "proposal-changed"].contains(&lost.code()), "{}", lost.body);
         }
         let decisions = world.audit().into_iter().filter(|e| e.action.starts_with("proposal.")).count();
-        let versions = world
-            .read(|tx| baselines::by_name(tx, "scale-set/default/web", None))
-            .unwrap()
-            .summary
-            .version;
+        let versions =
+            world.read(|tx| baselines::by_name(tx, "scale-set/default/web", None)).unwrap().summary.version;
         let approved = answers.iter().any(|a| a.status == 200 && a.body["baselines"].is_array());
         assert_eq!((decisions, versions), (1, if approved { 2 } else { 1 }));
+    }
+
+    pub fn two_replicas(world: &World) {
+        let mut guests = fleet(world, 3);
+        let replica = world.replica();
+        let here = Operator::new(world, "ann");
+        let there = here.at(&replica.url());
+        healthy(&mut guests[0], &kernel_update());
+        healthy(&mut guests[1], &kernel_update());
+        let proposal = here.only();
+        let (a, b) = std::thread::scope(|scope| {
+            let a = scope.spawn(|| here.approve(&proposal, json!({ "comment": "here" })));
+            let b = scope.spawn(|| there.approve(&proposal, json!({ "comment": "there" })));
+            (a.join().unwrap(), b.join().unwrap())
+        });
+        let mut statuses = [a.status, b.status];
+        statuses.sort_unstable();
+        assert_eq!(statuses, [200, 409], "{} {}", a.body, b.body);
+        let row = world.read(|tx| baselines::by_name(tx, "scale-set/default/web", None)).unwrap();
+        assert_eq!(row.summary.version, 2);
+        let won = if a.status == 200 { "here" } else { "there" };
+        assert_eq!(row.summary.comment.as_deref(), Some(won));
+        for _ in 0..100 {
+            if world.block_on(members::waiting(world.state())).unwrap() == 0 {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        for guest in &guests[..2] {
+            let vm = world.vm(&guest.vm_id());
+            assert_eq!((vm.proposal_id, vm.baseline.as_deref()), (None, Some("scale-set/default/web@2")));
+        }
     }
 
     /// Something in PCR 9 that no boot of the baseline has.
@@ -334,7 +397,10 @@ mod scenario {
         let twice = json!({ "proposals": [
             { "id": open[0]["id"], "expected_etag": etags[0] }, { "id": open[0]["id"], "expected_etag": etags[0] }] });
         assert_eq!(operator.try_post("/v1/proposals/approve", &twice).code(), "invalid-value");
-        assert_eq!(operator.try_post("/v1/proposals/approve", &json!({ "proposals": [] })).code(), "invalid-value");
+        assert_eq!(
+            operator.try_post("/v1/proposals/approve", &json!({ "proposals": [] })).code(),
+            "invalid-value"
+        );
 
         let answer = operator.try_post("/v1/proposals/approve", &body(etags));
         assert_eq!(answer.status, 200, "{}", answer.body);
@@ -431,7 +497,12 @@ mod scenario {
         };
         let refused = |what: &str| {
             let refused = operator.approve(&proposal, json!({}));
-            assert_eq!((refused.status, refused.code()), (409, "proposal-not-proven"), "{what}: {}", refused.body);
+            assert_eq!(
+                (refused.status, refused.code()),
+                (409, "proposal-not-proven"),
+                "{what}: {}",
+                refused.body
+            );
         };
         let id = attestation.clone();
         let evidence = world.read(move |tx| attestations::evidence(tx, &id)).unwrap();
@@ -456,7 +527,8 @@ mod scenario {
         refused("verdict");
         meddle("UPDATE attestations SET verdict = 'healthy' WHERE id = $1", None);
         let log = guests[0].log();
-        let sql = "UPDATE logs SET content = $2 WHERE sha256 = (SELECT log_sha256 FROM attestations WHERE id = $1)";
+        let sql =
+            "UPDATE logs SET content = $2 WHERE sha256 = (SELECT log_sha256 FROM attestations WHERE id = $1)";
         meddle(sql, Some(flipped(&log)));
         refused("log");
         meddle(sql, Some(log));
@@ -481,18 +553,28 @@ mod scenario {
         };
         let good = || Captured::named("secure-boot");
         let hostile = [
-            ("an initrd that calls itself the kernel's file", initrd.relabelled(b"\x0c\0\0\0/initrd.img\0", b"\x0c\0\0\0/vmlinuz.x\0\0")),
+            (
+                "an initrd that calls itself the kernel's file",
+                initrd.relabelled(b"\x0c\0\0\0/initrd.img\0", b"\x0c\0\0\0/vmlinuz.x\0\0"),
+            ),
             ("another command line", cmdline),
             ("another program, called a kernel", good().and(evil(9, b"/vmlinuz\0"))),
             ("another program among the images", good().and(Measured { kind: 0x8000_0003, ..evil(4, b"") })),
             ("a kernel update with an initrd that nobody signed", Captured::named("other-kernel")),
             ("a kernel update with something more", kernel_update().and(evil(9, b"/initrd.img\0"))),
             ("a dbx that lost what it had", Captured::named("dbx-emptied")),
-            ("a level of SBAT that nobody set", good().with(|event| {
-                if event.pcr == 7 && event.data.windows(16).any(|w| w == "SbatLeve".encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>()) {
-                    event.digest = sha256(b"sbat,1,2099010100");
-                }
-            })),
+            (
+                "a level of SBAT that nobody set",
+                good().with(|event| {
+                    if event.pcr == 7
+                        && event.data.windows(16).any(|w| {
+                            w == "SbatLeve".encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>()
+                        })
+                    {
+                        event.digest = sha256(b"sbat,1,2099010100");
+                    }
+                }),
+            ),
             ("keys of somebody else", Captured::named("own-keys")),
             ("no Secure Boot", Captured::named("secure-boot-off")),
         ];
@@ -595,12 +677,14 @@ mod scenario {
         healthy(&mut guests[0], &kernel_update());
         assert_eq!(metric("kernel-update").as_deref(), Some("1"));
         assert_eq!(metric("dbx-update").as_deref(), Some("0"));
-        let list = |query: &str| operator.get(&format!("/v1/proposals?{query}"))["items"].as_array().unwrap().len();
+        let list =
+            |query: &str| operator.get(&format!("/v1/proposals?{query}"))["items"].as_array().unwrap().len();
         assert_eq!(list("class=kernel-update&scale_set=web&group=default"), 1);
         assert_eq!(list("class=dbx-update"), 0);
         assert_eq!(list("scale_set=db"), 0);
         let vms = operator.get("/v1/vms");
-        let marks: Vec<_> = vms["items"].as_array().unwrap().iter().map(|vm| vm["open_proposals"].as_u64()).collect();
+        let marks: Vec<_> =
+            vms["items"].as_array().unwrap().iter().map(|vm| vm["open_proposals"].as_u64()).collect();
         assert_eq!(marks, [Some(1), Some(0)]);
     }
 }

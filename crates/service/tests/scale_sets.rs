@@ -74,7 +74,10 @@ mod scenario {
         let vm = operator.get(&format!("/v1/vms/{}", guests[3].vm_id()));
         let message = vm["odd_one_out"]["message"].as_str().unwrap();
         assert!(message.starts_with("odd one out of web: ") && message.contains("kernel"), "{message}");
-        assert_eq!((vm["odd_one_out"]["like_it"].as_u64(), vm["odd_one_out"]["compared"].as_u64()), (Some(1), Some(4)));
+        assert_eq!(
+            (vm["odd_one_out"]["like_it"].as_u64(), vm["odd_one_out"]["compared"].as_u64()),
+            (Some(1), Some(4))
+        );
         assert_eq!(operator.get(&format!("/v1/vms/{}", guests[0].vm_id()))["odd_one_out"], Value::Null);
         assert_eq!(operator.send("GET", "/v1/scale-sets/default/nowhere", "", None).status, 404);
 
@@ -122,7 +125,10 @@ mod scenario {
         assert_eq!(odd[0].submit(&evidence).unwrap().verdict, Verdict::Unhealthy);
         assert_eq!(world.vm(&odd[0].vm_id()).boot_key, None);
         let all = set(&operator);
-        assert_eq!((all["members"].as_u64(), all["compared"].as_u64(), all["odd"].as_u64()), (Some(5), Some(4), Some(1)));
+        assert_eq!(
+            (all["members"].as_u64(), all["compared"].as_u64(), all["odd"].as_u64()),
+            (Some(5), Some(4), Some(1))
+        );
         assert_eq!(operator.get(&format!("/v1/vms/{}", odd[0].vm_id()))["odd_one_out"], Value::Null);
         // Silent ones.
         world.clock.step_ms(901_000);
@@ -132,7 +138,10 @@ mod scenario {
         world.block_on(silence::sweep(world.state())).unwrap();
         assert_eq!(world.vm(&odd[1].vm_id()).status, VmStatus::Stale);
         let all = set(&operator);
-        assert_eq!((all["compared"].as_u64(), all["odd"].as_u64(), all["worst"].as_str()), (Some(3), Some(0), Some("stale")));
+        assert_eq!(
+            (all["compared"].as_u64(), all["odd"].as_u64(), all["worst"].as_str()),
+            (Some(3), Some(0), Some("stale"))
+        );
         assert_eq!(operator.get(&format!("/v1/vms/{}", odd[1].vm_id()))["odd_one_out"], Value::Null);
         odd[1].attest();
         assert_eq!(set(&operator)["odd"], 1);
@@ -152,6 +161,9 @@ mod scenario {
         let lie = initrd.relabelled(b"\x0c\0\0\0/initrd.img\0", b"\x0c\0\0\0/vmlinuz.x\0\0");
         let _other_liar = member(world, &token, 4, &lie);
         let all = set(&operator);
-        assert_eq!((all["compared"].as_u64(), all["odd"].as_u64(), all["boots"].as_u64()), (Some(5), Some(2), Some(2)));
+        assert_eq!(
+            (all["compared"].as_u64(), all["odd"].as_u64(), all["boots"].as_u64()),
+            (Some(5), Some(2), Some(2))
+        );
     }
 }

@@ -20,6 +20,9 @@ pub struct FleetSummary {
     pub open_alerts: u64,
     /// The same by reason; every reason is present.
     pub open_alerts_by_reason: BTreeMap<String, u64>,
+    /// Proposals that wait for a decision.
+    #[serde(default)]
+    pub open_proposals: u64,
 }
 
 /// Which service this is.

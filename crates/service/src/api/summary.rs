@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
-use veriboot_store::{alerts, vms};
+use veriboot_store::{alerts, proposals, vms};
 use veriboot_wire::{AlertReason, FleetSummary, ServiceVersion, VmStatus};
 
 use crate::auth::Viewer;
@@ -31,6 +31,7 @@ pub(crate) async fn counts(state: &AppState) -> Result<FleetSummary, ApiError> {
                 by_status,
                 open_alerts: by_reason.values().sum(),
                 open_alerts_by_reason: by_reason,
+                open_proposals: proposals::open_count(tx)?,
             })
         })
         .await
@@ -38,7 +39,7 @@ pub(crate) async fn counts(state: &AppState) -> Result<FleetSummary, ApiError> {
 
 /// The fleet at a glance
 ///
-/// VMs by status and open alerts by reason.
+/// VMs by status, open alerts by reason, and proposals that wait for a decision.
 #[utoipa::path(get, path = "/v1/summary", tag = "fleet", responses((status = 200, body = FleetSummary)))]
 pub(crate) async fn show(_: Viewer, State(state): State<AppState>) -> Result<Json<FleetSummary>, ApiError> {
     counts(&state).await.map(Json)

@@ -63,10 +63,8 @@ pub(crate) async fn prove_again(
     profile: Arc<Profile>,
 ) -> Result<Proven, NotProven> {
     let shared = state.clone();
-    work::run(&state.attest.long_work, true, move || {
-        shared.attest.prove_again(&stored, &baseline, &profile)
-    })
-    .await?
+    work::run(&state.attest.long_work, true, move || shared.attest.prove_again(&stored, &baseline, &profile))
+        .await?
 }
 
 impl AttestState {

@@ -117,8 +117,7 @@ fn look(tx: &mut dyn Tx, id: &str, expected_etag: &str) -> Result<Looked, ApiErr
     {
         return Err(gone("the evidence"));
     }
-    let evidence =
-        attestations::evidence(tx, &shows.attestation_id)?.ok_or_else(|| gone("the evidence"))?;
+    let evidence = attestations::evidence(tx, &shows.attestation_id)?.ok_or_else(|| gone("the evidence"))?;
     let log = logs::content(tx, &shows.log_sha256)?.ok_or_else(|| gone("the event log"))?;
     let vm = vms::by_id(tx, &shows.vm_id)?.ok_or_else(|| gone("the VM"))?;
     let stored = StoredEvidence { attestation, evidence, log };
@@ -171,10 +170,7 @@ async fn next_version(
             continue;
         }
         for (id, pcrs, proven, _) in &boots {
-            let source = Source::Approved {
-                log_sha256: proven.report.sha256.clone(),
-                proposal: id.clone(),
-            };
+            let source = Source::Approved { log_sha256: proven.report.sha256.clone(), proposal: id.clone() };
             baseline = baseline.with_boot(&proven.report, Some(pcrs), source, drop).map_err(full)?;
         }
     }
@@ -277,13 +273,8 @@ fn store(
         approved.proposals.push(shown(tx, row)?);
     }
     let because = format!("baseline {reference} approved");
-    let all = NewReappraisal {
-        scope,
-        because: &because,
-        always: false,
-        created_by: &caller.name,
-        created_at: now,
-    };
+    let all =
+        NewReappraisal { scope, because: &because, always: false, created_by: &caller.name, created_at: now };
     approved.reappraisals.push(reappraisals::enqueue(tx, &all)?);
     approved.baselines.push(version.summary);
     Ok(())

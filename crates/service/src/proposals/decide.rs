@@ -31,8 +31,7 @@ pub(crate) async fn reject(
             if row.etag() != request.expected_etag {
                 return Err(changed("the proposal is another one by now than the one that was looked at"));
             }
-            let decision =
-                Decision { by: &caller.name, comment: Some(&request.comment), result: None, now };
+            let decision = Decision { by: &caller.name, comment: Some(&request.comment), result: None, now };
             proposals::close(tx, &id, ProposalState::Rejected, &decision)?;
             let vms = reappraise_queue::queue_members(tx, &id, now)?;
             let detail = json!({

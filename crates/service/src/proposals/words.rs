@@ -99,9 +99,11 @@ fn common_name(subject: &str) -> &str {
 /// The kernel as people call it: the version in the name of its file, else that name.
 fn kernel(report: &LogReport) -> Option<String> {
     let names = || {
-        let kernels = report.entries.iter().filter(|e| e.kind == ComponentKind::Kernel).map(|e| e.name.as_str());
+        let kernels =
+            report.entries.iter().filter(|e| e.kind == ComponentKind::Kernel).map(|e| e.name.as_str());
         let lines = report.entries.iter().filter(|e| e.kind == ComponentKind::KernelCommandLine);
-        let images = lines.filter_map(|e| e.value.as_deref()?.split_whitespace().find(|w| w.starts_with('/')));
+        let images =
+            lines.filter_map(|e| e.value.as_deref()?.split_whitespace().find(|w| w.starts_with('/')));
         kernels.chain(images).filter_map(|path| path.rsplit(['/', '\\']).next())
     };
     let version = |name: &str| {

@@ -58,7 +58,8 @@ impl Captured {
         self.events.iter_mut().for_each(change);
         for (old, new) in before.iter().zip(&self.events) {
             if old.digest != new.digest {
-                let at = self.log.windows(32).position(|w| w == old.digest).expect("the digest is in the log");
+                let at =
+                    self.log.windows(32).position(|w| w == old.digest).expect("the digest is in the log");
                 self.log[at..at + 32].copy_from_slice(&new.digest);
             }
         }

@@ -20,7 +20,8 @@ const AGAIN: &str = "ON CONFLICT (vm_id) DO UPDATE SET asked_at = excluded.asked
 
 /// Asks for one VM.
 pub fn queue(tx: &mut dyn Tx, vm_id: &str, now: Time) -> Result<(), StoreError> {
-    let sql = format!("INSERT INTO reappraise_queue (vm_id, asked_at, claimed_until) VALUES ($1, $2, 0) {AGAIN}");
+    let sql =
+        format!("INSERT INTO reappraise_queue (vm_id, asked_at, claimed_until) VALUES ($1, $2, 0) {AGAIN}");
     tx.execute(&sql, params![vm_id, now])?;
     Ok(())
 }

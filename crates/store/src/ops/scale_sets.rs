@@ -116,8 +116,7 @@ pub fn list(tx: &mut dyn Tx, query: &ScaleSetQuery) -> Result<Page<ScaleSet>, St
     if let Some([group, name]) = &key {
         names.and("(group_name, scale_set) > (?, ?)", params![group, name]);
     }
-    let names =
-        names.page(tx, " GROUP BY group_name, scale_set ORDER BY group_name, scale_set", limit)?;
+    let names = names.page(tx, " GROUP BY group_name, scale_set ORDER BY group_name, scale_set", limit)?;
     let (Some(first), Some(last)) = (names.first().cloned(), names.last().cloned()) else {
         return Ok(Page { items: Vec::new(), next_cursor: None });
     };
