@@ -18,8 +18,8 @@ use aws_lc_rs::{digest, rand};
 use common::{Log, Machine, SHA256, Tpm};
 use criterion::Criterion;
 use veriboot_appraisal::{
-    Baseline, CompiledBaseline, Conclude, Judgement, LogReport, Outcome, PcrValues, Profile, Rule, Says, conclude,
-    examine, judge,
+    Baseline, CompiledBaseline, Conclude, Judgement, LogReport, Outcome, PcrValues, Profile, Rule, Says,
+    conclude, examine, judge,
 };
 use veriboot_eventlog::{ComponentKind, check_digests_of, measurements, parse, replay};
 use veriboot_tpm::{AttestationKey, Expectation, PcrSelection, verify_quote};
@@ -140,9 +140,11 @@ const ACCEPTED_DIGESTS: u32 = 10_000;
 /// `also`.
 fn of_many_digests(bench: &Bench, also: &[&str]) -> CompiledBaseline {
     let mut baseline = Baseline::clone(&bench.baseline);
-    let kinds = [ComponentKind::Kernel, ComponentKind::BootLoader, ComponentKind::Shim, ComponentKind::Initrd];
+    let kinds =
+        [ComponentKind::Kernel, ComponentKind::BootLoader, ComponentKind::Shim, ComponentKind::Initrd];
     for kind in kinds {
-        let known = (0..ACCEPTED_DIGESTS / 4).map(|n| SHA256.hash(&[kind.as_str().as_bytes(), &n.to_le_bytes()]));
+        let known =
+            (0..ACCEPTED_DIGESTS / 4).map(|n| SHA256.hash(&[kind.as_str().as_bytes(), &n.to_le_bytes()]));
         let also = also.iter().map(|text| SHA256.hash(&[text.as_bytes()]));
         baseline.rules.push(Rule::new(kind, Says::Digests(known.chain(also).collect())));
     }
@@ -179,7 +181,8 @@ fn ratio_of_judgements(bench: &Bench) {
         large / plain
     );
     // A boot that is accepted by one of the digests, and one that deviates.
-    for (what, initrd, fits) in [("accepted by a digest", "initrd 2", true), ("deviating", "initrd 3", false)] {
+    for (what, initrd, fits) in [("accepted by a digest", "initrd 2", true), ("deviating", "initrd 3", false)]
+    {
         let machine = Machine { initrd, ..typical_machine() };
         let other = examine(&machine.log().bytes());
         let (few, many) = (few_digests(bench, "initrd 2"), of_many_digests(bench, &["initrd 2"]));

@@ -69,7 +69,7 @@ pub use proposal::Proposed;
 pub use recommend::recommendations;
 pub use report::{BankReport, Entry, LogReport, MAX_EVENTS, examine};
 pub use rule::{
-    Authority, MAX_RULE_DIGESTS, MAX_RULE_MEMBERS, Minimum, Parameters, Pattern, Rule, RuleError, Says,
+    Authority, MAX_RULE_DIGESTS, MAX_RULE_MEMBERS, MAX_RULES, Minimum, Parameters, Pattern, Rule, RuleError, Says,
     StateFlag, Switch,
 };
 pub use text::is_shown_as_it_is;

@@ -65,7 +65,8 @@ fn refused(dir: &Path, args: &[&str]) -> String {
 fn learned_and_checked() {
     let dir = folder();
     let dir = dir.path();
-    let learned = told(dir, 0, &["baseline", "learn", "--log", "boot.bin", "-o", "web.json", "--name", "web"]);
+    let learned =
+        told(dir, 0, &["baseline", "learn", "--log", "boot.bin", "-o", "web.json", "--name", "web"]);
     insta::assert_snapshot!("learn", learned);
     let accepted = told(dir, 0, &["baseline", "check", "--log", "boot.bin", "--baseline", "web.json"]);
     assert!(accepted.starts_with("verdict   accepted\n"), "{accepted}");
@@ -86,7 +87,8 @@ fn learned_and_checked() {
     // What no profile lets pass fails whatever the baseline says.
     told(dir, 0, &["baseline", "learn", "--log", "off.bin", "-o", "off.toml"]);
     told(dir, 1, &["baseline", "check", "--log", "off.bin", "--baseline", "off.toml"]);
-    let measured = ["baseline", "check", "--log", "off.bin", "--baseline", "off.toml", "--profile", "measured-only"];
+    let measured =
+        ["baseline", "check", "--log", "off.bin", "--baseline", "off.toml", "--profile", "measured-only"];
     told(dir, 0, &measured);
 }
 
@@ -175,13 +177,17 @@ fn linted() {
     let head = "schema = \"veriboot-baseline/2\"\nbank = \"sha256\"\nunlisted = \"note\"\n";
     std::fs::write(dir.join("all.toml"), head).unwrap();
     let everything = told(dir, 1, &["baseline", "lint", "all.toml"]);
-    assert!(everything.contains("baseline-accepts-everything") && everything.contains("hint: "), "{everything}");
+    assert!(
+        everything.contains("baseline-accepts-everything") && everything.contains("hint: "),
+        "{everything}"
+    );
     let linted = json(dir, 1, &["baseline", "lint", "all.toml"]);
     assert_eq!((&linted["ok"], &linted["flaws"][0]["refused"]), (&Value::Bool(false), &Value::Bool(true)));
     // It would accept everything, so it accepts nothing.
     let checked = told(dir, 1, &["baseline", "check", "--log", "boot.bin", "--baseline", "all.toml"]);
     assert!(checked.contains("baseline-flawed"), "{checked}");
-    let warned = format!("{head}[[rules]]\ncomponent = \"secure-boot-state\"\nstate = {{ secure-boot = \"on\" }}\n");
+    let warned =
+        format!("{head}[[rules]]\ncomponent = \"secure-boot-state\"\nstate = {{ secure-boot = \"on\" }}\n");
     std::fs::write(dir.join("policy.toml"), warned).unwrap();
     told(dir, 0, &["baseline", "lint", "policy.toml"]);
     told(dir, 1, &["baseline", "lint", "policy.toml", "--deny-warnings"]);
@@ -195,7 +201,8 @@ fn what_cannot_be_read_is_told_with_its_place() {
     let check = |log, baseline| refused(dir, &["baseline", "check", "--log", log, "--baseline", baseline]);
     std::fs::write(dir.join("zero.bin"), [0; 64]).unwrap();
     std::fs::write(dir.join("newer.toml"), "schema = \"veriboot-baseline/3\"\n").unwrap();
-    std::fs::write(dir.join("wrong.toml"), "schema = \"veriboot-baseline/2\"\nbank = \"sha256\"\nrule = 1\n").unwrap();
+    std::fs::write(dir.join("wrong.toml"), "schema = \"veriboot-baseline/2\"\nbank = \"sha256\"\nrule = 1\n")
+        .unwrap();
     std::fs::write(dir.join("cut.json"), "{\"schema\": ").unwrap();
     assert_eq!(check("absent.bin", "a.json"), "cannot-read");
     assert_eq!(check("zero.bin", "a.json"), "log-only-padding");
@@ -207,7 +214,8 @@ fn what_cannot_be_read_is_told_with_its_place() {
     let profile = ["baseline", "check", "--log", "boot.bin", "--baseline", "a.json", "--profile", "strict"];
     assert_eq!(refused(dir, &profile), "profile-unknown");
     std::fs::write(dir.join("profile.toml"), "name = \"x\"\n").unwrap();
-    let profile = ["baseline", "check", "--log", "boot.bin", "--baseline", "a.json", "--profile", "profile.toml"];
+    let profile =
+        ["baseline", "check", "--log", "boot.bin", "--baseline", "a.json", "--profile", "profile.toml"];
     assert_eq!(refused(dir, &profile), "profile-malformed");
     let learn = ["baseline", "learn", "--log", "boot.bin", "--bank", "sha512", "-o", "x.json"];
     assert_eq!(refused(dir, &learn), "bank-not-measured");

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use veriboot_eventlog::{ComponentKind, Digest};
+use veriboot_eventlog::{ComponentKind, Digest, HashAlg};
 
 use super::{
     Authority, MAX_RULE_DIGESTS, MAX_RULE_MEMBERS, Minimum, Parameters, Pattern, Rule, Says, StateFlag,
@@ -78,6 +78,16 @@ pub enum RuleError {
         count: usize,
         /// Members that it may have.
         max: usize,
+    },
+    /// A certificate or a revoked hash that is not given by its SHA-256.
+    #[error("`{word}` of a rule about `{component}` are by SHA-256: 64 hex digits, this one has {}", .bytes * 2)]
+    NotSha256 {
+        /// The member.
+        word: &'static str,
+        /// The component.
+        component: ComponentKind,
+        /// Bytes that it has.
+        bytes: usize,
     },
     /// It contradicts itself.
     #[error("a rule about `{component}` contradicts itself: {what}")]
@@ -183,6 +193,15 @@ impl Rule {
         }
         if count > max {
             return Err(RuleError::TooLong { word, component, count, max });
+        }
+        let by_sha256: Vec<&Digest> = match &self.says {
+            Says::Authorities(authorities) => authorities.iter().map(|authority| &authority.sha256).collect(),
+            Says::Minimum(minimum) => minimum.hashes.iter().collect(),
+            _ => Vec::new(),
+        };
+        let sizes = by_sha256.into_iter().map(|digest| digest.as_ref().len());
+        if let Some(bytes) = sizes.into_iter().find(|bytes| *bytes != HashAlg::Sha256.size()) {
+            return Err(RuleError::NotSha256 { word, component, bytes });
         }
         match &self.says {
             Says::Minimum(minimum) => minimum.check(component),

@@ -83,16 +83,19 @@ pub fn run(args: &CheckArgs, out: Output) -> Result<u8, CliError> {
             },
             profile: &profile.name,
             findings: &findings,
-            proposed: proposed
-                .as_ref()
-                .map(|proposed| Proposable { key: &proposed.key, pcrs: proposed.pcrs.iter().copied().collect() }),
+            proposed: proposed.as_ref().map(|proposed| Proposable {
+                key: &proposed.key,
+                pcrs: proposed.pcrs.iter().copied().collect(),
+            }),
         };
         out.print_json(&checked)?;
         return Ok(exit);
     }
     let verdict = match (accepted, &proposed) {
         (true, None) => out.paint("accepted", Tone::Good),
-        (true, Some(_)) => out.paint("accepted, and differs in what a profile lets an operator approve", Tone::Warn),
+        (true, Some(_)) => {
+            out.paint("accepted, and differs in what a profile lets an operator approve", Tone::Warn)
+        }
         (false, _) => out.paint("deviates", Tone::Bad),
     };
     let name = baseline.name.as_deref().map_or_else(|| safe(&args.baseline.display().to_string()), safe);

@@ -6,7 +6,8 @@ use std::path::Path;
 use base64::Engine as _;
 use serde_json::Value;
 use veriboot_appraisal::{
-    BASELINE_PAYLOAD_TYPE, Baseline, BaselineError, Envelope, EnvelopeError, MAX_ENVELOPE_BYTES, Source, VerifyingKey,
+    BASELINE_PAYLOAD_TYPE, Baseline, BaselineError, Envelope, EnvelopeError, MAX_ENVELOPE_BYTES, Source,
+    VerifyingKey,
 };
 
 use crate::error::CliError;
@@ -46,9 +47,8 @@ impl Signature {
 pub fn read(path: &Path, key: Option<&Path>) -> Result<Document, CliError> {
     let bytes = bytes(path)?;
     let name = safe(&path.display().to_string());
-    let refuse = |error: BaselineError| {
-        CliError::usage(error.code(), format!("{name}: {error}")).hint(error.hint())
-    };
+    let refuse =
+        |error: BaselineError| CliError::usage(error.code(), format!("{name}: {error}")).hint(error.hint());
     let value = serde_json::from_slice::<Value>(&bytes).ok();
     if value.as_ref().is_some_and(|value| value.get("payloadType").is_some()) {
         return opened(&name, &bytes, value.as_ref(), key);
@@ -99,15 +99,15 @@ fn opened(name: &str, bytes: &[u8], value: Option<&Value>, key: Option<&Path>) -
             (verified.payload, Signature::By(verified.key_id))
         }
         None => {
-            let payload = value.and_then(|value| value.get("payload")).and_then(Value::as_str).unwrap_or_default();
+            let payload =
+                value.and_then(|value| value.get("payload")).and_then(Value::as_str).unwrap_or_default();
             let decoded = base64::engine::general_purpose::STANDARD.decode(payload);
             let payload = decoded.map_err(|e| refuse(EnvelopeError::Shape(format!("payload: {e}"))))?;
             (payload, Signature::NotChecked)
         }
     };
-    let baseline = Baseline::from_json(&payload).map_err(|error| {
-        CliError::usage(error.code(), format!("{name}: {error}")).hint(error.hint())
-    })?;
+    let baseline = Baseline::from_json(&payload)
+        .map_err(|error| CliError::usage(error.code(), format!("{name}: {error}")).hint(error.hint()))?;
     Ok(Document { baseline, signature })
 }
 
@@ -142,7 +142,9 @@ impl Form {
 
 /// Writes a document to a file, or to standard output.
 pub fn write(baseline: &Baseline, form: Form, path: Option<&Path>) -> Result<(), CliError> {
-    let cannot = |e: &dyn std::fmt::Display| CliError::usage("cannot-encode", format!("cannot write the baseline: {e}"));
+    let cannot = |e: &dyn std::fmt::Display| {
+        CliError::usage("cannot-encode", format!("cannot write the baseline: {e}"))
+    };
     let mut text = match form {
         Form::Json => serde_json::to_string_pretty(baseline).map_err(|e| cannot(&e))?,
         Form::Toml => baseline.to_toml().map_err(|e| cannot(&e))?,

@@ -59,7 +59,8 @@ pub fn run(args: LearnArgs, out: Output) -> Result<(), CliError> {
     let bank = logs::bank_of(args.bank, &reports)?;
     let all: Vec<&LogReport> = reports.iter().map(|(_, report)| report).collect();
     let mut baseline = Baseline::learn_from(&all, bank).map_err(|error| {
-        CliError::usage(error.code(), error.to_string()).hint("logs of other machines need baselines of their own")
+        CliError::usage(error.code(), error.to_string())
+            .hint("logs of other machines need baselines of their own")
     })?;
     baseline.name = args.name;
     baseline.description = args.description;
