@@ -4,8 +4,8 @@ use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use veriboot_appraisal::Condition;
-use veriboot_wire::{AlertReason, Finding};
+use veriboot_appraisal::{Condition, Outcome};
+use veriboot_wire::{AlertReason, FactState, Finding, Severity};
 
 use crate::boot::{Boot, record};
 use crate::check::check;
@@ -276,6 +276,43 @@ impl Policy {
     pub fn findings(&self, boot: &Boot, subject: &Subject<'_>) -> Vec<Finding> {
         self.conditions.iter().filter_map(|c| c.finding(&c.evaluate(boot, subject))).collect()
     }
+}
+
+/// The outcome of an appraisal with the findings of the profile's conditions: it can only become worse. What is not believed
+/// is not asked about, for it fails by itself; what nobody can evaluate holds for nobody.
+pub fn judge(
+    outcome: Outcome,
+    policy: Result<&Policy, &[Problem]>,
+    boot: Option<&Boot>,
+    vm: Vm<'_>,
+) -> Outcome {
+    if policy.is_ok_and(Policy::is_empty) {
+        return outcome;
+    }
+    let believed = outcome.facts.quote == FactState::Valid && outcome.facts.log == FactState::Valid;
+    if !believed && outcome.findings.iter().any(Finding::fails) {
+        return outcome;
+    }
+    let findings = match (policy, boot) {
+        (Ok(policy), Some(boot)) => policy.findings(boot, &Subject::new(vm, &outcome.findings)),
+        (Ok(_), None) => vec![unusable("there is no event log that they could be asked of")],
+        (Err(problems), _) => {
+            vec![unusable(problems.first().map_or("nobody knows why", |problem| problem.message.as_str()))]
+        }
+    };
+    outcome.and(findings)
+}
+
+/// Conditions that nobody can evaluate hold for nobody.
+fn unusable(why: &str) -> Finding {
+    let mut finding = Finding::new(
+        POLICY_CONDITION_ERROR,
+        Severity::High,
+        format!("The conditions of the profile cannot be evaluated, which counts as not holding: {why}"),
+    );
+    finding.reason = Some(AlertReason::BaselineDeviation);
+    finding.hint = Some("Check the profile with `veriboot policy check`.".to_owned());
+    finding
 }
 
 /// What is wrong with a list of conditions as such.

@@ -24,7 +24,7 @@ mod variables;
 pub use boot::Boot;
 pub use condition::{
     Compiled, Evaluated, POLICY_CONDITION, POLICY_CONDITION_ERROR, POLICY_DATA_ABSENT, Policy, Subject, Vm,
-    is_of_a_condition,
+    is_of_a_condition, judge,
 };
 pub use document::{DocumentError, read_conditions};
 pub use fact::{Fact, Record};

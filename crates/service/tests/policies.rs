@@ -17,6 +17,7 @@ on_sqlite!(
     bad_requests_are_refused,
     a_machine_that_fails_a_condition_teaches_nothing,
     notes_do_not_fail,
+    conditions_count_when_judged_again_and_in_previews,
 );
 
 mod scenario {
@@ -253,5 +254,34 @@ mod scenario {
         assert_eq!(answer.code(), "unauthenticated");
         let shown = send(world, "GET", "/v1/policies/variables", &viewer, &Value::Null);
         assert!(shown.body.as_array().unwrap().iter().any(|v| v["name"] == "parameters[].value"));
+    }
+
+    /// A profile that is assigned later judges at once, by what is stored; a preview says so before.
+    pub fn conditions_count_when_judged_again_and_in_previews(world: &World) {
+        let operator = token(world, "ann", Role::Operator);
+        let (mut good, mut bad) = (booted(world, "good", "secure-boot"), booted(world, "bad", "cmdline"));
+        assert_eq!(good.attest().verdict, Verdict::Healthy);
+        assert_eq!(bad.attest().verdict, Verdict::Healthy);
+        let document = json!({
+            "name": "house", "secure_boot": "required", "conditions": [condition("no-init", NO_INIT, "high")],
+        });
+        let put = json!({ "document": document.to_string(), "format": "json" });
+        assert_eq!(send(world, "PUT", "/v1/profiles/house", &operator, &put).status, 200);
+        world.state().attest.forget();
+        let ask = json!({ "profile": "house", "group": "default" });
+        let preview = send(world, "POST", "/v1/reappraise", &operator, &ask);
+        assert_eq!(preview.status, 200, "{}", preview.body);
+        let text = preview.body.to_string();
+        assert!(text.contains("no-init does not hold"), "{text}");
+        assert_eq!(preview.body["counts"]["turn_unhealthy"], 1, "{text}");
+        assert_eq!(preview.body["counts"]["stay_healthy"], 1, "{text}");
+        assert_eq!(world.vm(&bad.vm_id()).status, VmStatus::Healthy);
+
+        let scope = json!({ "kind": "group", "group": "default", "id": "" });
+        let assign = json!({ "scope": scope, "profile": "house" });
+        let answer = send(world, "PUT", "/v1/profile-assignments", &operator, &assign);
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        assert_eq!(world.vm(&bad.vm_id()).status, VmStatus::Unhealthy);
+        assert_eq!(world.vm(&good.vm_id()).status, VmStatus::Healthy);
     }
 }

@@ -9,10 +9,10 @@ use veriboot_appraisal::{
     VerifyingKey,
 };
 use veriboot_eventlog::HashAlg;
-use veriboot_policy::{Boot, POLICY_CONDITION_ERROR, Policy, Subject, Vm};
+use veriboot_policy::{Boot, Policy, Vm};
 use veriboot_tpm::PcrSelection;
 use veriboot_wire::{
-    AlertReason, EvidenceBundle, FactState, Finding, JudgedVm, JudgedWith, JudgingDocument, MissingPart,
+    AlertReason, EvidenceBundle, Finding, JudgedVm, JudgedWith, JudgingDocument, MissingPart,
     RejectedProposal, Severity,
 };
 
@@ -116,40 +116,16 @@ impl Judges {
         if self.profile.conditions.is_empty() {
             return outcome;
         }
-        let believed = outcome.facts.quote == FactState::Valid && outcome.facts.log == FactState::Valid;
-        if !believed && outcome.findings.iter().any(Finding::fails) {
-            return outcome;
-        }
-        let Some((bytes, report)) = log else {
-            return outcome.and(vec![unusable("there is no event log that they could be asked of")]);
+        let policy = Policy::compile(&self.profile.conditions).map(|(policy, _)| policy);
+        let boot = log.map(|(bytes, report)| Boot::read(bytes, report, &self.profile.run_time_pcrs));
+        let vm = Vm {
+            name: self.vm.name.as_deref(),
+            group: self.vm.group.as_deref(),
+            scale_set: self.vm.scale_set.as_deref(),
+            os: self.vm.os.as_deref(),
         };
-        let findings = match Policy::compile(&self.profile.conditions) {
-            Ok((policy, _)) => {
-                let vm = Vm {
-                    name: self.vm.name.as_deref(),
-                    group: self.vm.group.as_deref(),
-                    scale_set: self.vm.scale_set.as_deref(),
-                    os: self.vm.os.as_deref(),
-                };
-                let boot = Boot::read(bytes, report, &self.profile.run_time_pcrs);
-                policy.findings(&boot, &Subject::new(vm, &outcome.findings))
-            }
-            Err(problems) => {
-                vec![unusable(
-                    problems.first().map_or("nobody knows why", |problem| problem.message.as_str()),
-                )]
-            }
-        };
-        outcome.and(findings)
+        veriboot_policy::judge(outcome, policy.as_ref().map_err(Vec::as_slice), boot.as_ref(), vm)
     }
-}
-
-fn unusable(why: &str) -> Finding {
-    let message =
-        format!("The conditions of the profile cannot be evaluated, which counts as not holding: {why}");
-    let mut finding = Finding::new(POLICY_CONDITION_ERROR, Severity::High, message);
-    finding.reason = Some(AlertReason::BaselineDeviation);
-    finding
 }
 
 fn unreadable(what: &str, document: &JudgingDocument, code: &str, why: &dyn std::fmt::Display) -> CliError {

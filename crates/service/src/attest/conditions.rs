@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use veriboot_appraisal::{LogReport, Outcome, Profile};
-use veriboot_policy::{Boot, POLICY_CONDITION_ERROR, Policy, Problem, Subject, Vm};
+use veriboot_policy::{Boot, Policy, Problem, Vm};
 use veriboot_store::vms::VmRow;
 use veriboot_store::{logs, profiles};
-use veriboot_wire::{AlertReason, FactState, Finding, MachineInfo, Severity};
+use veriboot_wire::MachineInfo;
 
 use super::cache::Cache;
 use super::evidence::{Log, sha256_hex};
@@ -102,35 +102,9 @@ impl Conditions {
         if profile.conditions.is_empty() {
             return Ok(outcome);
         }
-        let believed = outcome.facts.quote == FactState::Valid && outcome.facts.log == FactState::Valid;
-        if !believed && outcome.findings.iter().any(Finding::fails) {
-            return Ok(outcome);
-        }
-        let Some(boot) = boot else {
-            return Ok(outcome.and(vec![unusable("there is no event log that they could be asked of")]));
-        };
         let policy = self.policy(key, profile)?;
-        let findings = match &*policy {
-            Ok(policy) => guarded(|| policy.findings(boot, &Subject::new(vm, &outcome.findings)))?,
-            Err(problems) => {
-                let why = problems.first().map_or("nobody knows why", |problem| problem.message.as_str());
-                vec![unusable(why)]
-            }
-        };
-        Ok(outcome.and(findings))
+        guarded(|| veriboot_policy::judge(outcome, (*policy).as_ref().map_err(Vec::as_slice), boot, vm))
     }
-}
-
-/// Conditions that nobody can evaluate hold for nobody.
-fn unusable(why: &str) -> Finding {
-    let mut finding = Finding::new(
-        POLICY_CONDITION_ERROR,
-        Severity::High,
-        format!("The conditions of the profile cannot be evaluated, which counts as not holding: {why}"),
-    );
-    finding.reason = Some(AlertReason::BaselineDeviation);
-    finding.hint = Some("Check the profile with `veriboot policy check`.".to_owned());
-    finding
 }
 
 /// What the conditions of the judging profile may know of a log; `None` when it has no conditions or there is no log.

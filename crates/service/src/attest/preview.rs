@@ -7,6 +7,7 @@ use veriboot_store::baselines::CurrentBaseline;
 use veriboot_wire::{Finding, PreviewVm, ScopeKind};
 
 use super::appraise::{Input, Judging, judging, previous_boot};
+use super::conditions::boot_facts;
 use super::evidence::{Evidence, Log};
 use super::examine::examined;
 use super::profiles::JudgingProfile;
@@ -100,6 +101,9 @@ async fn judged(
         judges.profile = profile.clone();
     }
     answer.profile = Some(judges.profile.reference.clone());
+    let of_log = report.as_ref().map(|examined| &examined.report);
+    judges.facts =
+        boot_facts(state, &judges.profile, evidence.log.as_ref(), of_log).await.map_err(broken)?;
     let previous = previous_boot(&vm);
     let input =
         Input { vm, evidence: Arc::new(evidence), report: report.map(|examined| examined.report), judges };
