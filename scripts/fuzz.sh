@@ -27,6 +27,16 @@ seeds() {
         cp crates/eventlog/tests/runtime/*.log crates/eventlog/tests/runtime/*.pcrlock \
             crates/eventlog/tests/runtime/cel.json "$into"
         ;;
+    expression)
+        sed -n 's/^expression = "\(.*\)"$/\1/p' docs/policies.md | while read -r expression; do
+            printf '%s' "$expression" >"$into/$(printf '%s' "$expression" | cksum | cut -d' ' -f1)"
+        done
+        ;;
+    boot)
+        for capture in "$captures"/*/; do
+            cp "$capture/eventlog.bin" "$into/$(basename "$capture")"
+        done
+        ;;
     quote)
         # Length of the quote in 16 bits, quote, signature.
         for capture in "$captures"/*/; do
@@ -75,6 +85,7 @@ for folder in fuzz crates/*/fuzz; do
         mkdir -p "$folder/corpus/$target"
         longest=4096
         [ "$target" = ima ] && longest=1024
+        [ "$target" = boot ] && longest=20000
         dictionary=
         for file in "$folder"/dictionaries/*.dict; do
             [ -f "$file" ] && dictionary="-dict=$file"
