@@ -13,8 +13,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
-use veriboot_store::proposals;
-use veriboot_wire::{AlertReason, Verdict, VmStatus};
+use veriboot_store::{baselines, proposals, reappraisals};
+use veriboot_wire::{AlertReason, ScopeKind, Verdict, VmStatus};
 
 use crate::{ApiError, AppState};
 
@@ -59,6 +59,11 @@ struct ClassLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ScopeLabels {
+    scope: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct QueueLabels {
     queue: &'static str,
 }
@@ -75,6 +80,8 @@ pub struct Metrics {
     alerts_raised: Family<ReasonLabels, Counter>,
     alerts_open: Family<ReasonLabels, Gauge>,
     proposals_open: Family<ClassLabels, Gauge>,
+    baselines: Family<ScopeLabels, Gauge>,
+    reappraisals_pending: Gauge,
     vms: Family<StatusLabels, Gauge>,
     in_flight: Gauge,
     connections: Gauge,
@@ -125,6 +132,14 @@ impl Default for Metrics {
             "Proposals that wait for a decision, by class of change; one with several classes counts in each",
             proposals_open.clone(),
         );
+        let baselines = Family::default();
+        registry.register("baselines", "Baselines that judge, by kind of scope", baselines.clone());
+        let reappraisals_pending = Gauge::<i64, AtomicI64>::default();
+        registry.register(
+            "reappraisals_pending",
+            "VMs that wait to be judged again after their baseline or profile changed",
+            reappraisals_pending.clone(),
+        );
         let vms = Family::default();
         registry.register("vms", "VMs by status", vms.clone());
         let in_flight = Gauge::<i64, AtomicI64>::default();
@@ -168,6 +183,8 @@ impl Default for Metrics {
             alerts_raised,
             alerts_open,
             proposals_open,
+            baselines,
+            reappraisals_pending,
             vms,
             in_flight,
             connections,
@@ -278,6 +295,13 @@ pub(crate) async fn show(State(state): State<AppState>) -> Result<Response, ApiE
         let row = metrics.proposals_open.get_or_create(&ClassLabels { class: class.as_str() }).clone();
         row.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
+    let (by_scope, (waiting, _)) =
+        state.read(|tx| Ok((baselines::counts_by_scope(tx)?, reappraisals::pending(tx)?))).await?;
+    for scope in ScopeKind::ALL {
+        let row = metrics.baselines.get_or_create(&ScopeLabels { scope: scope.as_str() }).clone();
+        row.set(i64::try_from(by_scope.get(scope).copied().unwrap_or(0)).unwrap_or(i64::MAX));
+    }
+    metrics.reappraisals_pending.set(i64::try_from(waiting).unwrap_or(i64::MAX));
     let (reads, writes) = state.store.queue_depths();
     for (queue, depth) in [("read", reads), ("write", writes)] {
         let row = metrics.queue.get_or_create(&QueueLabels { queue }).clone();

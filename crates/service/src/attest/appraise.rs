@@ -347,11 +347,14 @@ impl AttestState {
             }
             shown = Some(Shown::new(proposed, report, &input.judges.profile.reference, rejection));
         }
+        let same_boot = quote.as_ref().is_ok_and(|quote| {
+            (Some(quote.reset_count), Some(quote.restart_count)) == (input.vm.reset_count, input.vm.restart_count)
+        });
         let mut learned = None;
         // What an operator is asked about is not learned.
         if let (true, None, Learn::FirstBoots, Some(report), Some(bank)) =
             (may_learn, &shown, profile.learn, report, bank)
-            && let Some(new) = learn::from_this_boot(input, &outcome, report, bank)
+            && let Some(new) = learn::from_this_boot(input, &outcome, report, bank, same_boot)
         {
             // What is learned from a log accepts that log (SPEC section 5). Shown, not assumed.
             let judgement = guarded(|| judge(report, bank, Some(&new.baseline), profile))?;

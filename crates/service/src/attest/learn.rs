@@ -63,24 +63,34 @@ pub(crate) fn scope_of(vm: &VmRow) -> Scope {
     }
 }
 
-/// What this boot teaches, if anything. Whether that accepts the boot is for the caller to show.
+/// What this boot teaches, if anything. Whether that accepts the boot is for the caller to show. `same_boot`: the TPM was
+/// not reset since the last quote.
 pub(super) fn from_this_boot(
     input: &Input,
     outcome: &Outcome,
     report: &LogReport,
     bank: HashAlg,
+    same_boot: bool,
 ) -> Option<Learned> {
     let vm = &input.vm;
     match (&input.judges.baseline, &input.judges.learning) {
         (None, _) if outcome.learnable => first(vm, report, bank),
         (Some(judging), Some(learning)) if outcome.learnable || only_deviates(&outcome.findings) => {
-            if learning.boots.iter().any(|boot| boot.log_sha256 == report.sha256) && outcome.learnable {
+            if same_boot && outcome.learnable && counted(vm, learning, report) {
                 return None;
             }
             further(vm, judging.content.as_deref().ok()?, learning, report, bank)
         }
         _ => None,
     }
+}
+
+/// Whether the VM's present boot was counted before.
+fn counted(vm: &VmRow, learning: &Learning, report: &LogReport) -> bool {
+    let same = |boot: &LearnedBoot| {
+        Some(&boot.boot_id) == vm.current_boot_id.as_ref() && boot.log_sha256 == report.sha256
+    };
+    learning.boots.iter().any(same)
 }
 
 /// Whether nothing but deviations from the baseline fails.

@@ -236,6 +236,18 @@ pub fn current_of(tx: &mut dyn Tx, scope: &Scope) -> Result<Option<BaselineRow>,
     query_one(tx, &sql, params![scope.kind.as_str(), &scope.group, &scope.id])?.map(read).transpose()
 }
 
+/// What lists show about the current baseline of exactly this scope. Its document is not read, so that one that cannot be
+/// read back can still be replaced.
+pub fn current_summary_of(tx: &mut dyn Tx, scope: &Scope) -> Result<Option<BaselineSummary>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM baselines \
+         WHERE scope_kind = $1 AND scope_group = $2 AND scope_id = $3 AND is_current = 1"
+    );
+    query_one(tx, &sql, params![scope.kind.as_str(), &scope.group, &scope.id])?
+        .map(|row| read_columns(&mut row.columns()))
+        .transpose()
+}
+
 /// The baseline that judges a VM: of the VM itself, else of its scale set, else of its image, else of its group.
 pub fn current_for_vm(tx: &mut dyn Tx, place: Place<'_>) -> Result<Option<BaselineRow>, StoreError> {
     for scope in place.scopes() {

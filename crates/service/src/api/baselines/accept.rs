@@ -160,8 +160,11 @@ fn believed(attestation: &Attestation) -> Result<(), ApiError> {
 /// Name and scope of the next version: those of the baseline that judges the VM now; without one, of the scale
 /// set, else of the VM.
 fn target(tx: &mut dyn Tx, vm: &VmRow) -> Result<(String, Scope), ApiError> {
-    if let Some(current) = baselines::current_for_vm(tx, vm.place())? {
-        return Ok((current.summary.name, current.summary.scope));
+    // Without its document: one that cannot be read back can still be replaced.
+    if let Some(current) = baselines::current_id_for_vm(tx, vm.place())?
+        && let Some(summary) = baselines::summary(tx, &current.id)?
+    {
+        return Ok((summary.name, summary.scope));
     }
     let scope = scope_of(vm);
     Ok((name_of(&scope, Some(&vm.name)), scope))

@@ -179,8 +179,8 @@ fn in_transaction(
     now: Time,
 ) -> Result<(BaselineSummary, Reappraisal), ApiError> {
     let (scope, name) = resolve(tx, &next.scope)?;
-    let current = baselines::current_of(tx, &scope)?;
-    check_version(next.expected, current.as_ref().map(|row| row.summary.version))?;
+    let current = baselines::current_summary_of(tx, &scope)?;
+    check_version(next.expected, current.map(|current| current.version))?;
     let new = NewBaseline {
         name: &name,
         scope: &scope,
