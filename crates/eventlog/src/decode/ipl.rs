@@ -91,6 +91,11 @@ const SECTIONS: &[&str] = &[
 ];
 
 impl<'a> Ipl<'a> {
+    /// Bytes of the prefix that marks a command or command line; the text after it is what the digest is taken over.
+    pub fn prefix_len(data: &[u8]) -> Option<usize> {
+        marked(data).map(|(_, rest)| data.len() - rest.len())
+    }
+
     /// What is measured of a command or command line: without prefix and NUL, and with the NUL where there is one.
     pub(crate) fn measured_text(data: &'a [u8]) -> Option<(&'a [u8], Option<&'a [u8]>)> {
         let (_, rest) = marked(data)?;
