@@ -1,5 +1,5 @@
-//! Two real machines end to end: firmware, shim, GRUB, kernel, agent, service. One stays as it is, one gets another
-//! kernel command line before its second boot.
+//! Two real machines end to end: firmware, shim, GRUB, kernel, agent, service. One gets another kernel command line before
+//! its second boot and is unhealthy; the other gets revocations before its third, and a person is asked.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 use veriboot_testkit::service::Service;
 use veriboot_testkit::vm::{
-    AgentSetup, BootChain, GuestFile, Job, Lab, LabOptions, Machine, MachineBuilder, Report,
+    AgentSetup, BootChain, GuestFile, Job, Lab, LabOptions, Machine, MachineBuilder, Report, VarsEdit,
 };
 
 const LIMIT: Duration = Duration::from_secs(300);
@@ -34,7 +34,7 @@ fn boot(machine: &Machine<'_>, setup: &AgentSetup) -> Report {
 }
 
 #[test]
-fn healthy_and_tampered() {
+fn healthy_tampered_and_updated() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
     let Some((service_binary, agent)) = binaries(&root) else { return };
     let folder = tempfile::tempdir().unwrap();
@@ -92,5 +92,41 @@ fn healthy_and_tampered() {
     assert!(alerts[0]["message"].as_str().unwrap().contains("init=/bin/sh"), "{}", alerts[0]["message"]);
     let boots = service.json(&["boot", "list", "web-1"]).unwrap();
     assert_eq!(boots.as_array().unwrap().len(), 2, "one boot per resetCount: {boots}");
+
+    revocations_are_proposed(&service, &healthy, &setup("web-0"));
     service.stop().unwrap();
+}
+
+/// A revocation update, as a distribution makes it: more in dbx and the next SBAT level. The machine stays healthy, and
+/// approving what it shows makes the next version of the baseline, which accepts it.
+fn revocations_are_proposed(service: &Service, machine: &Machine<'_>, setup: &AgentSetup) {
+    let level = "sbat,1,2025051000\nshim,4\ngrub,5\ngrub.proxmox,2\n";
+    let edits = [VarsEdit::RevokeHash("ab".repeat(32)), VarsEdit::SbatLevel(level.to_owned())];
+    machine.edit_vars(&edits).unwrap();
+    let report = boot(machine, setup);
+    assert_eq!(report.exit_of("attest"), Some(0), "{}", report.describe());
+    assert_eq!(service.json(&["vm", "show", "web-0"]).unwrap()["status"], "healthy");
+    let proposals = service.json(&["proposal", "list"]).unwrap();
+    let proposals = proposals.as_array().unwrap();
+    assert_eq!(proposals.len(), 1, "{proposals:?}");
+    let proposal = &proposals[0];
+    let mut classes: Vec<&str> =
+        proposal["classes"].as_array().unwrap().iter().map(|class| class.as_str().unwrap()).collect();
+    classes.sort_unstable();
+    assert_eq!(classes, ["dbx-update", "sbat-update"], "{proposal}");
+    assert_eq!(
+        (&proposal["pcrs"], &proposal["vms"]),
+        (&serde_json::json!([7]), &serde_json::json!(1)),
+        "{proposal}"
+    );
+
+    let id = proposal["id"].as_str().unwrap();
+    service.json(&["proposal", "approve", id, "--yes", "--comment", "revocations of May"]).unwrap();
+    assert_eq!(service.json(&["proposal", "list"]).unwrap(), serde_json::json!([]));
+    let vm = service.json(&["vm", "show", "web-0"]).unwrap();
+    assert_eq!(
+        (&vm["status"], &vm["facts"]["baseline"]),
+        (&Value::from("healthy"), &Value::from("valid")),
+        "{vm}"
+    );
 }
