@@ -110,3 +110,36 @@ fn examples_of_profiles_are_profiles() {
         assert!(refused.is_empty(), "{refused:?}");
     }
 }
+
+const BASELINE: &str = include_str!("../../../docs/baseline.md");
+
+#[test]
+fn the_example_of_a_baseline_is_one() {
+    let (_, rest) = BASELINE.split_once("```toml\n").unwrap();
+    let (example, _) = rest.split_once("```").unwrap();
+    let baseline = veriboot_appraisal::Baseline::from_toml(example).unwrap();
+    assert_eq!(baseline.flaws(), []);
+    assert_eq!((baseline.rules.len(), baseline.boots.len()), (3, 1));
+}
+
+/// Every kind of flaw, as severe as it is, and no other.
+#[test]
+fn every_flaw_is_explained() {
+    let source = include_str!("../src/baseline/flaws.rs");
+    let mut in_code = std::collections::BTreeSet::new();
+    for (word, call) in [("refused", "refused("), ("warning", "warned(")] {
+        for rest in source.split(&format!("Kind = {call}")).skip(1).chain(source.split(&format!("Kind =\n    {call}")).skip(1)) {
+            let code = rest.trim_start().trim_start_matches('"').split('"').next().unwrap();
+            in_code.insert(format!("| `{code}` | {word} |"));
+        }
+    }
+    let (_, flaws) = BASELINE.split_once("## Flaws").unwrap();
+    let (flaws, _) = flaws.split_once("\n## ").unwrap();
+    let explained: std::collections::BTreeSet<String> = flaws
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| line.splitn(4, '|').take(3).collect::<Vec<_>>().join("|") + "|")
+        .collect();
+    assert!(in_code.len() > 12, "{in_code:?}");
+    assert_eq!(in_code, explained);
+}

@@ -19,3 +19,26 @@ pub(crate) fn governs(rule: &Rule, pcr: u32, mixed_registers: bool) -> bool {
         Says::Any(_) | Says::Minimum(_) | Says::State(_) => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use veriboot_eventlog::ComponentKind;
+
+    use crate::enforcement::belongs;
+
+    /// docs/baseline.md lists every component with its PCRs.
+    #[test]
+    fn components_are_documented_with_their_pcrs() {
+        let document = include_str!("../../../../docs/baseline.md");
+        for kind in ComponentKind::ALL {
+            let pcrs: Vec<String> =
+                (0..24).filter(|pcr| belongs(*kind, *pcr)).map(|pcr| pcr.to_string()).collect();
+            let pcrs = match pcrs.as_slice() {
+                [] => "none: cannot be permitted by a rule".to_owned(),
+                pcrs => pcrs.join(", "),
+            };
+            let row = format!("| `{kind}`: {} | {pcrs} |", kind.title());
+            assert!(document.contains(&row), "docs/baseline.md lacks {row}");
+        }
+    }
+}

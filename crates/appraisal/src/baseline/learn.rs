@@ -84,7 +84,7 @@ impl ReferenceBoot {
                 value: entry.value.clone(),
                 signer: entry.signer.clone(),
                 items: entry.items.clone(),
-                signatures: entry.revoked().to_vec(),
+                signatures: entry.revoked(),
                 digest,
                 varies: None,
             })
