@@ -54,10 +54,13 @@ pub(crate) fn admitted(report: &LogReport) -> Result<Vec<&Authority>, Doubt> {
     let mut authorities = Vec::new();
     for entry in of_images(report) {
         match &entry.content {
-            Content::Authority { certificate: Some(certificate), .. } => authorities.push(certificate),
-            Content::Authority { certificate: None, variable } => {
-                return Err(Doubt::BareHash { event: entry.event, variable: variable.clone() });
-            }
+            Content::Authority(admission) => match &admission.certificate {
+                Some(certificate) => authorities.push(certificate),
+                None => {
+                    let variable = admission.variable.clone();
+                    return Err(Doubt::BareHash { event: entry.event, variable });
+                }
+            },
             Content::Sbat(_) | Content::Settings(_) | Content::Text
                 if entry.event_type == EventType::EV_EFI_VARIABLE_AUTHORITY
                     || matches!(entry.content, Content::Text) => {}
@@ -91,7 +94,7 @@ pub(crate) fn held_against_sbat(report: &LogReport) -> bool {
     for entry in of_images(report) {
         match &entry.content {
             Content::Sbat(_) => return true,
-            Content::Authority { variable, .. } if variable == "db" => {}
+            Content::Authority(admission) if admission.variable == "db" => {}
             Content::Settings(_) | Content::Text => {}
             _ => return false,
         }

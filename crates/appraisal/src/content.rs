@@ -18,6 +18,8 @@ use crate::rule::{Authority, StateFlag};
 use crate::structure_checks::{SECURE_BOOT_PCR, SHIM_STATE_PCR};
 use crate::text::shortened;
 
+/// The PCR of command lines, credentials and configuration that systemd-stub takes over.
+const STUB_PCR: u32 = 12;
 /// Certificates of one list that are kept; a list with more counts as one that could not be read whole.
 const MAX_CERTIFICATES: usize = 64;
 /// Signatures of one list that are kept.
@@ -31,23 +33,62 @@ pub enum Content {
     /// Nothing that can be read, or nothing that anybody asks about.
     #[default]
     Opaque,
-    /// PK, KEK, db, dbx and their relatives.
-    Signatures(Signatures),
-    /// What admitted an image: a certificate, or without one a bare hash.
-    Authority {
-        /// The variable that has it: `db`, `Shim`, `MokList`.
-        variable: String,
-        /// The certificate.
-        certificate: Option<Authority>,
-    },
+    /// PK, KEK, db, dbx and their relatives: the variable as it is. Most boots are never asked for its members.
+    Signatures(Box<[u8]>),
+    /// What admitted an image.
+    Authority(Box<Admission>),
     /// The SBAT level that shim applies.
-    Sbat(Sbat),
-    /// Settings, in the order in which they were measured.
-    Settings(Vec<(StateFlag, bool)>),
+    Sbat(Box<Sbat>),
+    /// Settings, sorted.
+    Settings(Box<[(StateFlag, bool)]>),
     /// Text that is measured as it is: a command of the boot loader, a kernel command line, an action.
     Text,
     /// shim's list of keys, with the vendor's certificate alone or empty: nobody enrolled a machine owner key.
     VendorKeysOnly,
+}
+
+/// What admitted an image: a certificate, or without one a bare hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admission {
+    /// The variable that has it: `db`, `Shim`, `MokList`.
+    pub variable: String,
+    /// The certificate.
+    pub certificate: Option<Authority>,
+}
+
+impl Content {
+    /// Members of a signature list.
+    pub fn signatures(&self) -> Option<Signatures> {
+        match self {
+            Self::Signatures(raw) => Some(signatures(&SignatureDatabase(raw))),
+            _ => None,
+        }
+    }
+
+    /// The certificate that admitted an image.
+    pub fn certificate(&self) -> Option<&Authority> {
+        match self {
+            Self::Authority(admission) => admission.certificate.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Bytes that it has on the heap, estimated from above.
+    pub fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Opaque | Self::Text | Self::VendorKeysOnly => 0,
+            Self::Signatures(raw) => raw.len(),
+            Self::Authority(admission) => {
+                let subject = admission.certificate.as_ref().map_or(0, |authority| authority.subject.len());
+                size_of::<Admission>() + admission.variable.len() + subject
+            }
+            Self::Sbat(level) => {
+                let names: usize = level.generations.keys().map(|name| 2 * size_of::<String>() + name.len()).sum();
+                size_of::<Sbat>() + names
+            }
+            Self::Settings(settings) => size_of_val::<[(StateFlag, bool)]>(settings),
+        }
+    }
 }
 
 /// Members of a signature list.
@@ -115,20 +156,26 @@ pub(crate) fn of_event(event: &Event<'_>) -> Content {
             Decoded::Tagged(Tagged::Windows { events }) => Content::Settings(windows_settings(&events)),
             _ => Content::Opaque,
         },
-        EventType::EV_IPL => match event.decode() {
-            Decoded::Ipl(
-                Ipl::Command { .. } | Ipl::KernelCommandLine { .. } | Ipl::ModuleCommandLine { .. },
-            ) => Content::Text,
+        EventType::EV_IPL => match Ipl::parse(event.data) {
+            Ipl::Command { .. } | Ipl::KernelCommandLine { .. } | Ipl::ModuleCommandLine { .. } => Content::Text,
+            // systemd-stub measures the command line as it writes it; other texts of that form are names of sections.
+            Ipl::Wide { .. } if event.pcr == STUB_PCR && is_own_text(event) => Content::Text,
             _ => Content::Opaque,
         },
         EventType::EV_SEPARATOR if [&[0; 4], &[0xFF; 4], b"WBCL"].iter().any(|known| event.data == *known) => {
-            Content::Settings(Vec::new())
+            Content::Settings([].into())
         }
         EventType::EV_ACTION | EventType::EV_EFI_ACTION if event.data.iter().all(|b| matches!(b, b' '..=b'~')) => {
             Content::Text
         }
         _ => Content::Opaque,
     }
+}
+
+/// Whether the digests, which no specification defines here, are those of the data.
+fn is_own_text(event: &Event<'_>) -> bool {
+    let same = |bank: HashAlg| event.digest(bank).is_none_or(|digest| digest == bank.hash(&[event.data]).as_ref());
+    HashAlg::ALL.into_iter().all(same)
 }
 
 /// In the namespace of the specification only: firmware may measure other variables of the same name.
@@ -145,8 +192,8 @@ fn configuration(variable: Variable<'_>) -> Content {
     .into_iter()
     .find(|(name, _)| variable.name.is(name));
     match (flag, variable.content()) {
-        (Some((_, flag)), VariableContent::Flag(on)) => Content::Settings(vec![(flag, on == Some(true))]),
-        (None, VariableContent::Signatures(database)) => Content::Signatures(signatures(&database)),
+        (Some((_, flag)), VariableContent::Flag(on)) => Content::Settings([(flag, on == Some(true))].into()),
+        (None, VariableContent::Signatures(database)) => Content::Signatures(database.0.into()),
         _ => Content::Opaque,
     }
 }
@@ -175,22 +222,26 @@ fn certificate_of(certificate: &veriboot_eventlog::Certificate<'_>) -> Authority
 fn authority(variable: Variable<'_>) -> Content {
     let name = shortened(&variable.name.to_string(), 64);
     if let Some(certificate) = variable.authority() {
-        return Content::Authority { variable: name, certificate: Some(certificate_of(&certificate)) };
+        return admission(name, Some(certificate_of(&certificate)));
     }
     if variable.vendor == guids::SHIM_LOCK {
         return match name.as_str() {
-            "SbatLevel" => Sbat::parse(variable.data).map_or(Content::Opaque, Content::Sbat),
+            "SbatLevel" => Sbat::parse(variable.data).map_or(Content::Opaque, |level| Content::Sbat(level.into())),
             "MokSBState" => {
                 let off = variable.data.iter().any(|byte| *byte != 0);
-                Content::Settings(vec![(StateFlag::ShimValidation, !off)])
+                Content::Settings([(StateFlag::ShimValidation, !off)].into())
             }
             // Whether the kernel takes over the machine owner's keys; it admits nothing by itself.
-            "MokListTrusted" if matches!(variable.data, [0 | 1]) => Content::Settings(Vec::new()),
+            "MokListTrusted" if matches!(variable.data, [0 | 1]) => Content::Settings([].into()),
             // A hash of its lists admitted an image.
-            _ => Content::Authority { variable: name, certificate: None },
+            _ => admission(name, None),
         };
     }
-    Content::Authority { variable: name, certificate: None }
+    admission(name, None)
+}
+
+fn admission(variable: String, certificate: Option<Authority>) -> Content {
+    Content::Authority(Admission { variable, certificate }.into())
 }
 
 /// Marks shim's list of keys (the first thing that shim measures in PCR 14) when it holds nothing but one certificate
@@ -211,7 +262,7 @@ pub(crate) fn mark_vendor_keys(entries: &mut [crate::report::Entry], log: &Event
             .is_some_and(|vendor| is_list(&list_of(guids::CERT_X509, vendor.der)))
     };
     let admitted = |entry: &&crate::report::Entry| {
-        entry.pcr == SECURE_BOOT_PCR && matches!(entry.content, Content::Authority { certificate: Some(_), .. })
+        entry.pcr == SECURE_BOOT_PCR && entry.content.certificate().is_some()
     };
     let vendor_alone = is_list(&list_of(guids::CERT_SHA256, &[0; 32]))
         || entries.iter().filter(admitted).filter_map(|e| event(e.event)).any(of_shim);
@@ -232,7 +283,7 @@ fn list_of(kind: Guid, member: &[u8]) -> Vec<u8> {
     list
 }
 
-fn windows_settings(events: &TaggedEvents<'_>) -> Vec<(StateFlag, bool)> {
+fn windows_settings(events: &TaggedEvents<'_>) -> Box<[(StateFlag, bool)]> {
     let mut settings = Vec::new();
     events.walk(&mut |event| {
         let flag = match event.id {
@@ -252,7 +303,7 @@ fn windows_settings(events: &TaggedEvents<'_>) -> Vec<(StateFlag, bool)> {
     });
     settings.sort_unstable();
     settings.dedup();
-    settings
+    settings.into()
 }
 
 impl Signatures {

@@ -10,6 +10,7 @@ use crate::cmdline::CmdlineDiff;
 use crate::code;
 use crate::diff::{Change, Item};
 use crate::enforcement::Rules;
+use crate::known_authorities::known_authority;
 use crate::lists::counts_hashes;
 use crate::profile::Enforcement;
 use crate::proposal::Proposed;
@@ -346,7 +347,10 @@ impl<'a> Topic<'a> {
         let class = class::of(self.kind, primary, off);
         finding.change = Some(class);
         finding.risk = Some(class::risk(class).to_owned());
-        finding.hint = self.hint(off);
+        finding.hint = match action {
+            Some(ChangeAction::Propose) => Some(APPROVE.to_owned()),
+            _ => self.hint(off),
+        };
         Some(finding)
     }
 
@@ -409,7 +413,7 @@ impl<'a> Topic<'a> {
                 .to_owned();
         }
         if !(old.items.is_empty() && new.items.is_empty()) {
-            return list_difference(old.items, new.items);
+            return list_difference(old, new);
         }
         match (old.value, new.value) {
             (Some(was), Some(is)) if self.kind == ComponentKind::KernelCommandLine => {
@@ -473,6 +477,14 @@ impl<'a> Topic<'a> {
         }
     }
 
+    fn is_roll_over(&self) -> bool {
+        let told = |change: &Change<'_>| match change {
+            Change::Changed(old, new) => roll_over(old, new).is_some_and(|told| told.starts_with("this is the roll-over")),
+            _ => false,
+        };
+        self.changes.iter().take(MAX_NAMED_CHANGES).any(told)
+    }
+
     fn hint(&self, off: bool) -> Option<String> {
         use ComponentKind as K;
         let text = match self.kind {
@@ -491,6 +503,10 @@ impl<'a> Topic<'a> {
             }
             K::Firmware | K::CrtmVersion | K::OptionRom => {
                 "If the hypervisor's or machine's firmware was updated, accept this boot as the new baseline."
+            }
+            K::KeyExchangeKey | K::SignatureDb if self.is_roll_over() => {
+                "Firmware updates, `fwupdmgr update` and Windows Update add these before those of 2011 expire in 2026. If one of \
+                 them ran, accept this boot as the new baseline, for all VMs of the scale set at once."
             }
             K::PlatformKey
             | K::KeyExchangeKey
@@ -519,6 +535,10 @@ fn values_of<'a>(change: &Change<'a>) -> Option<(Option<&'a str>, Option<&'a str
         _ => None,
     }
 }
+
+/// What becomes of a change that may be proposed.
+const APPROVE: &str = "If this is an update that you rolled out, approve the proposal (`veriboot proposal list`, `veriboot \
+     proposal approve`): then it belongs to the baseline. Otherwise reject it, and find out who changed the machine.";
 
 /// How to turn Secure Boot on.
 pub(crate) const SWITCH_ON: &str = "Switch Secure Boot on in the VM's firmware settings (QEMU/libvirt: OVMF with \
@@ -555,7 +575,9 @@ fn described(item: &Item<'_>) -> String {
 }
 
 /// Added and removed members of a list.
-fn list_difference(old: &[String], new: &[String]) -> String {
+fn list_difference(old: &Item<'_>, new: &Item<'_>) -> String {
+    let roll_over = roll_over(old, new);
+    let (old, new) = (old.items, new.items);
     let list = |items: &[String]| {
         let total = items.len();
         let mut text = items.iter().take(MAX_NAMES).map(|i| quoted(i)).collect::<Vec<_>>().join(", ");
@@ -571,8 +593,6 @@ fn list_difference(old: &[String], new: &[String]) -> String {
         of.iter().filter(|i| !counts_hashes(i) && !not_in.contains(i)).cloned().collect()
     };
     let (added, removed) = (named(new, old), named(old, new));
-    let roll_over =
-        added.iter().any(|i| i.contains("2023") && (i.contains("Microsoft") || i.contains("Windows UEFI")));
     let mut parts = Vec::new();
     if !added.is_empty() {
         parts.push(format!("added {}", list(&added)));
@@ -587,10 +607,36 @@ fn list_difference(old: &[String], new: &[String]) -> String {
     if parts.is_empty() {
         parts.push("members with the same names have other content".to_owned());
     }
-    if roll_over {
-        parts.push("this is the roll-over to Microsoft's 2023 certificates".to_owned());
-    }
+    parts.extend(roll_over);
     parts.join("; ")
+}
+
+/// Whether Microsoft's certificates of 2023 were added or taken out. A name is anybody's: the certificate itself decides,
+/// where there is one.
+fn roll_over(old: &Item<'_>, new: &Item<'_>) -> Option<String> {
+    let named = |name: &str| {
+        name.contains("2023") && (name.contains("Microsoft") || name.contains("Windows UEFI"))
+    };
+    let has = |items: &[String]| items.iter().any(|name| named(name));
+    match (has(old.items), has(new.items)) {
+        (true, false) => Some("Microsoft's 2023 certificates are gone".to_owned()),
+        (false, true) => {
+            let list = new.entry.and_then(|entry| entry.content.signatures());
+            let stranger = list.iter().flat_map(|list| &list.certificates).find(|certificate| {
+                named(&certificate.subject)
+                    && known_authority(&certificate.sha256).is_none_or(|known| known.who != "Microsoft")
+            });
+            Some(match stranger {
+                Some(certificate) => format!(
+                    "{} has the name of a certificate of Microsoft, and is another one (SHA-256 {})",
+                    quoted(&certificate.subject),
+                    certificate.sha256
+                ),
+                None => "this is the roll-over to Microsoft's 2023 certificates".to_owned(),
+            })
+        }
+        _ => None,
+    }
 }
 
 /// Order of findings of one severity: what explains the others comes first.

@@ -30,7 +30,7 @@ pub(crate) struct Item<'a> {
     pub gap: usize,
     /// Set by [`diff`]: its position in its PCR.
     pub place: usize,
-    /// Members of a revocation list.
+    /// Members of a revocation list, for a measurement of a baseline.
     pub signatures: &'a [SignatureId],
     /// The entry of the log, for a measurement of one.
     pub entry: Option<&'a Entry>,
@@ -99,7 +99,7 @@ pub(crate) fn of_report(report: &LogReport, bank: HashAlg) -> Vec<Item<'_>> {
             varies: None,
             gap: 0,
             place: 0,
-            signatures: entry.revoked(),
+            signatures: &[],
             entry: Some(entry),
         })
     });

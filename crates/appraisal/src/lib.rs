@@ -52,7 +52,7 @@ pub use class::ChangeRule;
 pub use cmdline::dangerous_parameters;
 pub use code::{CODES, Code};
 pub use components::{components, components_in};
-pub use content::{Content, SignatureId, Signatures};
+pub use content::{Admission, Content, SignatureId, Signatures};
 pub use conclude::{Conclude, Outcome, PreviousBoot, conclude};
 pub use envelope::{
     BASELINE_PAYLOAD_TYPE, Envelope, EnvelopeError, EnvelopeKey, KeyAlgorithm, KeyError, MAX_ENVELOPE_BYTES,

@@ -75,11 +75,11 @@ pub struct BankReport {
 
 impl Entry {
     /// Members of a revocation list, as far as its digest proves them; none when it could not be read whole.
-    pub(crate) fn revoked(&self) -> &[SignatureId] {
-        match &self.content {
-            Content::Signatures(list) if list.complete && self.kind == ComponentKind::RevocationDb => &list.members,
-            _ => &[],
+    pub(crate) fn revoked(&self) -> Vec<SignatureId> {
+        if self.kind != ComponentKind::RevocationDb {
+            return Vec::new();
         }
+        self.content.signatures().filter(|list| list.complete).map(|list| list.members).unwrap_or_default()
     }
 }
 

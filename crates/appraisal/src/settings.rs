@@ -105,7 +105,7 @@ fn machine_owner_keys(report: &LogReport, settings: &mut Settings) {
     let of_shim = |entry: &Entry| {
         entry.pcr == SECURE_BOOT_PCR
             && (matches!(entry.content, Content::Sbat(_))
-                || matches!(&entry.content, Content::Authority { variable, .. } if variable != "db"))
+                || matches!(&entry.content, Content::Authority(admission) if admission.variable != "db"))
     };
     let applies = !is_windows(report) && (list.is_some() || report.entries.iter().any(of_shim));
     let value = list.filter(|entry| entry.content == Content::VendorKeysOnly).map(|_| Switch::Off);
@@ -116,17 +116,14 @@ fn machine_owner_keys(report: &LogReport, settings: &mut Settings) {
 /// KEK and db as they are measured, and what admitted images. A list that cannot be read shows nothing.
 fn third_party_keys(report: &LogReport, settings: &mut Settings) {
     let lists = |kind| {
-        report.entries.iter().filter(move |e| e.kind == kind && e.pcr == SECURE_BOOT_PCR).filter_map(|entry| {
-            match &entry.content {
-                Content::Signatures(list) => Some((entry, list)),
-                _ => None,
-            }
-        })
+        let in_place = move |e: &&Entry| e.kind == kind && e.pcr == SECURE_BOOT_PCR;
+        report.entries.iter().filter(in_place).filter_map(|entry| Some((entry, entry.content.signatures()?)))
     };
-    let both = || lists(ComponentKind::KeyExchangeKey).chain(lists(ComponentKind::SignatureDb));
+    let db: Vec<(&Entry, Signatures)> = lists(ComponentKind::SignatureDb).collect();
+    let kek: Vec<(&Entry, Signatures)> = lists(ComponentKind::KeyExchangeKey).collect();
     let stranger = |list: &Signatures| list.certificates.iter().any(|c| of_third_party(&c.sha256));
-    let found = both().find(|(_, list)| stranger(list)).map(|(entry, _)| entry.event);
-    let readable = lists(ComponentKind::SignatureDb).next().is_some() && both().all(|(_, list)| list.complete);
+    let found = kek.iter().chain(&db).find(|(_, list)| stranger(list)).map(|(entry, _)| entry.event);
+    let readable = !db.is_empty() && kek.iter().chain(&db).all(|(_, list)| list.complete);
     let admitted = admitted(report).is_ok_and(|all| all.iter().any(|a| of_third_party(&a.sha256)));
     let value = match (found.is_some() || admitted, readable) {
         (true, _) => Some(Switch::On),

@@ -24,6 +24,7 @@ use crate::diff::{Change, Item};
 use crate::enforcement::Rules;
 use crate::image_chain::is_image;
 use crate::profile::Enforcement;
+use crate::report::Entry;
 use crate::rule::Evidence;
 use crate::structure_checks::{SECURE_BOOT_PCR, SHIM_STATE_PCR};
 
@@ -208,10 +209,11 @@ fn is_raised(change: &Change<'_>) -> bool {
 fn only_grew(change: &Change<'_>) -> bool {
     let Change::Changed(old, new) = change else { return false };
     let known = !old.signatures.is_empty() || old.value == Some("empty");
+    let now = new.entry.map(Entry::revoked).unwrap_or_default();
     new.pcr == SECURE_BOOT_PCR
         && old.kind == ComponentKind::RevocationDb
         && new.kind == ComponentKind::RevocationDb
         && known
-        && new.signatures.len() > old.signatures.len()
-        && old.signatures.iter().all(|id| new.signatures.binary_search(id).is_ok())
+        && now.len() > old.signatures.len()
+        && old.signatures.iter().all(|id| now.binary_search(id).is_ok())
 }

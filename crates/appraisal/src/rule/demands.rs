@@ -97,16 +97,13 @@ fn sbat(minimum: &Minimum, report: &LogReport) -> Vec<Finding> {
 }
 
 fn dbx(minimum: &Minimum, report: &LogReport) -> Vec<Finding> {
-    let shown = report.entries.iter().filter(|e| e.kind == ComponentKind::RevocationDb).find_map(|entry| {
-        match &entry.content {
-            Content::Signatures(list) if entry.pcr == SECURE_BOOT_PCR => Some((entry, list)),
-            _ => None,
-        }
-    });
+    let is_dbx = |entry: &&Entry| entry.kind == ComponentKind::RevocationDb && entry.pcr == SECURE_BOOT_PCR;
+    let measured = report.entries.iter().find(is_dbx);
+    let shown = measured.and_then(|entry| Some((entry, entry.content.signatures()?)));
     let hint = "Install the current revocation list: `fwupdmgr update`, or the update of the operating system.";
     let Some((entry, list)) = shown.filter(|(_, list)| list.complete) else {
         let message = "The revocation list (dbx) is not measured, or cannot be read".to_owned();
-        let mut finding = violated(message, shown.map(|(e, _)| e), minimum.to_string(), "not shown".to_owned());
+        let mut finding = violated(message, measured, minimum.to_string(), "not shown".to_owned());
         finding.change = Some(ChangeClass::DbxUpdate);
         finding.hint = Some(hint.to_owned());
         return vec![finding];

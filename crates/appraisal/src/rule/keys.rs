@@ -8,7 +8,6 @@ use veriboot_wire::{ChangeClass, Finding};
 use super::Authority;
 use crate::authority::{Doubt, admitted};
 use crate::code;
-use crate::content::Content;
 use crate::known_authorities::known_authority;
 use crate::report::{Entry, LogReport};
 use crate::structure_checks::SECURE_BOOT_PCR;
@@ -35,8 +34,8 @@ pub(super) fn violations(kind: ComponentKind, trusted: &BTreeSet<Digest>, report
         return authorities(trusted, report);
     }
     let entry = report.entries.iter().find(|entry| entry.kind == kind && entry.pcr == SECURE_BOOT_PCR);
-    let list = match entry.map(|entry| &entry.content) {
-        Some(Content::Signatures(list)) if list.complete => list,
+    let list = match entry.and_then(|entry| entry.content.signatures()) {
+        Some(list) if list.complete => list,
         _ => return Some(finding(kind, entry, format!("Nothing shows what is in {}", kind.title()), "not shown")),
     };
     let strangers = names(list.certificates.iter().filter(|c| !trusted.contains(&c.sha256)));
@@ -66,10 +65,7 @@ fn authorities(trusted: &BTreeSet<Digest>, report: &LogReport) -> Option<Finding
             let strangers: Vec<&Authority> =
                 all.into_iter().filter(|authority| !trusted.contains(&authority.sha256)).collect();
             let first = strangers.first()?;
-            let is_first = |entry: &&Entry| match &entry.content {
-                Content::Authority { certificate: Some(certificate), .. } => certificate == *first,
-                _ => false,
-            };
+            let is_first = |entry: &&Entry| entry.content.certificate() == Some(*first);
             let entry = report.entries.iter().find(is_first);
             let names = names(strangers.into_iter());
             let message = format!("An authority that no rule names admitted something: {names}");

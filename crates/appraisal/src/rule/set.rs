@@ -9,7 +9,6 @@ use super::{demands, keys};
 use super::evidence::Evidence;
 use super::{Pattern, Rule, Says};
 use crate::authority::admitted_by;
-use crate::content::Content;
 use crate::diff::{Change, Item};
 use crate::enforcement::{belongs, is_known_action};
 use crate::image_chain::is_image;
@@ -112,13 +111,11 @@ impl RuleSet {
             return false;
         }
         match (new.kind, new.entry.map(|entry| &entry.content)) {
-            (K::Authority, Some(Content::Authority { certificate: Some(by), .. })) if new.pcr == SECURE_BOOT_PCR => {
-                self.trusts(K::Authority, &by.sha256)
+            (K::Authority, Some(content)) if new.pcr == SECURE_BOOT_PCR => {
+                content.certificate().is_some_and(|by| self.trusts(K::Authority, &by.sha256))
             }
-            (
-                K::PlatformKey | K::KeyExchangeKey | K::SignatureDb,
-                Some(Content::Signatures(list)),
-            ) if new.pcr == SECURE_BOOT_PCR => {
+            (K::PlatformKey | K::KeyExchangeKey | K::SignatureDb, Some(content)) if new.pcr == SECURE_BOOT_PCR => {
+                let Some(list) = content.signatures() else { return false };
                 list.complete
                     && list.members.len() == list.certificates.len()
                     && !list.certificates.is_empty()
