@@ -21,3 +21,54 @@ fn error_codes_are_documented() {
 fn openapi_document_is_current() {
     compare("docs/openapi.json", &crate::openapi::json().unwrap());
 }
+
+#[test]
+fn schema_of_bundles_is_current() {
+    let document: serde_json::Value = serde_json::from_str(&crate::openapi::json().unwrap()).unwrap();
+    let schema = schema_of(&document, "EvidenceBundle");
+    let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
+    compare("docs/schema/bundle.schema.json", &text);
+}
+
+/// The JSON Schema of one shape of the API, with all shapes that it names.
+fn schema_of(document: &serde_json::Value, name: &str) -> serde_json::Value {
+    use serde_json::{Value, json};
+
+    /// References point into the document itself; names of members are strings there, whatever they spell.
+    fn adapt(value: &mut Value, named: &mut Vec<String>) {
+        match value {
+            Value::Object(members) => {
+                members.remove("propertyNames");
+                if let Some(Value::String(reference)) = members.get_mut("$ref")
+                    && let Some(name) = reference.strip_prefix("#/components/schemas/").map(str::to_owned)
+                {
+                    *reference = format!("#/$defs/{name}");
+                    named.push(name);
+                }
+                members.values_mut().for_each(|member| adapt(member, named));
+            }
+            Value::Array(items) => items.iter_mut().for_each(|item| adapt(item, named)),
+            _ => {}
+        }
+    }
+
+    let mut named = Vec::new();
+    let mut root = document["components"]["schemas"][name].clone();
+    adapt(&mut root, &mut named);
+    let mut shapes = serde_json::Map::new();
+    while let Some(name) = named.pop() {
+        if shapes.contains_key(&name) {
+            continue;
+        }
+        let mut shape = document["components"]["schemas"][&name].clone();
+        adapt(&mut shape, &mut named);
+        shapes.insert(name, shape);
+    }
+    root["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
+    root["$id"] = json!("https://veriboot.dev/schema/bundle.json");
+    root["title"] = json!("Veriboot evidence bundle");
+    root["required"] = json!(["quote", "signature"]);
+    root["anyOf"] = json!([{ "required": ["ak_public"] }, { "required": ["ak_certificate"] }]);
+    root["$defs"] = Value::Object(shapes);
+    root
+}
