@@ -25,7 +25,8 @@ fn texts(items: &[String]) -> usize {
 }
 
 fn finding(finding: &Finding) -> usize {
-    let words = [&finding.component, &finding.expected, &finding.seen, &finding.signer, &finding.hint];
+    let words =
+        [&finding.component, &finding.expected, &finding.seen, &finding.signer, &finding.hint, &finding.risk];
     size_of::<Finding>()
         + text(&finding.code)
         + text(&finding.message)
@@ -42,6 +43,7 @@ fn entry(entry: &Entry) -> usize {
         + optional(entry.value.as_ref())
         + optional(entry.signer.as_ref())
         + texts(&entry.items)
+        + entry.content.heap_bytes()
 }
 
 fn bank(bank: &BankReport) -> usize {
