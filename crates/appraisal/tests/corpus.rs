@@ -105,8 +105,11 @@ fn in_other_words(bytes: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     others
 }
 
+/// Events with their PCR.
+type Events<'a> = Vec<(u32, &'a [u8])>;
+
 /// Header and events of a TCG 2.0 log of one session that is whole.
-fn crypto_agile(bytes: &[u8]) -> Option<(&[u8], Vec<(u32, &[u8])>)> {
+fn crypto_agile(bytes: &[u8]) -> Option<(&[u8], Events<'_>)> {
     let at = |bytes: &[u8], at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().unwrap()));
     let header = 32 + usize::try_from(at(bytes, 28)?).ok()?;
     if bytes.get(32..48)? != b"Spec ID Event03\0" {
