@@ -74,8 +74,9 @@ impl Judges {
             (None, Some(document)) => {
                 own.push(format!("the profile {}", document.reference));
                 let bytes = document.document.to_string();
-                Profile::from_json(bytes.as_bytes())
-                    .map_err(|e| unreadable("profile", document, e.code(), &e))?
+                Profile::from_json(bytes.as_bytes()).map_err(|error| {
+                    CliError::usage(error.code(), in_the_bundle(document, &error)).hint(OWN_INSTEAD)
+                })?
             }
             (None, None) => Profile::default(),
         };
@@ -112,12 +113,17 @@ impl Judges {
 
     /// The outcome with the findings of the profile's conditions, by the rules of the service: what is not believed is not
     /// asked about, and what nobody can evaluate holds for nobody.
-    pub fn conditions(&self, outcome: Outcome, log: Option<(&[u8], &LogReport)>) -> Outcome {
+    pub fn conditions(
+        &self,
+        outcome: Outcome,
+        log: Option<(&[u8], &LogReport)>,
+        bank: Option<HashAlg>,
+    ) -> Outcome {
         if self.profile.conditions.is_empty() {
             return outcome;
         }
         let policy = Policy::compile(&self.profile.conditions).map(|(policy, _)| policy);
-        let boot = log.map(|(bytes, report)| Boot::read(bytes, report, &self.profile.run_time_pcrs));
+        let boot = log.map(|(bytes, report)| Boot::read(bytes, report, bank, &self.profile.run_time_pcrs));
         let vm = Vm {
             name: self.vm.name.as_deref(),
             group: self.vm.group.as_deref(),
@@ -128,13 +134,17 @@ impl Judges {
     }
 }
 
-fn unreadable(what: &str, document: &JudgingDocument, code: &str, why: &dyn std::fmt::Display) -> CliError {
-    CliError::usage(code, format!("the bundle's {what} {} cannot be read: {why}", document.reference))
-        .hint("Give your own, or judge the evidence alone with --evidence-only.")
+/// What to do about a bundle whose profile or baseline cannot be read.
+const OWN_INSTEAD: &str = "Give your own, or judge the evidence alone with --evidence-only.";
+
+fn in_the_bundle(document: &JudgingDocument, why: &dyn std::fmt::Display) -> String {
+    format!("{} in the bundle: {why}", document.reference)
 }
 
 fn read_baseline(document: &JudgingDocument, bytes: &[u8]) -> Result<Baseline, CliError> {
-    Baseline::from_json(bytes).map_err(|error| unreadable("baseline", document, error.code(), &error))
+    Baseline::from_json(bytes).map_err(|error| {
+        CliError::usage(error.code(), in_the_bundle(document, &error)).hint(OWN_INSTEAD)
+    })
 }
 
 /// The baseline out of the envelope; without a good signature there is none, and that fails.

@@ -135,7 +135,10 @@ pub(super) fn verify(material: &Material, demands: &Demands<'_>) -> Report {
         });
         match demands.quote_only {
             true => outcome,
-            false => judges.conditions(outcome, bundle.event_log.as_deref().zip(log.as_ref())),
+            false => {
+                let bank = judgement.map(|judgement| judgement.bank);
+                judges.conditions(outcome, bundle.event_log.as_deref().zip(log.as_ref()), bank)
+            }
         }
     };
     let mut outcome = concluded(judgement.as_ref());
