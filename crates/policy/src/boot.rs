@@ -4,27 +4,35 @@
 //! 1. is in a register that the running system extends, so that anybody could have appended it,
 //! 2. is not extended at all (EV_NO_ACTION),
 //! 3. has a type that is not measured in its register (another version, another SBAT level, settings of Windows),
-//! 4. comes after the separator with which Windows closes a register.
+//! 4. comes after the separator with which firmware or Windows closes a register.
 //!
-//! Where several values remain and only one can be true, the variable is absent.
+//! Only the bank that is quoted counts. What an event is called is in no digest either, so nothing may become better by
+//! calling an event something else: where several values remain and only one can be true, or where an event could be
+//! one of those that a variable speaks of, the variable is absent, or the event is among them.
 
 use std::collections::BTreeSet;
 
 use veriboot_appraisal::LogReport;
+use veriboot_eventlog::decode::tagged::Tagged;
 use veriboot_eventlog::{
     BootStory, Certificate, CertificateStory, ComponentKind, Decoded, Event, EventLog, EventType, FileStory,
-    Format, Measurement, WindowsStory, guids, measurements, parse, story,
+    Format, HashAlg, Measurement, WindowsStory, guids, measurements, parse, story,
 };
 
 use crate::command_line;
 use crate::fact::{Fact, Record};
 use crate::limits::MAX_LIST;
+use crate::proven::{is_genuine_separator, is_proven_text, settings_of_windows_are_whole};
 use crate::variables::{CERTIFICATE, FILE, IMAGE, MODULE, PARAMETER, ROOT, Schema, Type};
 
 /// Registers of firmware and boot loaders, of which a TPM makes no others before the operating system runs.
 const BOOT_REGISTERS: std::ops::RangeInclusive<u32> = 0..=14;
-/// Registers that Windows extends and closes.
+/// Registers that are closed by a separator: those of the firmware's own configuration, and those of Windows.
+const CLOSED_REGISTERS: [u32; 8] = [0, 1, 2, 3, 11, 12, 13, 14];
+/// Registers of the settings and modules of Windows.
 const WINDOWS_REGISTERS: std::ops::RangeInclusive<u32> = 11..=14;
+/// Register of the applications that ran.
+const IMAGE_REGISTER: u32 = 4;
 
 /// The variables that depend on the log alone: all but `findings` and `vm`.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,19 +41,28 @@ pub struct Boot {
 }
 
 impl Boot {
-    /// Reads a log. `report` is the examination of the same bytes; `run_time_registers` are those that the profile does
-    /// not hold against the log. A log that cannot be read leaves every variable absent.
-    pub fn read(log: &[u8], report: &LogReport, run_time_registers: &BTreeSet<u32>) -> Self {
+    /// Reads a log. `report` is the examination of the same bytes; `bank` is the one that the quote proves, `None` the
+    /// strongest; `run_time_registers` are those that the profile does not hold against the log. A log that cannot be
+    /// read, or does not extend the bank, leaves every variable absent.
+    pub fn read(
+        log: &[u8],
+        report: &LogReport,
+        bank: Option<HashAlg>,
+        run_time_registers: &BTreeSet<u32>,
+    ) -> Self {
         let mut root = Record::new(&ROOT);
         let Ok(mut log) = parse(log) else { return Self { root } };
-        if report.entries.is_empty() && report.events > 0 {
-            // More events than are judged.
+        let active = log.active_banks();
+        let strongest = active.iter().copied().max_by_key(|bank| (bank.size(), *bank));
+        let bank = bank.filter(|bank| active.contains(bank)).or(strongest.filter(|_| bank.is_none()));
+        let (Some(bank), false) = (bank, report.entries.is_empty() && report.events > 0) else {
+            // Nothing that the quote proves, or more events than are judged.
             return Self { root };
-        }
-        set_aside(&mut log, run_time_registers);
+        };
+        set_aside(&mut log, bank, run_time_registers);
+        log.banks = vec![bank];
         let told = story(&log);
-        let bank = told.banks.iter().copied().max_by_key(|bank| (bank.size(), *bank));
-        let measured = bank.map(|bank| measurements(&log, bank)).unwrap_or_default();
+        let measured = measurements(&log, bank);
         let has = |kind: ComponentKind| measured.iter().any(|m| m.kind == kind);
 
         root.set("log", about_log(&told));
@@ -62,18 +79,18 @@ impl Boot {
         root.set("sbat", sbat(&told, &log));
         root.set("mok", record("mok").with("variables", told.mok.clone()));
         root.set_some("authorities", bounded(authorities(&log)));
-        root.set_some("images", bounded(images(&told)));
+        root.set_some("images", bounded(images(&log, &measured, bank)));
         root.set("boot_loader", boot_loader(&told, &measured));
         root.set("kernel", kernel(told.kernel.as_ref()));
         root.set_some("initrds", bounded(told.initrds.iter().map(file).collect()));
-        let line = bank.and_then(|bank| command_line::proven(&log, &measured, bank));
+        let line = command_line::proven(&log, &measured, bank);
         if let Some(line) = &line {
             root.set_some("parameters", bounded(parameters(line)));
         }
         root.set("command_line", record("command_line").with_some("text", line));
         root.set("uki", record("uki").with("sections", told.uki_sections.clone()));
         root.set("boot_order", told.boot_order.clone());
-        root.set("windows", windows(told.windows.as_ref()));
+        root.set("windows", windows(told.windows.as_ref(), settings_of_windows_are_whole(&log, bank)));
         root.set("confidential", record("confidential").with_some("technology", told.confidential));
         Self { root }
     }
@@ -90,7 +107,7 @@ impl Boot {
 }
 
 /// Makes events that conditions must not believe say nothing.
-fn set_aside(log: &mut EventLog<'_>, run_time_registers: &BTreeSet<u32>) {
+fn set_aside(log: &mut EventLog<'_>, bank: HashAlg, run_time_registers: &BTreeSet<u32>) {
     let confidential = log.format == Format::Ccel;
     let mut closed = BTreeSet::new();
     let start = log.session_start;
@@ -99,13 +116,14 @@ fn set_aside(log: &mut EventLog<'_>, run_time_registers: &BTreeSet<u32>) {
             true => event.event_type != EventType::EV_NO_ACTION,
             false => {
                 event.extends()
+                    && event.digest(bank).is_some()
                     && BOOT_REGISTERS.contains(&event.pcr)
                     && !run_time_registers.contains(&event.pcr)
                     && !closed.contains(&event.pcr)
                     && is_in_its_register(event)
             }
         };
-        if WINDOWS_REGISTERS.contains(&event.pcr) && event.event_type == EventType::EV_SEPARATOR {
+        if CLOSED_REGISTERS.contains(&event.pcr) && is_genuine_separator(event, bank) {
             closed.insert(event.pcr);
         }
         if !believed {
@@ -125,7 +143,10 @@ fn is_in_its_register(event: &Event<'_>) -> bool {
             event.pcr == 1 || event.pcr == 5
         }
         EventType::EV_EFI_BOOT_SERVICES_APPLICATION => event.pcr == 4,
-        EventType::EV_EVENT_TAG => event.pcr >= 8,
+        EventType::EV_EVENT_TAG => match event.decode() {
+            Decoded::Tagged(Tagged::Windows { .. }) => WINDOWS_REGISTERS.contains(&event.pcr),
+            _ => event.pcr >= 8,
+        },
         EventType::EV_IPL => event.pcr >= 4,
         _ => true,
     }
@@ -251,15 +272,29 @@ fn text(shown: &impl std::fmt::Display) -> String {
     shown.to_string().chars().filter(|c| !c.is_control()).take(512).collect()
 }
 
-fn images(told: &BootStory) -> Vec<Fact> {
-    told.images
+/// Everything in PCR 4 but separators and actions whose text is proven: an image that the log calls something else is still
+/// an image. The registers of a confidential VM hold several PCRs; there only what is called an application is one.
+fn images(log: &EventLog<'_>, measured: &[Measurement], bank: HashAlg) -> Vec<Fact> {
+    let confidential = log.format == Format::Ccel;
+    let ran = |event: &&Event<'_>| match confidential {
+        true => event.event_type == EventType::EV_EFI_BOOT_SERVICES_APPLICATION,
+        false => {
+            event.extends()
+                && event.pcr == IMAGE_REGISTER
+                && !is_genuine_separator(event, bank)
+                && !is_proven_text(event, bank)
+        }
+    };
+    log.session()
         .iter()
+        .filter(ran)
+        .filter_map(|event| measured.iter().find(|m| m.event == event.index))
         .map(|image| {
             Record::new(&IMAGE)
-                .with("role", image.role.as_str())
-                .with("path", image.path.clone())
+                .with("role", image.kind.as_str())
+                .with("path", image.name.clone())
                 .with("digest", image.digest.to_string())
-                .with_some("authority", image.admitted_by.clone())
+                .with_some("authority", image.signer.clone())
                 .into()
         })
         .collect()
@@ -290,9 +325,10 @@ fn parameters(line: &str) -> Vec<Fact> {
         .collect()
 }
 
-fn windows(told: Option<&WindowsStory>) -> Record {
+/// Of settings that may have been called something else, none is shown.
+fn windows(told: Option<&WindowsStory>, whole: bool) -> Record {
     let out = record("windows").with("measured", told.is_some());
-    let Some(told) = told else { return out };
+    let Some(told) = told.filter(|_| whole) else { return out };
     let modules = told.modules.iter().map(|module| {
         Record::new(&MODULE)
             .with("path", module.path.clone())

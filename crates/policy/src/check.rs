@@ -255,6 +255,9 @@ impl Checker<'_> {
             return Typed { code: Code::Element(at), ty: element.ty.clone(), member: element.member };
         }
         if let Some((index, member)) = ROOT.find(name) {
+            if matches!(member.ty, Type::Objects(_) | Type::Texts) {
+                self.note_claim(id, member, name);
+            }
             let code = Code::Variable { index, path: name.to_owned() };
             return Typed { code, ty: member.ty.into(), member: Some(member) };
         }
@@ -322,7 +325,7 @@ impl Checker<'_> {
     }
 
     fn note_claim(&mut self, id: u64, member: &'static Member, path: &str) {
-        let record = matches!(member.ty, Type::Object(_) | Type::Objects(_));
+        let record = matches!(member.ty, Type::Object(_));
         let known = self.notes.iter().any(|note| note.message.starts_with(&format!("`{path}` ")));
         if member.basis == Basis::Claim && !record && !known && self.notes.len() < MAX_PROBLEMS {
             let note = Problem::new(

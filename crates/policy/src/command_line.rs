@@ -9,6 +9,8 @@ use std::collections::BTreeSet;
 use veriboot_eventlog::decode::ipl::Ipl;
 use veriboot_eventlog::{ComponentKind, Decoded, Event, EventLog, EventType, HashAlg, Measurement};
 
+use crate::proven::is_genuine_separator;
+
 /// Registers of command lines: GRUB and older systemd-stub, newer systemd-stub.
 const REGISTERS: [u32; 2] = [8, 12];
 /// Longer texts are cut by the reader of logs.
@@ -18,10 +20,11 @@ const MAX_CHARS: usize = 16_000;
 pub(crate) fn proven(log: &EventLog<'_>, measured: &[Measurement], bank: HashAlg) -> Option<String> {
     let mut lines: BTreeSet<String> = BTreeSet::new();
     for event in log.session().iter().filter(|e| e.extends() && REGISTERS.contains(&e.pcr)) {
-        if event.event_type == EventType::EV_SEPARATOR {
+        if is_genuine_separator(event, bank) {
             continue;
         }
-        if !text_is_proven(event, bank) {
+        // Boot loaders have one type of event for all of this; another one would hide what it is.
+        if event.event_type != EventType::EV_IPL || !text_is_proven(event, bank) {
             return None;
         }
         if let Some(line) = could_be(event) {

@@ -17,6 +17,7 @@ mod fact;
 pub mod limits;
 mod lint;
 mod problem;
+mod proven;
 mod samples;
 mod syntax;
 mod variables;

@@ -121,7 +121,7 @@ impl Member {
 
 use Basis::{Claim, Proven, Service};
 
-const NOT_WINDOWS: &str = "Windows did not measure it";
+const NOT_WINDOWS: &str = "Windows did not measure it, or something else is among its measurements";
 const NO_COMMAND_LINE: &str = "the log does not prove exactly one command line";
 
 /// A certificate.
@@ -142,7 +142,7 @@ pub static IMAGE: Schema = Schema {
     members: &[
         member("role", Type::Text, Claim, "Part it plays, a component kind of docs/findings.md").words(roles),
         member("path", Type::Text, Claim, "Path, or what is known of it"),
-        member("digest", Type::Text, Proven, "Authenticode digest in the strongest bank, hex"),
+        member("digest", Type::Text, Proven, "Authenticode digest in the quoted bank, hex"),
         member("authority", Type::Text, Claim, "Common name of the certificate that the log shows before it")
             .absent(
                 "no certificate is shown for it; one certificate is measured once, so later images lack it",
@@ -155,7 +155,7 @@ pub static FILE: Schema = Schema {
     name: "file",
     members: &[
         member("path", Type::Text, Claim, "Path, or what is known of it"),
-        member("digest", Type::Text, Proven, "Digest in the strongest bank, hex"),
+        member("digest", Type::Text, Proven, "Digest in the quoted bank, hex"),
     ],
 };
 
@@ -386,8 +386,13 @@ pub static ROOT: Schema = Schema {
             "Certificates that admitted what ran, in the order of PCR 7",
         )
         .odd_when_empty(),
-        member("images", Type::Objects(&IMAGE), Proven, "EFI applications that ran, in the order of PCR 4")
-            .odd_when_empty(),
+        member(
+            "images",
+            Type::Objects(&IMAGE),
+            Proven,
+            "EFI applications that ran: everything in PCR 4 but separators and actions, in order",
+        )
+        .odd_when_empty(),
         member("boot_loader", Type::Object(&BOOT_LOADER), Claim, "Boot loader"),
         member("kernel", Type::Object(&KERNEL), Claim, "Kernel"),
         member("initrds", Type::Objects(&FILE), Claim, "Initial RAM disks that the log names")

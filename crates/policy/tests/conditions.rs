@@ -21,7 +21,7 @@ fn boot(variant: &str) -> Boot {
 }
 
 fn read(log: &[u8]) -> Boot {
-    Boot::read(log, &examine(log), &Profile::default().run_time_pcrs)
+    Boot::read(log, &examine(log), None, &Profile::default().run_time_pcrs)
 }
 
 fn condition(expression: &str) -> Condition {

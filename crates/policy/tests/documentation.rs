@@ -106,7 +106,7 @@ fn the_examples_do_what_they_say() {
 
     let read = |variant: &str| {
         let log = veriboot_testkit::corpus::golden(variant).unwrap().event_log;
-        Boot::read(&log, &examine(&log), &Profile::default().run_time_pcrs)
+        Boot::read(&log, &examine(&log), None, &Profile::default().run_time_pcrs)
     };
     let mut firmware = Finding::new("component-changed", Severity::Medium, "changed");
     firmware.change = Some(ChangeClass::FirmwareUpdate);

@@ -26,7 +26,7 @@ fn condition(expression: &str) -> Condition {
 }
 
 fn read(log: &[u8]) -> Boot {
-    Boot::read(log, &examine(log), &Profile::default().run_time_pcrs)
+    Boot::read(log, &examine(log), None, &Profile::default().run_time_pcrs)
 }
 
 /// Runs on a stack of the size that threads of the service have.

@@ -54,7 +54,7 @@ pub fn read(file: &Path) -> Result<(Boot, Vec<Finding>), CliError> {
 fn boot(bytes: &[u8]) -> (Boot, Vec<Finding>) {
     let report = examine(bytes);
     let run_time: BTreeSet<u32> = Profile::default().run_time_pcrs;
-    (Boot::read(bytes, &report, &run_time), report.findings)
+    (Boot::read(bytes, &report, None, &run_time), report.findings)
 }
 
 /// What is tried.

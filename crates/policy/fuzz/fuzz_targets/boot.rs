@@ -31,7 +31,7 @@ static POLICY: LazyLock<Policy> = LazyLock::new(|| {
 fuzz_target!(|log: &[u8]| {
     assert!(!POLICY.is_empty());
     let report = examine(log);
-    let boot = Boot::read(log, &report, &Profile::default().run_time_pcrs);
+    let boot = Boot::read(log, &report, None, &Profile::default().run_time_pcrs);
     for finding in POLICY.findings(&boot, &Subject::new(Vm::default(), &report.findings)) {
         assert!(!finding.message.chars().any(char::is_control));
         assert!(finding.seen.is_none_or(|seen| !seen.chars().any(char::is_control)));

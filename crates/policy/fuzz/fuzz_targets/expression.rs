@@ -10,7 +10,7 @@ use veriboot_wire::Severity;
 
 static BOOT: LazyLock<Boot> = LazyLock::new(|| {
     let log = include_bytes!("../../../testkit/corpus/secure-boot/eventlog.bin");
-    Boot::read(log, &examine(log), &Profile::default().run_time_pcrs)
+    Boot::read(log, &examine(log), None, &Profile::default().run_time_pcrs)
 });
 
 fuzz_target!(|expression: &str| {

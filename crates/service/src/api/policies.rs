@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use veriboot_appraisal::Condition;
+use veriboot_eventlog::HashAlg;
 use veriboot_policy::limits::MAX_CONDITIONS;
 use veriboot_policy::{Boot, Level, Policy, Problem as Found, Subject, lint, variables};
 use veriboot_store::{attestations, vms};
@@ -101,13 +102,13 @@ pub(crate) async fn test(
     };
     let (rows, next) = state.read(move |tx| history(tx, &query, last)).await?;
     tested.next_cursor = next;
-    let mut boots: HashMap<(String, String), Result<Arc<Boot>, String>> = HashMap::new();
+    let mut boots: HashMap<BootKey, Result<Arc<Boot>, String>> = HashMap::new();
     for (vm, attested) in rows {
         tested.vms = tested.vms.saturating_add(1);
         let mut failing = false;
-        for attestation in attested {
+        for (attestation, bank) in attested {
             tested.attestations = tested.attestations.saturating_add(1);
-            let (findings, not_tried) = match boot_of(&state, &mut boots, &vm, &attestation).await? {
+            let (findings, not_tried) = match boot_of(&state, &mut boots, &vm, &attestation, bank).await? {
                 Ok(boot) => (evaluated(&state, &policy, boot, &vm, &attestation).await?, None),
                 Err(why) => (Vec::new(), Some(why)),
             };
@@ -158,7 +159,10 @@ async fn linted(
     .await
 }
 
-type History = Vec<(vms::VmRow, Vec<Attestation>)>;
+/// Log, VM and bank.
+type BootKey = (String, String, HashAlg);
+/// VMs with their attestations and the banks of their quotes.
+type History = Vec<(vms::VmRow, Vec<(Attestation, Option<HashAlg>)>)>;
 
 fn history(
     tx: &mut dyn veriboot_store::Tx,
@@ -169,7 +173,12 @@ fn history(
     let mut rows = Vec::with_capacity(page.items.len());
     for summary in page.items {
         let Some(vm) = vms::by_id(tx, &summary.id)? else { continue };
-        let attested = attestations::list(tx, &vm.id, Some(last), None)?.items;
+        let mut attested = Vec::new();
+        for attestation in attestations::list(tx, &vm.id, Some(last), None)?.items {
+            let evidence = attestations::evidence(tx, &attestation.id)?;
+            let bank = evidence.and_then(|evidence| evidence.bank).and_then(|bank| HashAlg::from_name(&bank));
+            attested.push((attestation, bank));
+        }
         rows.push((vm, attested));
     }
     Ok((rows, page.next_cursor))
@@ -178,21 +187,22 @@ fn history(
 /// What conditions may know of an attested boot, or why they know nothing.
 async fn boot_of(
     state: &AppState,
-    known: &mut HashMap<(String, String), Result<Arc<Boot>, String>>,
+    known: &mut HashMap<BootKey, Result<Arc<Boot>, String>>,
     vm: &vms::VmRow,
     attestation: &Attestation,
+    bank: Option<HashAlg>,
 ) -> Result<Result<Arc<Boot>, String>, ApiError> {
     if attestation.facts.quote != FactState::Valid || attestation.facts.log != FactState::Valid {
         return Ok(Err("its quote or its event log was not believed: it fails by itself".to_owned()));
     }
-    let Some(sha256) = &attestation.log_sha256 else {
-        return Ok(Err("it has no event log".to_owned()));
+    let (Some(sha256), Some(bank)) = (&attestation.log_sha256, bank) else {
+        return Ok(Err("its event log or its quote is not kept".to_owned()));
     };
-    let key = (sha256.clone(), vm.id.clone());
+    let key = (sha256.clone(), vm.id.clone(), bank);
     if let Some(boot) = known.get(&key) {
         return Ok(boot.clone());
     }
-    let boot = dry_run_boot(state, vm, sha256).await?;
+    let boot = dry_run_boot(state, vm, sha256, bank).await?;
     known.insert(key, boot.clone());
     Ok(boot)
 }

@@ -63,7 +63,7 @@ pub async fn appraise(state: &AppState, vm: VmRow, request: EvidenceRequest) -> 
     for _ in 0..MAX_ROUNDS {
         let judges = judging(state, &vm).await?;
         let examined = report.as_ref().ok().and_then(Option::as_ref).map(|examined| &examined.report);
-        let facts = boot_facts(state, &judges.profile, evidence.log.as_ref(), examined).await?;
+        let facts = boot_facts(state, &judges.profile, &evidence, examined).await?;
         let judges = Judges { rejection: rejection.clone(), facts, ..judges };
         let plan = Plan::prepare(state, vm, challenge, &evidence, &report, judges, now).await;
         let plan = Arc::new(plan);

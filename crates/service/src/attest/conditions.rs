@@ -7,13 +7,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use veriboot_appraisal::{LogReport, Outcome, Profile};
+use veriboot_eventlog::HashAlg;
 use veriboot_policy::{Boot, Policy, Problem, Vm};
 use veriboot_store::vms::VmRow;
 use veriboot_store::{logs, profiles};
+use veriboot_tpm::peek_selection;
 use veriboot_wire::MachineInfo;
 
 use super::cache::Cache;
-use super::evidence::{Log, sha256_hex};
+use super::evidence::{Evidence, Log, sha256_hex};
 use super::examine::{Broken, examined, guarded};
 use super::profiles::{JudgingProfile, judging_profile};
 use super::work::{self, LONG_LOG_BYTES};
@@ -25,8 +27,8 @@ const BOOT_CACHE_BYTES: usize = 32 * 1024 * 1024;
 /// Policies that are kept compiled.
 const POLICY_CACHE_ENTRIES: usize = 256;
 
-/// A log, and the registers that the profile does not hold against it.
-type BootKey = (String, Vec<u32>);
+/// A log, the bank that is quoted, and the registers that the profile does not hold against the log.
+type BootKey = (String, HashAlg, Vec<u32>);
 /// A compiled policy; one that cannot be used stays so.
 type Compiled = Result<Policy, Vec<Problem>>;
 
@@ -111,14 +113,17 @@ impl Conditions {
 pub(super) async fn boot_facts(
     state: &AppState,
     profile: &JudgingProfile,
-    log: Option<&Log>,
+    evidence: &Evidence,
     report: Option<&Arc<LogReport>>,
 ) -> Result<Result<Option<BootFacts>, Broken>, ApiError> {
-    let (Ok(profile), Some(log), Some(report)) = (&profile.content, log, report) else { return Ok(Ok(None)) };
-    if profile.conditions.is_empty() {
+    let (Ok(profile), Some(log), Some(report)) = (&profile.content, &evidence.log, report) else {
         return Ok(Ok(None));
-    }
-    read(state, log, report, &profile.run_time_pcrs).await.map(|facts| facts.map(Some))
+    };
+    // The same bytes are verified before anything is believed. What cannot be read fails there.
+    let claimed = peek_selection(&evidence.quote).unwrap_or_default();
+    let bank = claimed.first().and_then(|selection| HashAlg::from_tpm_id(selection.alg));
+    let (false, Some(bank)) = (profile.conditions.is_empty(), bank) else { return Ok(Ok(None)) };
+    read(state, log, report, bank, &profile.run_time_pcrs).await.map(|facts| facts.map(Some))
 }
 
 /// What conditions that are only tried may know of a stored log, or why they know nothing. `profile` is the one that
@@ -127,6 +132,7 @@ pub(crate) async fn dry_run_boot(
     state: &AppState,
     vm: &VmRow,
     log_sha256: &str,
+    bank: HashAlg,
 ) -> Result<Result<Arc<Boot>, String>, ApiError> {
     let log = Log { sha256: log_sha256.to_owned(), content: None };
     let gone = || Ok(Err("its event log is not kept any more".to_owned()));
@@ -144,7 +150,7 @@ pub(crate) async fn dry_run_boot(
         Ok(profile) => profile.run_time_pcrs.clone(),
         Err(error) => return Ok(Err(error.to_string())),
     };
-    match read(state, &log, &report, &registers).await? {
+    match read(state, &log, &report, bank, &registers).await? {
         Ok(facts) => {
             facts.keep(state);
             Ok(Ok(facts.boot))
@@ -168,9 +174,10 @@ async fn read(
     state: &AppState,
     log: &Log,
     report: &Arc<LogReport>,
+    bank: HashAlg,
     run_time_pcrs: &BTreeSet<u32>,
 ) -> Result<Result<BootFacts, Broken>, ApiError> {
-    let key: BootKey = (log.sha256.clone(), run_time_pcrs.iter().copied().collect());
+    let key: BootKey = (log.sha256.clone(), bank, run_time_pcrs.iter().copied().collect());
     if let Some(boot) = state.attest.conditions.boots.get(&key) {
         return Ok(Ok(BootFacts { boot, key, fresh: false }));
     }
@@ -190,7 +197,9 @@ async fn read(
     };
     let long = content.len() > LONG_LOG_BYTES;
     let (report, registers) = (Arc::clone(report), run_time_pcrs.clone());
-    let boot =
-        work::run(&state.attest.long_work, long, move || Boot::read(&content, &report, &registers)).await;
+    let boot = work::run(&state.attest.long_work, long, move || {
+        Boot::read(&content, &report, Some(bank), &registers)
+    })
+    .await;
     Ok(boot.map(|boot| BootFacts { boot: Arc::new(boot), key, fresh: true }))
 }

@@ -102,8 +102,7 @@ async fn judged(
     }
     answer.profile = Some(judges.profile.reference.clone());
     let of_log = report.as_ref().map(|examined| &examined.report);
-    judges.facts =
-        boot_facts(state, &judges.profile, evidence.log.as_ref(), of_log).await.map_err(broken)?;
+    judges.facts = boot_facts(state, &judges.profile, &evidence, of_log).await.map_err(broken)?;
     let previous = previous_boot(&vm);
     let input =
         Input { vm, evidence: Arc::new(evidence), report: report.map(|examined| examined.report), judges };

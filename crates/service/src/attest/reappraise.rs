@@ -148,7 +148,7 @@ async fn once(
     }
     let judges = judging(state, &vm).await.map_err(api_error)?;
     let examined = report.as_ref().map(|examined| &examined.report);
-    let facts = boot_facts(state, &judges.profile, input.log.as_ref(), examined).await.map_err(api_error)?;
+    let facts = boot_facts(state, &judges.profile, &input, examined).await.map_err(api_error)?;
     let judges = Judges { rejection: rejection.clone(), facts, ..judges };
     // The record's counters are those of this very quote by now; the log it is held against is still the one
     // that replayed.
