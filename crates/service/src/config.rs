@@ -273,7 +273,7 @@ impl Config {
             let reason = "must have 1 to 256 bytes".to_owned();
             return Err(ConfigError::Value { setting: "tokens.audience", reason });
         }
-        range("learn_boots", self.learn_boots, 1, 16)?;
+        range("learn_boots", self.learn_boots, 1, 64)?;
         range("limits.connections", self.limits.connections, 16, 1_000_000)?;
         range("limits.requests", self.limits.requests, 4, 1_000_000)?;
         range("limits.header_timeout_s", self.limits.header_timeout_s, 1, 600)?;

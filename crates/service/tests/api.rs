@@ -257,6 +257,7 @@ fn tokens_live_and_die() {
         ("admin", "api-token.create"),
         ("service", "join-token.create"),
         ("service", "api-token.create"),
+        ("service", "baseline-key.create"),
     ];
     assert_eq!(actions, expected.map(|(a, b)| (a.to_owned(), b.to_owned())));
     let verified = admin.get("/v1/audit/verify").json();

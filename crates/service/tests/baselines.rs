@@ -520,9 +520,10 @@ mod scenario {
         let diff = operator.get(&format!("/v1/baselines/{id}/diff?against=scale-set%2Fdefault%2Fweb@1"));
         assert_eq!(
             (&diff["from"], &diff["to"]),
-            (&json!("scale-set/default/web@2"), &json!("scale-set/default/web@1"))
+            (&json!("scale-set/default/web@1"), &json!("scale-set/default/web@2"))
         );
         assert!(diff["changes"].to_string().contains("kernel"), "{diff}");
+        assert_eq!(operator.get(&format!("/v1/baselines/{id}/diff")), diff, "against the one before");
         let same = operator.get(&format!("/v1/baselines/{id}/diff?against={id}"));
         assert_eq!(same["changes"], json!([]));
         let none = operator.send("GET", &format!("/v1/baselines/{id}/diff?against=no"), "", None);

@@ -345,7 +345,7 @@ fn baselines_are_accepted(server: &TestServer) {
     let again = accept(json!({ "vm": "web-0", "boot_id": made["boot_id"] })).json();
     assert_eq!((&again["name"], &again["version"]), (&json!("scale-set/default/web"), &json!(2)));
     let shown = admin.get(&format!("/v1/baselines/{}", again["id"].as_str().unwrap())).json();
-    assert_eq!(shown["document"]["log_sha256"], sha256(OTHER_CMDLINE));
+    assert_eq!(shown["document"]["boots"][0]["source"]["log_sha256"], sha256(OTHER_CMDLINE));
     assert_eq!(admin.get("/v1/baselines").json()["items"].as_array().unwrap().len(), 1);
     assert_eq!(admin.get("/v1/baselines?all_versions=true").json()["items"].as_array().unwrap().len(), 2);
 

@@ -197,12 +197,12 @@ pub struct BaselineExport {
 }
 
 /// What to compare with.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct BaselineAgainst {
-    /// Id of the other version.
-    pub against: String,
+    /// The version that came before it: id, name or `name@version`; the one before of the same name when absent.
+    pub against: Option<String>,
 }
 
 /// Difference of two versions of baselines, in the words of findings.

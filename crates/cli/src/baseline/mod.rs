@@ -66,7 +66,7 @@ pub enum BaselineCommand {
     /// Predict what packages, images and configurations will measure, before they are rolled out (no service); exit code 1
     /// when something cannot be predicted
     Predict(predict::PredictArgs),
-    /// Explain what one baseline accepts and another does not (no service); exit code 1 when they differ
+    /// Explain what one baseline accepts and another does not (no service for files); exit code 1 when they differ
     Diff(diff::DiffArgs),
     /// Say what is wrong with a baseline (no service); exit code 1 when it must not judge
     Lint(lint::LintArgs),
@@ -96,7 +96,7 @@ pub fn run(
         BaselineCommand::Learn(args) => learn::run(args, out).map(done),
         BaselineCommand::Check(args) => check::run(&args, out).map(ExitCode::from),
         BaselineCommand::Predict(args) => predict::run(&args, out).map(ExitCode::from),
-        BaselineCommand::Diff(args) => diff::run(&args, out).map(ExitCode::from),
+        BaselineCommand::Diff(args) => diff::run(&args, connect, out).map(ExitCode::from),
         BaselineCommand::Lint(args) => lint::run(&args, out).map(ExitCode::from),
         BaselineCommand::Convert(args) => convert::run(&args, out).map(done),
     }

@@ -127,7 +127,7 @@ pub const SETTINGS: &[Setting] = &[
         "learn_boots",
         ValueType::Number,
         "",
-        "Healthy boots that the first baseline of a VM or scale set is learned from, 1 to 16. With 1, every boot is held \
+        "Healthy boots that the first baseline of a VM or scale set is learned from, 1 to 64. With 1, every boot is held \
          against the first one. With more, what varies harmlessly between the first boots is merged into patterns; \
          docs/baselines.md says how.",
     ),

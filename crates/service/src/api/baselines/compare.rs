@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use veriboot_appraisal::diff_baselines;
+use veriboot_store::baselines;
 use veriboot_wire::{BaselineAgainst, BaselineDiff, Problem};
 
 use super::apply::off_the_network;
@@ -14,10 +15,10 @@ use crate::{ApiError, AppState};
 
 /// Compare two versions
 ///
-/// What `against` has and this one has not is removed from the earlier to the later: `id` is the earlier one. Both may be
-/// of different scopes.
+/// What this version changes against another one: against the version before, unless `against` names one. Both may be of
+/// different scopes.
 #[utoipa::path(get, path = "/v1/baselines/{id}/diff", tag = "baselines", operation_id = "diff_baselines",
-    params(("id" = String, Path, description = "Id of the earlier version"), BaselineAgainst),
+    params(("id" = String, Path, description = "Id of the later version"), BaselineAgainst),
     responses((status = 200, body = BaselineDiff), (status = 404, body = Problem)))]
 pub(crate) async fn diff(
     _: Viewer,
@@ -27,9 +28,15 @@ pub(crate) async fn diff(
 ) -> Result<Json<BaselineDiff>, ApiError> {
     let (from, to) = state
         .read(move |tx| {
-            let from = find(tx, &id)?.ok_or_else(|| not_found("baseline"))?;
-            let to = find(tx, &query.against)?.ok_or_else(|| not_found("baseline to compare with"))?;
-            Ok((from, to))
+            let to = find(tx, &id)?.ok_or_else(|| not_found("baseline"))?;
+            let from = match &query.against {
+                Some(key) => find(tx, key)?,
+                None => match to.summary.version.checked_sub(1) {
+                    Some(before) => baselines::by_name(tx, &to.summary.name, Some(before))?,
+                    None => None,
+                },
+            };
+            Ok((from.ok_or_else(|| not_found("baseline to compare with"))?, to))
         })
         .await?;
     let names = (from.reference(), to.reference());
