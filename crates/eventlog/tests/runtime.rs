@@ -159,6 +159,64 @@ fn boot_aggregate_and_pcr_10_of_a_real_machine() {
     assert_eq!(check_boot_aggregate(&other, register), BootAggregate::Absent);
 }
 
+/// The list as a big-endian machine writes it: every length and number the other way round, which the digests cover.
+fn big_endian(list: &ima::ImaList<'_>) -> Vec<u8> {
+    let mut out = Vec::new();
+    for entry in &list.entries {
+        let data = entry.data.as_deref().unwrap();
+        let mut swapped = Vec::new();
+        let mut rest = data;
+        if entry.template.0 == b"ima" {
+            swapped.extend(&rest[..20]);
+            rest = &rest[20..];
+        }
+        while !rest.is_empty() {
+            let len = u32::from_le_bytes(rest[..4].try_into().unwrap());
+            swapped.extend(len.to_be_bytes());
+            swapped.extend(&rest[4..4 + len as usize]);
+            rest = &rest[4 + len as usize..];
+        }
+        let digest = match entry.is_violation() {
+            true => Digest::zero(HashAlg::Sha1),
+            false if entry.template.0 == b"ima" => entry.digest,
+            false => HashAlg::Sha1.hash(&[&swapped]),
+        };
+        out.extend(entry.pcr.to_be_bytes());
+        out.extend(digest.as_ref());
+        out.extend((entry.template.0.len() as u32).to_be_bytes());
+        out.extend(entry.template.0);
+        if entry.template.0 != b"ima" {
+            out.extend((swapped.len() as u32).to_be_bytes());
+        }
+        out.extend(swapped);
+    }
+    out
+}
+
+#[test]
+fn lists_of_big_endian_machines() {
+    for case in ["ima", "ima-ng", "ima-sig", "ima-v2", "ima-modsig"] {
+        let little = read(&format!("{case}.bin"));
+        let little = ima::parse(&little).unwrap();
+        let bytes = big_endian(&little);
+        let big = ima::parse(&bytes).unwrap();
+        assert_eq!((big.cut, big.entries.len()), (None, little.entries.len()), "{case}");
+        assert!(big.entries.iter().all(|entry| entry.big_endian));
+        assert_eq!(check_templates(&big), [], "{case}");
+        for (big, little) in big.entries.iter().zip(&little.entries) {
+            assert_eq!(big.decode(), little.decode(), "{case}");
+        }
+        // The register holds what that machine measured, lengths included.
+        let mut register = Digest::zero(HashAlg::Sha1);
+        for entry in &big.entries {
+            let digest = if entry.is_violation() { Digest::repeat(0xFF, 20) } else { entry.digest };
+            register = HashAlg::Sha1.extend(&register, digest.as_ref());
+        }
+        let replayed = ima::replay(&big, HashAlg::Sha1, Extend::OwnDigest, |_| None);
+        assert_eq!(replayed.pcrs[&10], register, "{case}");
+    }
+}
+
 #[test]
 fn an_edited_list_is_seen() {
     let bytes = read("ima-ng.bin");

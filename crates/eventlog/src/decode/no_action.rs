@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::firmware::Loose;
 use super::sipa::TaggedEvents;
 use crate::reader::Reader;
-use crate::text::{Guid, Text};
+use crate::text::{Guid, Hex, Text};
 
 /// An informative event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -32,6 +32,21 @@ pub enum NoAction<'a> {
     },
     /// SP800-155 reference manifest.
     ReferenceManifest(ReferenceManifest<'a>),
+    /// What firmware wrote into an NV index of the TPM beside the registers: measurements and policies of SPDM devices.
+    NvIndex {
+        /// `instance`: of one device; `dynamic`: named by the firmware.
+        of: &'static str,
+        /// Version of the event.
+        version: u16,
+        /// Identifier of a dynamic index entry.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        uid: Option<u64>,
+        /// Description of a dynamic index entry.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        description: Option<Text<'a>>,
+        /// What was written.
+        data: Hex<'a>,
+    },
     /// Windows: trust points, with their signed aggregate.
     Windows {
         /// Tagged events.
@@ -73,6 +88,7 @@ impl<'a> NoAction<'a> {
         spec_id(data)
             .or_else(|| startup_locality(data))
             .or_else(|| reference_manifest(data).map(NoAction::ReferenceManifest))
+            .or_else(|| nv_index(data))
             .or_else(|| TaggedEvents::parse(data).map(|events| NoAction::Windows { events }))
             .unwrap_or(NoAction::Other { text: Loose(data) })
     }
@@ -101,6 +117,29 @@ fn spec_id(data: &[u8]) -> Option<NoAction<'_>> {
 
 fn startup_locality(data: &[u8]) -> Option<NoAction<'_>> {
     Some(NoAction::StartupLocality { locality: *data.strip_prefix(b"StartupLocality\0")?.first()? })
+}
+
+/// TCG_NV_INDEX_INSTANCE_EVENT_LOG_DATA and TCG_NV_INDEX_DYNAMIC_EVENT_LOG_DATA (PC Client Platform Firmware Profile 1.06,
+/// section 10.4.5.4).
+fn nv_index(data: &[u8]) -> Option<NoAction<'_>> {
+    let mut r = Reader::new(data);
+    let of = match r.take(16)? {
+        b"NvIndexInstance\0" => "instance",
+        b"NvIndexDynamic\0\0" => "dynamic",
+        _ => return None,
+    };
+    let version = r.u16()?;
+    r.take(6)?;
+    if of == "instance" {
+        return Some(NoAction::NvIndex { of, version, uid: None, description: None, data: Hex(r.rest()) });
+    }
+    let uid = r.u64()?;
+    let mut sized = || {
+        let len = usize::from(r.u16()?);
+        r.take(len)
+    };
+    let (description, data) = (Text::trimmed(sized()?), sized()?);
+    Some(NoAction::NvIndex { of, version, uid: Some(uid), description: Some(description), data: Hex(data) })
 }
 
 fn reference_manifest(data: &[u8]) -> Option<ReferenceManifest<'_>> {
@@ -146,4 +185,46 @@ fn reference_manifest(data: &[u8]) -> Option<ReferenceManifest<'_>> {
         })();
     }
     Some(manifest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nv_index_events_of_both_kinds() {
+        let instance = [b"NvIndexInstance\0".as_slice(), &[1, 0], &[0; 6], b"SPDM"].concat();
+        assert_eq!(
+            NoAction::parse(&instance),
+            NoAction::NvIndex {
+                of: "instance",
+                version: 1,
+                uid: None,
+                description: None,
+                data: Hex(b"SPDM")
+            }
+        );
+        let dynamic = [
+            b"NvIndexDynamic\0\0".as_slice(),
+            &[1, 0],
+            &[0; 6],
+            &7_u64.to_le_bytes(),
+            &[5, 0],
+            b"slot\0",
+            &[2, 0],
+            &[0xAA, 0xBB],
+        ]
+        .concat();
+        let expected = NoAction::NvIndex {
+            of: "dynamic",
+            version: 1,
+            uid: Some(7),
+            description: Some(Text(b"slot")),
+            data: Hex(&[0xAA, 0xBB]),
+        };
+        assert_eq!(NoAction::parse(&dynamic), expected);
+        for end in 16..dynamic.len() {
+            assert!(matches!(NoAction::parse(&dynamic[..end]), NoAction::Other { .. }), "cut at {end}");
+        }
+    }
 }

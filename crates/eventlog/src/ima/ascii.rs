@@ -25,7 +25,10 @@ fn read_line(index: u32, offset: usize, rest: &[u8]) -> Result<(Option<ImaEntry<
     match head(line) {
         Some((pcr, digest, name, fields)) => {
             let data = rebuild(name, fields).map(Cow::Owned);
-            Ok((Some(ImaEntry { index, offset, pcr, digest, template: Text(name), data }), taken))
+            Ok((
+                Some(ImaEntry { index, offset, pcr, digest, template: Text(name), data, big_endian: false }),
+                taken,
+            ))
         }
         None if end.is_none() => Err(ImaReason::EntryCut),
         None => Err(ImaReason::LineMalformed),

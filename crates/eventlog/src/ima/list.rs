@@ -116,6 +116,8 @@ pub struct ImaEntry<'a> {
     /// Template data in its binary form; rebuilt from the text of an ASCII list. `None` when an ASCII list shows a
     /// template whose fields are not known, so that only the bank of the shown digest can be replayed.
     pub data: Option<Cow<'a, [u8]>>,
+    /// Whether lengths and numbers in the data are big-endian, as the kernel of a big-endian machine measures them.
+    pub big_endian: bool,
 }
 
 impl ImaEntry<'_> {
@@ -141,9 +143,9 @@ pub fn parse(bytes: &[u8]) -> Result<ImaList<'_>, ImaError> {
     let list = if ascii::looks_like(bytes) {
         ascii::read(bytes)
     } else {
-        let digest_alg = binary_digest_alg(bytes).unwrap_or(HashAlg::Sha1);
+        let (digest_alg, order) = binary_layout(bytes).unwrap_or((HashAlg::Sha1, Order::Little));
         read(bytes, Encoding::Binary, digest_alg, |index, offset, rest| {
-            binary_entry(index, offset, rest, digest_alg)
+            binary_entry(index, offset, rest, digest_alg, order)
         })
     };
     match list.cut {
@@ -154,7 +156,23 @@ pub fn parse(bytes: &[u8]) -> Result<ImaList<'_>, ImaError> {
 
 /// Whether the bytes start with an entry of a binary list: a register that exists and a known template.
 pub(crate) fn looks_binary(bytes: &[u8]) -> bool {
-    binary_digest_alg(bytes).is_some()
+    binary_layout(bytes).is_some()
+}
+
+/// Byte order of a list: that of the machine, unless its kernel runs with `ima_canonical_fmt`, which makes it little.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order {
+    Little,
+    Big,
+}
+
+impl Order {
+    fn u32(self, reader: &mut Reader<'_>) -> Option<u32> {
+        match self {
+            Self::Little => reader.u32(),
+            Self::Big => reader.u32().map(u32::swap_bytes),
+        }
+    }
 }
 
 /// Reads entries with `next`, which gives the entry and how many bytes it took.
@@ -187,22 +205,25 @@ pub(super) fn read<'a>(
     list
 }
 
-/// The algorithm of the shown digests follows from where the first template name is.
-fn binary_digest_alg(bytes: &[u8]) -> Option<HashAlg> {
-    let [pcr, ..] = *bytes.first_chunk::<4>()?;
-    let high_bytes_zero = bytes.get(1..4)?.iter().all(|b| *b == 0);
-    if u32::from(pcr) >= crate::PCR_COUNT || !high_bytes_zero {
-        return None;
-    }
-    [HashAlg::Sha1, HashAlg::Sha256, HashAlg::Sha384, HashAlg::Sha512].into_iter().find(|alg| {
+/// Byte order and algorithm of the shown digests: the register exists in one order only, and where the first template
+/// name is gives the size of the digest before it.
+fn binary_layout(bytes: &[u8]) -> Option<(HashAlg, Order)> {
+    let order = match *bytes.first_chunk::<4>()? {
+        [pcr, 0, 0, 0] if u32::from(pcr) < crate::PCR_COUNT => Order::Little,
+        [0, 0, 0, pcr] if u32::from(pcr) < crate::PCR_COUNT => Order::Big,
+        _ => return None,
+    };
+    let algorithms = [HashAlg::Sha1, HashAlg::Sha256, HashAlg::Sha384, HashAlg::Sha512];
+    let fits = |alg: &HashAlg| {
         let mut reader = Reader::new(bytes);
         let name = (|| {
             reader.take(4 + alg.size())?;
-            let len = usize::try_from(reader.u32()?).ok().filter(|len| *len <= MAX_IMA_NAME_BYTES)?;
-            reader.take(len)
+            let len = order.u32(&mut reader)?;
+            reader.take(usize::try_from(len).ok().filter(|len| *len <= MAX_IMA_NAME_BYTES)?)
         })();
         name.is_some_and(|name| template::fields_of(name).is_some())
-    })
+    };
+    algorithms.into_iter().find(fits).map(|alg| (alg, order))
 }
 
 /// Register, digest, length and name of the template, length of the data, data. The template `ima` has no such
@@ -212,9 +233,11 @@ fn binary_entry<'a>(
     offset: usize,
     rest: &'a [u8],
     digest_alg: HashAlg,
+    order: Order,
 ) -> Result<(Option<ImaEntry<'a>>, usize), ImaReason> {
     let mut reader = Reader::new(rest);
-    let head = (|| Some((reader.u32()?, reader.take(digest_alg.size())?, reader.u32()?)))();
+    let head =
+        (|| Some((order.u32(&mut reader)?, reader.take(digest_alg.size())?, order.u32(&mut reader)?)))();
     let (pcr, digest, name_len) = head.ok_or(ImaReason::EntryCut)?;
     let name_len = usize::try_from(name_len)
         .ok()
@@ -228,17 +251,24 @@ fn binary_entry<'a>(
     let data = (|| {
         if name == template::ORIGINAL {
             reader.take(HashAlg::Sha1.size())?;
-            let len = usize::try_from(reader.u32()?).ok()?;
+            let len = usize::try_from(order.u32(&mut reader)?).ok()?;
             reader.take(len)?;
             before.get(..before.len() - reader.rest().len())
         } else {
-            let len = usize::try_from(reader.u32()?).ok()?;
+            let len = usize::try_from(order.u32(&mut reader)?).ok()?;
             reader.take(len)
         }
     })()
     .ok_or(ImaReason::EntryCut)?;
     let digest = Digest::new(digest).ok_or(ImaReason::EntryCut)?;
-    let entry =
-        ImaEntry { index, offset, pcr, digest, template: Text(name), data: Some(Cow::Borrowed(data)) };
+    let entry = ImaEntry {
+        index,
+        offset,
+        pcr,
+        digest,
+        template: Text(name),
+        data: Some(Cow::Borrowed(data)),
+        big_endian: order == Order::Big,
+    };
     Ok((Some(entry), rest.len() - reader.rest().len()))
 }

@@ -211,10 +211,11 @@ impl ImaEntry<'_> {
             let value = if kind == FieldKind::Digest && self.template.0 == ORIGINAL {
                 reader.take(HashAlg::Sha1.size())
             } else {
-                reader.u32().and_then(|len| usize::try_from(len).ok()).and_then(|len| reader.take(len))
+                let len = reader.u32().map(|len| if self.big_endian { len.swap_bytes() } else { len });
+                len.and_then(|len| usize::try_from(len).ok()).and_then(|len| reader.take(len))
             };
             let Some(value) = value else { return unknown() };
-            fields.push((Text(id), field(kind, value)));
+            fields.push((Text(id), field(kind, value, self.big_endian)));
         }
         Template { fields, well_formed: reader.is_empty() }
     }
@@ -234,7 +235,7 @@ impl ImaEntry<'_> {
     }
 }
 
-fn field(kind: FieldKind, value: &[u8]) -> Field<'_> {
+fn field(kind: FieldKind, value: &[u8], big_endian: bool) -> Field<'_> {
     let raw = Field::Raw(Hex(value));
     if value.is_empty() {
         return raw;
@@ -258,7 +259,11 @@ fn field(kind: FieldKind, value: &[u8]) -> Field<'_> {
             }
         }
         FieldKind::Number { bytes } if bytes == value.len() => {
-            Field::Number(value.iter().rev().fold(0, |number, byte| (number << 8) | u64::from(*byte)))
+            let shift = |number: u64, byte: &u8| (number << 8) | u64::from(*byte);
+            Field::Number(match big_endian {
+                true => value.iter().fold(0, shift),
+                false => value.iter().rev().fold(0, shift),
+            })
         }
         FieldKind::Number { .. } => raw,
     }
