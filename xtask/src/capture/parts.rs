@@ -7,11 +7,11 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 use veriboot_testkit::vm::{
-    BootChain, Kernel, Lab, MachineBuilder, Package, SigningKey, UkiParts, Variants, VarsEdit,
+    BootChain, Installed, Kernel, Lab, MachineBuilder, Package, SigningKey, UkiParts, Variants, VarsEdit,
     authenticode_of, build_uki, cmdline_with, sha256_of,
 };
 
-use super::variants::{Age, Chain, Edit, Variant};
+use super::variants::{Age, Chain, Edit, Menu, Variant};
 
 /// Owner of the variables of shim.
 const SHIM_GUID: &str = "605dab50-e046-4300-abb6-3dd810dd8b23";
@@ -94,6 +94,14 @@ impl<'a> Parts<'a> {
         if variant.chain == Chain::ShimGrub {
             builder = builder.shim(self.shim()?).grub(self.grub()?);
         }
+        if variant.menu != Menu::None {
+            let mut kernels = vec![self.kernel];
+            if variant.menu == Menu::Both {
+                kernels.push(&self.others.kernel);
+            }
+            builder =
+                builder.installed(kernels.into_iter().map(|k| self.installed(k)).collect::<Result<_>>()?);
+        }
         if variant.grub_commands.contains("vmlinuz.unsigned") {
             builder = builder.boot_file("vmlinuz.unsigned", self.unsigned_kernel()?);
         }
@@ -112,6 +120,14 @@ impl<'a> Parts<'a> {
             builder = builder.second_disk(usual.disk_plan()?).press_enter();
         }
         Ok(builder)
+    }
+
+    fn installed(&self, kernel: &Kernel) -> Result<Installed> {
+        Ok(Installed {
+            release: kernel.release.clone(),
+            kernel: kernel.image.clone(),
+            initrd: self.lab.initramfs(kernel, &[], "")?,
+        })
     }
 
     fn uses(&mut self, package: &Package) {

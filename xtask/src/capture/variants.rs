@@ -11,6 +11,8 @@ pub struct Variant {
     /// Microsoft's keys enrolled, or none.
     pub keys: bool,
     pub kernel: Age,
+    /// Kernels under names with their release, and a menu as Debian writes it.
+    pub menu: Menu,
     pub other_initrd: bool,
     /// Words added to the kernel command line.
     pub cmdline: &'static str,
@@ -45,6 +47,17 @@ pub enum Age {
     Next,
     /// The lab's, with a signature by the lab's key added.
     LabSigned,
+}
+
+/// Kernels that a distribution installed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Menu {
+    /// One kernel without a release in its name, and no menu.
+    None,
+    /// The kernel that is booted.
+    One,
+    /// The kernel that is booted and the older one, as after an update.
+    Both,
 }
 
 /// A change of the variable store.
@@ -92,6 +105,7 @@ const PLAIN: Variant = Variant {
     chain: Chain::ShimGrub,
     keys: true,
     kernel: Age::Usual,
+    menu: Menu::None,
     other_initrd: false,
     cmdline: "",
     grub_commands: "",
@@ -130,6 +144,19 @@ pub const VARIANTS: &[Variant] = &[
         ..PLAIN
     },
     Variant { name: "other-kernel", about: "another signed kernel", kernel: Age::Older, ..PLAIN },
+    Variant {
+        name: "debian-menu",
+        about: "the older kernel under a name with its release, in a menu as Debian writes it",
+        kernel: Age::Older,
+        menu: Menu::One,
+        ..PLAIN
+    },
+    Variant {
+        name: "debian-menu-updated",
+        about: "the same after a kernel update: the new kernel first, the older one still in the menu",
+        menu: Menu::Both,
+        ..PLAIN
+    },
     Variant {
         name: "cmdline",
         about: "another kernel command line in the GRUB configuration",

@@ -36,6 +36,6 @@ pub use job::{AgentSetup, Job};
 pub use lab::{Kernel, Lab, LabOptions, Variants, sha256_of, tool_version};
 pub use machine::{Machine, Running};
 pub use packages::{Package, Repository};
-pub use plan::{BootChain, CMDLINE, MachineBuilder, cmdline_with};
+pub use plan::{BootChain, CMDLINE, Installed, MachineBuilder, cmdline_with};
 pub use report::{Report, Step};
 pub use uki::{SigningKey, UkiParts, build_uki};

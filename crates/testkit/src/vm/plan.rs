@@ -41,6 +41,17 @@ pub enum BootChain {
     },
 }
 
+/// A kernel as a distribution installs it: under names that hold its release.
+#[derive(Clone, Debug)]
+pub struct Installed {
+    /// Release as `uname -r` says it.
+    pub release: String,
+    /// Kernel image.
+    pub kernel: PathBuf,
+    /// Initramfs.
+    pub initrd: PathBuf,
+}
+
 /// Describes a machine before it exists.
 #[derive(Clone, Debug)]
 pub struct MachineBuilder<'a> {
@@ -60,6 +71,7 @@ pub struct MachineBuilder<'a> {
     grub_commands: String,
     files: Vec<(String, PathBuf)>,
     disk_number: u8,
+    installed: Vec<Installed>,
 }
 
 impl<'a> MachineBuilder<'a> {
@@ -82,6 +94,7 @@ impl<'a> MachineBuilder<'a> {
             grub_commands: String::new(),
             files: Vec::new(),
             disk_number: 1,
+            installed: Vec::new(),
         }
     }
 
@@ -155,6 +168,14 @@ impl<'a> MachineBuilder<'a> {
         self
     }
 
+    /// Kernels with a menu as Debian's `update-grub` writes it, instead of the one kernel of the chain. The first is
+    /// booted.
+    #[must_use]
+    pub fn installed(mut self, kernels: Vec<Installed>) -> Self {
+        self.installed = kernels;
+        self
+    }
+
     /// A second disk that the firmware boots from when the first one fails.
     #[must_use]
     pub fn second_disk(mut self, plan: DiskPlan) -> Self {
@@ -198,11 +219,18 @@ impl<'a> MachineBuilder<'a> {
                     Some(grub) => grub.clone(),
                     None => self.lab.grub.path("usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed")?,
                 };
-                plan.file("EFI/BOOT/BOOTX64.EFI", &shim)
+                let plan = plan
+                    .file("EFI/BOOT/BOOTX64.EFI", &shim)
                     .file("EFI/BOOT/grubx64.efi", &grub)
-                    .text(GRUB_CONFIG, self.grub_config())
-                    .file("vmlinuz", kernel)
-                    .file("initrd.img", initrd)
+                    .text(GRUB_CONFIG, self.grub_config());
+                if self.installed.is_empty() {
+                    plan.file("vmlinuz", kernel).file("initrd.img", initrd)
+                } else {
+                    self.installed.iter().fold(plan, |plan, installed| {
+                        plan.file(&format!("vmlinuz-{}", installed.release), &installed.kernel)
+                            .file(&format!("initrd.img-{}", installed.release), &installed.initrd)
+                    })
+                }
             }
             BootChain::SystemdBoot { loader, uki } => plan
                 .file("EFI/BOOT/BOOTX64.EFI", loader)
@@ -219,10 +247,29 @@ impl<'a> MachineBuilder<'a> {
     /// started so has no event log to show. `linuxefi` always takes the EFI stub, and with it the configuration is
     /// the same whatever the state of Secure Boot.
     pub(super) fn grub_config(&self) -> String {
+        let head = format!("serial --unit=0\nterminal_output serial\nset timeout=0\n{}", self.grub_commands);
+        let Some(first) = self.installed.first() else {
+            return format!("{head}linuxefi /vmlinuz {}\ninitrdefi /initrd.img\nboot\n", self.cmdline);
+        };
+        let mut text = format!("{head}set default=\"0\"\n");
+        text.push_str(&self.menu_entry("Debian GNU/Linux", "gnulinux-simple-lab", first));
+        text.push_str("submenu 'Advanced options for Debian GNU/Linux' --id 'gnulinux-advanced-lab' {\n");
+        for installed in &self.installed {
+            let title = format!("Debian GNU/Linux, with Linux {}", installed.release);
+            let id = format!("gnulinux-{}-advanced-lab", installed.release);
+            text.push_str(&self.menu_entry(&title, &id, installed));
+        }
+        text.push_str("}\n");
+        text
+    }
+
+    fn menu_entry(&self, title: &str, id: &str, installed: &Installed) -> String {
+        let release = &installed.release;
         format!(
-            "serial --unit=0\nterminal_output serial\nset timeout=0\n{}\
-             linuxefi /vmlinuz {}\ninitrdefi /initrd.img\nboot\n",
-            self.grub_commands, self.cmdline
+            "menuentry '{title}' --class debian --class gnu-linux --id '{id}' {{\n\
+             \techo 'Loading Linux {release} ...'\n\tlinuxefi /vmlinuz-{release} {}\n\
+             \techo 'Loading initial ramdisk ...'\n\tinitrdefi /initrd.img-{release}\n}}\n",
+            self.cmdline
         )
     }
 }
