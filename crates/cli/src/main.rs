@@ -168,3 +168,14 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
         Command::Serve(args) => serve::run(args),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    /// clap looks at a subcommand only when it is called: names that clash would be found by whoever calls it first.
+    #[test]
+    fn every_command_is_well_formed() {
+        super::Cli::command().debug_assert();
+    }
+}

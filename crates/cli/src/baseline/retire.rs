@@ -14,9 +14,9 @@ use crate::output::{Output, safe};
 pub struct RetireArgs {
     #[command(flatten)]
     scope: ScopeArgs,
-    /// Version that you looked at; refused when another one judges by now [default: the present one]
+    /// Only this version, which you looked at: refused when another one judges by now
     #[arg(long, value_name = "VERSION")]
-    version: Option<u32>,
+    only: Option<u32>,
     /// Why; kept in the audit log
     #[arg(long, short = 'm')]
     comment: Option<String>,
@@ -32,7 +32,7 @@ pub fn run(args: &RetireArgs, client: &Client, out: Output) -> Result<(), CliErr
         )
         .hint("`veriboot baseline list` shows which scopes have one")
     })?;
-    if let Some(version) = args.version.filter(|version| *version != current.version) {
+    if let Some(version) = args.only.filter(|version| *version != current.version) {
         let message = format!("version {version} does not judge: {} does", current.version);
         return Err(CliError::usage("version-conflict", message));
     }
