@@ -99,14 +99,15 @@ struct Held<'a> {
 impl Held<'_> {
     fn judge(&self, judgement: &mut Judgement) {
         let of_profile = RuleSet::new(&self.profile.rules);
-        let rules: Vec<&RuleSet> =
-            self.baseline.map(CompiledBaseline::rule_set).into_iter().chain([&of_profile]).collect();
+        let without_rules = of_profile.is_empty();
+        let rules: Vec<RuleSet<'_>> =
+            self.baseline.map(CompiledBaseline::rule_set).into_iter().chain([of_profile]).collect();
         for rules in &rules {
             judgement.findings.extend(rules.violations(self.report));
         }
         let unmatched = match self.baseline {
             Some(baseline) => baseline.unmatched(self.report, self.bank),
-            None if of_profile.is_empty() => return,
+            None if without_rules => return,
             None => registers(self.report),
         };
         if unmatched.is_empty() {

@@ -28,10 +28,12 @@ use crate::report::Entry;
 use crate::rule::Evidence;
 use crate::structure_checks::{SECURE_BOOT_PCR, SHIM_STATE_PCR};
 
-/// PCRs of systemd-stub's sections, of GRUB's commands and of the files that GRUB and the kernel's stub read.
+/// The PCR of systemd-stub's sections.
 const UKI_PCR: u32 = 11;
-const COMMAND_PCR: u32 = 8;
-const FILE_PCR: u32 = 9;
+/// The PCR of GRUB's commands.
+pub(crate) const COMMAND_PCR: u32 = 8;
+/// The PCR of files that GRUB and the kernel's stub read.
+pub(crate) const FILE_PCR: u32 = 9;
 
 /// What decides about the deviations of one boot.
 pub(crate) struct Weigher<'w> {

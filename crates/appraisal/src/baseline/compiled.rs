@@ -17,7 +17,6 @@ pub struct CompiledBaseline {
     baseline: Baseline,
     /// By PCR, rising.
     registers: Vec<Register>,
-    rules: RuleSet,
     /// Why it must not judge.
     refusal: Option<Flaw>,
 }
@@ -72,8 +71,7 @@ impl Baseline {
             }
         }
         let refusal = self.flaws().into_iter().find(|flaw| flaw.refused);
-        let rules = RuleSet::new(&self.rules);
-        CompiledBaseline { baseline: self, registers, rules, refusal }
+        CompiledBaseline { baseline: self, registers, refusal }
     }
 }
 
@@ -138,8 +136,8 @@ impl CompiledBaseline {
     }
 
     /// Its rules, ready to judge.
-    pub(crate) fn rule_set(&self) -> &RuleSet {
-        &self.rules
+    pub(crate) fn rule_set(&self) -> RuleSet<'_> {
+        RuleSet::new(&self.baseline.rules)
     }
 
     /// The PCRs of log and baseline whose sequence is not accepted, rising. Linear in the log.

@@ -5,7 +5,7 @@ use veriboot_eventlog::{Format, HashAlg};
 use crate::diff::Change;
 use crate::image_chain::ImageChain;
 use crate::report::LogReport;
-use crate::weigher::keys_unchanged;
+use crate::weigher::{COMMAND_PCR, keys_unchanged};
 
 /// A log with its differences.
 #[derive(Clone, Debug)]
@@ -13,14 +13,17 @@ pub(crate) struct Evidence<'a> {
     pub report: &'a LogReport,
     pub bank: HashAlg,
     pub images: ImageChain,
+    /// Differences in what the boot loader measures as text.
+    pub commands: Vec<Change<'a>>,
     /// Whether the authorities of this boot are those that the baseline trusts.
     pub keys_unchanged: bool,
 }
 
 impl<'a> Evidence<'a> {
     /// `changes` are all differences of the log.
-    pub fn new(report: &'a LogReport, bank: HashAlg, changes: &[Change<'_>]) -> Self {
-        Self { report, bank, images: ImageChain::new(changes, report), keys_unchanged: keys_unchanged(changes) }
+    pub fn new(report: &'a LogReport, bank: HashAlg, changes: &[Change<'a>]) -> Self {
+        let commands = changes.iter().filter(|c| c.item().pcr == COMMAND_PCR).copied().collect();
+        Self { report, bank, images: ImageChain::new(changes, report), commands, keys_unchanged: keys_unchanged(changes) }
     }
 
     /// Registers of a confidential VM hold several PCRs each: no kind of component has its own.

@@ -1,44 +1,44 @@
 //! Rules made ready to be held against many logs.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use veriboot_eventlog::{ComponentKind, Digest, EventType};
 use veriboot_wire::Finding;
 
-use super::{demands, keys};
 use super::evidence::Evidence;
-use super::{Pattern, Rule, Says};
+use super::{Pattern, Rule, Says, demands, keys};
 use crate::authority::admitted_by;
+use crate::deviation::is_configuration_file;
 use crate::diff::{Change, Item};
 use crate::enforcement::{belongs, is_known_action};
 use crate::image_chain::is_image;
 use crate::report::LogReport;
 use crate::structure_checks::SECURE_BOOT_PCR;
+use crate::weigher::FILE_PCR;
 
-/// Rules of a baseline or of a profile, compiled. What a log costs does not depend on how many digests they list.
+/// Rules of a baseline or of a profile, by what they speak of. Made for each judgement: it borrows, and looks digests up,
+/// so neither making nor asking it costs more when rules list many.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct RuleSet {
-    digests: HashMap<ComponentKind, HashSet<Digest>>,
+pub(crate) struct RuleSet<'r> {
+    digests: HashMap<ComponentKind, Vec<&'r BTreeSet<Digest>>>,
     authorities: HashMap<ComponentKind, BTreeSet<Digest>>,
-    patterns: HashMap<ComponentKind, Vec<Pattern>>,
-    demands: Vec<Rule>,
+    patterns: HashMap<ComponentKind, Vec<&'r Pattern>>,
+    demands: Vec<&'r Rule>,
 }
 
-impl RuleSet {
-    /// Compiles rules; several about one component permit what any of them permits and demand what each demands.
-    pub fn new<'r>(rules: impl IntoIterator<Item = &'r Rule>) -> Self {
+impl<'r> RuleSet<'r> {
+    /// Several rules about one component permit what any of them permits and demand what each demands.
+    pub fn new(rules: impl IntoIterator<Item = &'r Rule>) -> Self {
         let mut set = Self::default();
         for rule in rules {
             match &rule.says {
-                Says::Digests(digests) => set.digests.entry(rule.component).or_default().extend(digests),
+                Says::Digests(digests) => set.digests.entry(rule.component).or_default().push(digests),
                 Says::Authorities(listed) => {
                     let known = set.authorities.entry(rule.component).or_default();
                     known.extend(listed.iter().map(|authority| authority.sha256));
                 }
-                Says::Any(patterns) => {
-                    set.patterns.entry(rule.component).or_default().extend(patterns.iter().cloned());
-                }
-                Says::Minimum(_) | Says::Parameters(_) | Says::State(_) => set.demands.push(rule.clone()),
+                Says::Any(patterns) => set.patterns.entry(rule.component).or_default().extend(patterns),
+                Says::Minimum(_) | Says::Parameters(_) | Says::State(_) => set.demands.push(rule),
             }
         }
         set
@@ -66,17 +66,43 @@ impl RuleSet {
         if evidence.mixes_registers() {
             return false;
         }
+        self.permits_itself(change, evidence) || self.follows_from_text(change, evidence)
+    }
+
+    fn permits_itself(&self, change: &Change<'_>, evidence: &Evidence<'_>) -> bool {
         self.permits_digest(change, evidence)
             || self.permits_any(change, evidence)
             || self.permits_admitted(change, evidence)
             || self.meets_demand(change, evidence.report)
     }
 
+    /// The file that the boot loader read a command line from, and the command line as the kernel's stub measures it again:
+    /// GRUB measures as text all that it does with that file, so both say nothing new where every difference in that text
+    /// is explained.
+    fn follows_from_text(&self, change: &Change<'_>, evidence: &Evidence<'_>) -> bool {
+        use ComponentKind as K;
+        let Change::Changed(old, new) = change else { return false };
+        let same = old.kind == new.kind && old.event_type == new.event_type && old.name == new.name;
+        let follows = new.pcr == FILE_PCR
+            && match new.kind {
+                K::BootLoaderFile | K::BootLoaderConfig => is_configuration_file(new.name),
+                K::KernelCommandLine => new.event_type == EventType::EV_EVENT_TAG.0,
+                _ => false,
+            };
+        same && follows
+            && evidence.images.is_in_place(new)
+            && !evidence.commands.is_empty()
+            && evidence.commands.iter().all(|command| self.permits_itself(command, evidence))
+    }
+
     /// One of the digests at the place of another one; or anywhere in a PCR of which no boot speaks.
     fn permits_digest(&self, change: &Change<'_>, evidence: &Evidence<'_>) -> bool {
         let listed = |item: &Item<'_>| {
             belongs(item.kind, item.pcr)
-                && self.digests.get(&item.kind).is_some_and(|digests| digests.contains(item.digest))
+                && self
+                    .digests
+                    .get(&item.kind)
+                    .is_some_and(|lists| lists.iter().any(|digests| digests.contains(item.digest)))
         };
         match change {
             Change::Changed(old, new) => {
