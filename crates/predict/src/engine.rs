@@ -6,14 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use veriboot_appraisal::{Baseline, Reference, ReferenceBoot, Source, SourceFile};
-use veriboot_eventlog::sbat::{Sbat, compare};
 use veriboot_eventlog::{ComponentKind as K, Digest, EventType, HashAlg};
 
 use crate::disk::PartitionKind;
 use crate::input::{Artifact, Inputs, Origin, What};
-use crate::pe::{Image, ImageRole, Verified, signatures};
-use crate::prediction::{Admission, ImageReport, Prediction, RowChange, Slot, Unpredicted};
-use crate::{grub_part, limits, secure_boot, shim, stub_part};
+use crate::pe::{Image, ImageRole};
+use crate::prediction::{ImageReport, Prediction, RowChange, Slot, Unpredicted};
+use crate::{grub_part, limits, secure_boot, stub_part};
 
 /// Why nothing can be predicted at all.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -216,8 +215,11 @@ impl Engine<'_> {
             return None;
         }
         let named = device_path.and_then(|path| path.split("HD(").nth(1)?.split(',').next()?.parse().ok());
-        let places: Vec<u32> =
-            named.into_iter().chain(disk.partitions(PartitionKind::EfiSystem)).chain(disk.partitions(PartitionKind::Boot)).collect();
+        let places: Vec<u32> = named
+            .into_iter()
+            .chain(disk.partitions(PartitionKind::EfiSystem))
+            .chain(disk.partitions(PartitionKind::Boot))
+            .collect();
         for partition in places {
             match self.inputs.on_disk(Some(partition), path) {
                 Ok(Some(found)) => return Some(found),
@@ -236,7 +238,13 @@ impl Engine<'_> {
     }
 
     pub fn disk_problem(&mut self, message: &str, code: &'static str) {
-        self.problem(code, None, K::BootLoaderFile, message.to_owned(), "make the image again, or give its files one by one");
+        self.problem(
+            code,
+            None,
+            K::BootLoaderFile,
+            message.to_owned(),
+            "make the image again, or give its files one by one",
+        );
     }
 
     /// Puts the Authenticode digest of an image into a PCR 4 event.
@@ -268,123 +276,6 @@ impl Engine<'_> {
         let digest = image.authenticode(self.bank).ok()?;
         self.report(artifact, &image, digest, kind);
         Some(digest)
-    }
-
-    /// Says who admits an image, and whether that is someone of the reference boot.
-    fn report(&mut self, artifact: &Artifact, image: &Image<'_>, digest: Digest, kind: K) {
-        let from = artifact.origin.to_string();
-        if self.images.iter().any(|seen| seen.from == from) {
-            return;
-        }
-        let mut anchors = self.inputs.anchors.clone();
-        for other in &self.inputs.artifacts {
-            if other.what == What::Image(ImageRole::Shim)
-                && let Ok(shim) = Image::parse(&other.bytes)
-            {
-                anchors.extend(shim::vendor_certificates(&shim));
-            }
-        }
-        anchors.extend(self.shim_on_disk().iter().filter_map(|shim| {
-            Image::parse(&shim.bytes).ok().map(|image| shim::vendor_certificates(&image))
-        }).flatten());
-        let sbat = image.sbat();
-        let mut report = ImageReport {
-            from,
-            role: image.role(artifact.origin.name()),
-            digest,
-            signatures: Vec::new(),
-            admitted_by: None,
-            sbat: sbat.as_ref().map(|sbat| sbat.generations.clone()).unwrap_or_default(),
-        };
-        match signatures(image, &anchors) {
-            Ok(found) => report.signatures = found,
-            Err(error) => self.problem(
-                error.code(),
-                Some(7),
-                kind,
-                format!("{}: {error}", artifact.origin),
-                "get the file again from where it was published",
-            ),
-        }
-        if self.secure_boot == Some(true) {
-            self.admission(artifact, &mut report, kind);
-            if let Some(sbat) = &sbat {
-                self.revocation(artifact, sbat, kind);
-            }
-        }
-        self.images.push(report);
-    }
-
-    fn shim_on_disk(&self) -> Option<Artifact> {
-        let (_, disk) = self.inputs.disk.as_ref()?;
-        let path = self.slots.iter().find(|slot| slot.reference.kind == K::Shim)?.reference.name.clone();
-        let places = disk.partitions(PartitionKind::EfiSystem);
-        places.into_iter().find_map(|partition| self.inputs.on_disk(Some(partition), &path).ok().flatten())
-    }
-
-    /// Which authority of the reference boot admits an image. Another one would be measured in PCR 7.
-    fn admission(&mut self, artifact: &Artifact, report: &mut ImageReport, kind: K) {
-        let known = secure_boot::authorities(&self.slots);
-        let proven = report.signatures.iter().find_map(|signature| {
-            if matches!(signature.verified, Verified::Invalid { .. }) {
-                return None;
-            }
-            signature.chain.iter().find_map(|link| known.iter().find(|known| known.sha256 == link.sha256))
-        });
-        let named = report.signatures.iter().find_map(|signature| match &signature.verified {
-            Verified::IssuerMissing { issuer } => known.iter().find(|known| known.subject == *issuer),
-            _ => None,
-        });
-        report.admitted_by = match (proven, named) {
-            (Some(known), _) => Some(Admission { authority: known.subject.clone(), proven: true }),
-            (None, Some(known)) => Some(Admission { authority: known.subject.clone(), proven: false }),
-            (None, None) => None,
-        };
-        if report.admitted_by.is_some() {
-            return;
-        }
-        let valid: Vec<&str> = report
-            .signatures
-            .iter()
-            .filter(|s| !matches!(s.verified, Verified::Invalid { .. }))
-            .map(|s| s.signer.as_str())
-            .collect();
-        let (code, message) = if report.signatures.is_empty() {
-            ("image-not-signed", format!("{} is not signed, and Secure Boot is on", artifact.origin))
-        } else if valid.is_empty() {
-            ("signature-invalid", format!("No signature of {} belongs to it", artifact.origin))
-        } else {
-            let signers = valid.join(", ");
-            (
-                "authority-unknown",
-                format!("{} is signed by {signers}, which no authority of the reference boot is known to admit", artifact.origin),
-            )
-        };
-        self.problem(
-            code,
-            Some(7),
-            kind,
-            message,
-            "whatever admits it will be measured in PCR 7, or firmware refuses it; give the certificate with --certificate \
-             to see how far its signature goes",
-        );
-    }
-
-    /// Whether the SBAT level that will be in force refuses the image.
-    fn revocation(&mut self, artifact: &Artifact, image: &Sbat, kind: K) {
-        let Some(level) = secure_boot::level_in_force(self) else { return };
-        for revoked in compare(&level, image) {
-            self.problem(
-                "image-revoked",
-                Some(IMAGES_PCR),
-                kind,
-                format!(
-                    "{} has generation {} of {}, and the SBAT level in force asks for {}: shim refuses it",
-                    artifact.origin, revoked.has, revoked.component, revoked.needs
-                ),
-                "use a newer build of the image",
-            );
-        }
     }
 
     /// An artifact of this kind: by its name, or the only one. What was looked at counts as used.
@@ -436,7 +327,8 @@ impl Engine<'_> {
     fn finish(self, baseline: &Baseline) -> Prediction {
         let changed = self.slots.iter().filter(|slot| slot.change != RowChange::Same).chain(&self.removed);
         let pcrs: BTreeSet<u32> = changed.map(|slot| slot.reference.pcr).collect();
-        let touched: Vec<&Slot> = self.slots.iter().filter(|slot| pcrs.contains(&slot.reference.pcr)).collect();
+        let touched: Vec<&Slot> =
+            self.slots.iter().filter(|slot| pcrs.contains(&slot.reference.pcr)).collect();
         let from: Vec<Origin> = self.inputs.origins().to_vec();
         let boot = (!pcrs.is_empty()).then(|| ReferenceBoot {
             source: Source::Predicted { from: files(&from), base: baseline.name.clone() },

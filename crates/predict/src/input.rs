@@ -113,7 +113,7 @@ pub enum InputReason {
     #[error("more than {MAX_INPUTS} files are given")]
     TooMany,
     /// Another kind of file than the option is for.
-    #[error("it is {found}, not {expected}")]
+    #[error("expected {expected}, found {found}")]
     OtherKind {
         /// What it is.
         found: &'static str,
@@ -132,6 +132,27 @@ pub enum InputReason {
 }
 
 impl InputError {
+    /// What to do.
+    pub const fn hint(&self) -> &'static str {
+        match &self.why {
+            InputReason::Archive(ArchiveError::Format(_))
+            | InputReason::OtherKind { .. }
+            | InputReason::Pe(_) => {
+                "--deb and --rpm take packages, --efi any EFI image, --kernel and --uki those alone, --initrd the rest"
+            }
+            InputReason::Archive(_) => "get the package again from where it was published",
+            InputReason::NoBootFile => {
+                "shim, GRUB, systemd-boot and kernels are measured: on Debian the packages shim-signed, \
+                 grub-efi-amd64-signed, systemd-boot-efi and linux-image-…"
+            }
+            InputReason::Disk(_) => "give a raw or qcow2 image with a GPT, an MBR or a bare file system",
+            InputReason::LoaderEntry(_) => "give an entry of /loader/entries",
+            InputReason::TooLarge { .. } | InputReason::TooMany => "give only what the machine boots from",
+            InputReason::NotACertificate => "give an X.509 certificate in PEM or DER",
+            InputReason::Twice(_) => "give one of them",
+        }
+    }
+
     /// Stable identifier in kebab case.
     pub const fn code(&self) -> &'static str {
         match &self.why {
@@ -188,12 +209,7 @@ impl Inputs {
         self.add_package(name, bytes, archive::rpm)
     }
 
-    fn add_package(
-        &mut self,
-        name: &str,
-        bytes: &[u8],
-        unpack: Unpack,
-    ) -> Result<usize, InputError> {
+    fn add_package(&mut self, name: &str, bytes: &[u8], unpack: Unpack) -> Result<usize, InputError> {
         let origin = self.origin(name, bytes)?;
         let members = unpack(bytes, &archive::is_boot_file).map_err(|e| fail(name, e))?;
         let mut count = 0;

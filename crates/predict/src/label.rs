@@ -88,7 +88,14 @@ mod tests {
         use ComponentKind as K;
         assert_eq!(
             kinds,
-            [K::BootLoaderConfig, K::KernelCommandLine, K::Kernel, K::KernelCommandLine, K::BootLoaderConfig, K::Initrd]
+            [
+                K::BootLoaderConfig,
+                K::KernelCommandLine,
+                K::Kernel,
+                K::KernelCommandLine,
+                K::BootLoaderConfig,
+                K::Initrd
+            ]
         );
         assert_eq!(labels[1].value.as_deref(), Some("ro quiet"));
         assert_eq!(labels[2].name, "/vmlinuz-6");

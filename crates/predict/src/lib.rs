@@ -9,6 +9,7 @@
 //!    stubs do in PCR 9, 11 and 12; `secure_boot` what a new shim does in PCR 7.
 //! 3. The result is a partial [`veriboot_appraisal::ReferenceBoot`] for [`veriboot_appraisal::Baseline::with_measurements`].
 
+mod admission;
 pub mod archive;
 pub mod disk;
 mod engine;

@@ -35,7 +35,8 @@ impl LoaderEntryError {
 impl LoaderEntry {
     /// Reads an entry. Keys that are not measured are passed over.
     pub fn parse(bytes: &[u8]) -> Result<Self, LoaderEntryError> {
-        let text = Some(bytes).filter(|b| b.len() <= MAX_CONFIG_BYTES).and_then(|b| std::str::from_utf8(b).ok());
+        let text =
+            Some(bytes).filter(|b| b.len() <= MAX_CONFIG_BYTES).and_then(|b| std::str::from_utf8(b).ok());
         let mut entry = Self::default();
         let mut options: Vec<&str> = Vec::new();
         for line in text.ok_or(LoaderEntryError::NotText)?.lines().map(str::trim) {

@@ -78,7 +78,10 @@ pub(crate) fn predict(engine: &mut Engine<'_>) {
             "vendor-certificate-changed",
             Some(7),
             K::Authority,
-            format!("{} carries no certificate that the reference boot measured as an authority", shim.origin),
+            format!(
+                "{} carries no certificate that the reference boot measured as an authority",
+                shim.origin
+            ),
             "PCR 7 and 14 will change: boot one machine and approve what it measures",
         );
     }
@@ -101,7 +104,10 @@ pub(crate) fn predict(engine: &mut Engine<'_>) {
             "sbat-level-unproven",
             Some(7),
             K::SbatLevel,
-            format!("{} will raise the SBAT level, in a form that the reference boot does not show", shim.origin),
+            format!(
+                "{} will raise the SBAT level, in a form that the reference boot does not show",
+                shim.origin
+            ),
             "boot one machine and approve what it measures",
         ),
     }
@@ -126,7 +132,8 @@ pub(crate) fn unescaped(text: &str) -> String {
         let (before, escape) = rest.split_at(at);
         out.push_str(before);
         let end = escape.find('}');
-        let code = end.and_then(|end| u32::from_str_radix(escape.get(3..end)?, 16).ok()).and_then(char::from_u32);
+        let code =
+            end.and_then(|end| u32::from_str_radix(escape.get(3..end)?, 16).ok()).and_then(char::from_u32);
         match (code, end) {
             (Some(c), Some(end)) => {
                 out.push(c);

@@ -36,9 +36,8 @@ impl Source for Vec<u8> {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
-        let part = usize::try_from(offset)
-            .ok()
-            .and_then(|start| self.get(start..start.checked_add(buffer.len())?));
+        let part =
+            usize::try_from(offset).ok().and_then(|start| self.get(start..start.checked_add(buffer.len())?));
         match part {
             Some(part) => {
                 buffer.copy_from_slice(part);

@@ -54,7 +54,10 @@ fn sections(engine: &mut Engine<'_>) -> Option<(String, Origin)> {
             "uki-variants",
             Some(SECTIONS_PCR),
             K::UkiSection,
-            format!("{} has a section {variant}, so the machine decides which parts of it are measured", uki.origin),
+            format!(
+                "{} has a section {variant}, so the machine decides which parts of it are measured",
+                uki.origin
+            ),
             "boot one machine and approve what it measures",
         );
     }
@@ -65,14 +68,20 @@ fn sections(engine: &mut Engine<'_>) -> Option<(String, Origin)> {
         .enumerate()
         .filter(|(_, slot)| {
             let r = &slot.reference;
-            r.pcr == SECTIONS_PCR && r.kind == K::UkiSection && r.event_type == EventType::EV_IPL.0 && r.name.starts_with('.')
+            r.pcr == SECTIONS_PCR
+                && r.kind == K::UkiSection
+                && r.event_type == EventType::EV_IPL.0
+                && r.name.starts_with('.')
         })
         .map(|(at, _)| at)
         .collect();
-    let was = |name: &str| old.iter().find_map(|at| engine.slots.get(*at).filter(|slot| slot.reference.name == name)).cloned();
+    let was = |name: &str| {
+        old.iter().find_map(|at| engine.slots.get(*at).filter(|slot| slot.reference.name == name)).cloned()
+    };
     // How names are written is seen on the first one.
     let narrow = |name: &str| [name.as_bytes(), b"\0"].concat();
-    let is_wide = was(".linux (name)").is_some_and(|slot| slot.reference.digest == wide_digest(".linux", engine.bank));
+    let is_wide =
+        was(".linux (name)").is_some_and(|slot| slot.reference.digest == wide_digest(".linux", engine.bank));
     let mut pieces: Vec<(Slot, Event)> = Vec::new();
     for (name, since) in SECTIONS {
         let Some(content) = section(name) else { continue };
@@ -82,10 +91,12 @@ fn sections(engine: &mut Engine<'_>) -> Option<(String, Origin)> {
             continue;
         }
         let data = if is_wide { wide(name) } else { narrow(name) };
-        for (shown, digest) in
-            [(format!("{name} (name)"), engine.bank.hash(&[&data])), ((*name).to_owned(), engine.bank.hash(&[content]))]
-        {
-            let event = Event { pcr: SECTIONS_PCR, event_type: EventType::EV_IPL, digest, data: data.clone() };
+        for (shown, digest) in [
+            (format!("{name} (name)"), engine.bank.hash(&[&data])),
+            ((*name).to_owned(), engine.bank.hash(&[content])),
+        ] {
+            let event =
+                Event { pcr: SECTIONS_PCR, event_type: EventType::EV_IPL, digest, data: data.clone() };
             let mut slot = was(&shown).unwrap_or_else(|| new_section(&shown, digest));
             slot.replace(digest, &uki.origin);
             slot.from = Some(uki.origin.to_string());
@@ -174,9 +185,9 @@ fn command_lines(engine: &mut Engine<'_>, of_uki: Option<(String, Origin)>) {
                 .map(|form| (form(&words.after), "GRUB configuration".to_owned()))
         } else if let Some((text, origin)) = &new {
             let suffix = SUFFIXES.iter().find(|suffix| {
-                old.iter().chain([text]).any(|old| {
-                    wide_digest(&format!("{old}{suffix}"), engine.bank) == reference.digest
-                })
+                old.iter()
+                    .chain([text])
+                    .any(|old| wide_digest(&format!("{old}{suffix}"), engine.bank) == reference.digest)
             });
             suffix.map(|suffix| (format!("{text}{suffix}"), origin.clone()))
         } else {
@@ -253,7 +264,11 @@ fn initrds(engine: &mut Engine<'_>) {
                     slot.replace(digest, &origin);
                 }
             }
-            None if engine.slots.iter().any(|s| s.reference.kind == K::Kernel && s.change != RowChange::Same) => {
+            None if engine
+                .slots
+                .iter()
+                .any(|s| s.reference.kind == K::Kernel && s.change != RowChange::Same) =>
+            {
                 engine.problem(
                     "initrd-missing",
                     Some(9),

@@ -24,7 +24,8 @@ fn boot_files_of_debian_packages_are_those_that_dpkg_unpacks() {
 
 /// One ar member.
 fn ar(name: &str, content: &[u8]) -> Vec<u8> {
-    let mut out = format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, "100644", content.len()).into_bytes();
+    let mut out =
+        format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, "100644", content.len()).into_bytes();
     out.extend_from_slice(content);
     out.resize(out.len().next_multiple_of(2), b'\n');
     out
@@ -127,7 +128,10 @@ fn rpm_payloads() {
     for payload in payloads {
         let members = rpm(&rpm_package(&payload), &is_boot_file).unwrap();
         assert_eq!(members.len(), 1);
-        assert_eq!((members[0].path.as_str(), members[0].bytes.as_slice()), ("lib/modules/6/vmlinuz", &b"kernel!"[..]));
+        assert_eq!(
+            (members[0].path.as_str(), members[0].bytes.as_slice()),
+            ("lib/modules/6/vmlinuz", &b"kernel!"[..])
+        );
     }
     assert_eq!(rpm(b"no", &is_boot_file), Err(ArchiveError::Format("an RPM package")));
     for end in 0..rpm_package(&cpio).len() {
@@ -146,7 +150,8 @@ fn bombs_and_lies_are_errors() {
     assert_eq!(deb(&package("data.tar", &lie), &is_boot_file), Err(ArchiveError::Bomb));
     // Many files of 64 MiB each, some kilobytes packed.
     let zeros = vec![0_u8; 64 << 20];
-    let files: Vec<(String, &[u8])> = (0..9).map(|n| (format!("boot/vmlinuz-{n}"), zeros.as_slice())).collect();
+    let files: Vec<(String, &[u8])> =
+        (0..9).map(|n| (format!("boot/vmlinuz-{n}"), zeros.as_slice())).collect();
     let files: Vec<(&str, &[u8])> = files.iter().map(|(name, content)| (name.as_str(), *content)).collect();
     assert_eq!(deb(&package("data.tar.gz", &gzip(&tarball(&files))), &is_boot_file), Err(ArchiveError::Bomb));
     // Cut, mixed up, unknown.
@@ -156,7 +161,10 @@ fn bombs_and_lies_are_errors() {
         assert!(deb(&whole[..end], &is_boot_file).is_err(), "{end}");
     }
     assert!(matches!(deb(&package("data.tar.xz", &data), &is_boot_file), Err(ArchiveError::Malformed(_))));
-    assert!(matches!(deb(&package("data.tar.lz", b"LZIP"), &is_boot_file), Err(ArchiveError::Compression(_))));
+    assert!(matches!(
+        deb(&package("data.tar.lz", b"LZIP"), &is_boot_file),
+        Err(ArchiveError::Compression(_))
+    ));
     assert!(matches!(deb(&package("other", b""), &is_boot_file), Err(ArchiveError::Malformed(_))));
     assert_eq!(deb(b"PK", &is_boot_file), Err(ArchiveError::Format("a Debian package")));
     // A long name of 1 GiB.
@@ -164,5 +172,8 @@ fn bombs_and_lies_are_errors() {
     header.set_entry_type(tar::EntryType::GNULongName);
     header.set_size(1 << 30);
     header.set_cksum();
-    assert!(matches!(deb(&package("data.tar", header.as_bytes()), &is_boot_file), Err(ArchiveError::Malformed(_))));
+    assert!(matches!(
+        deb(&package("data.tar", header.as_bytes()), &is_boot_file),
+        Err(ArchiveError::Malformed(_))
+    ));
 }

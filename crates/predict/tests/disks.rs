@@ -12,7 +12,8 @@ use veriboot_predict::disk::{Disk, DiskError, PartitionKind};
 const MIB: usize = 1 << 20;
 
 fn run(program: &str, args: &[&str]) -> bool {
-    let done = Command::new(program).args(args).env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin").output();
+    let done =
+        Command::new(program).args(args).env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin").output();
     match done {
         Ok(output) => {
             assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
@@ -45,7 +46,10 @@ fn fat(folder: &Path, mib: usize, kind: &[&str]) -> Option<Vec<u8>> {
         return None;
     }
     run("mmd", &["-i", path, "::/EFI", "::/EFI/A Folder With A Long Name"]);
-    run("mcopy", &["-i", path, file.to_str().unwrap(), "::/EFI/A Folder With A Long Name/vmlinuz-6.1.0-cloud"]);
+    run(
+        "mcopy",
+        &["-i", path, file.to_str().unwrap(), "::/EFI/A Folder With A Long Name/vmlinuz-6.1.0-cloud"],
+    );
     run("mcopy", &["-i", path, file.to_str().unwrap(), "::/EFI/SHORT.EFI"]);
     Some(std::fs::read(image).unwrap())
 }
@@ -97,7 +101,15 @@ fn check(image: Vec<u8>) {
     assert!(long.bytes == kernel());
     assert!(disk.read(1, "/EFI/short.efi").unwrap().unwrap().bytes == kernel());
     assert!(disk.read(2, "/boot/vmlinuz").unwrap().unwrap().bytes == kernel(), "through the link");
-    for (partition, path) in [(1, "/EFI"), (1, "/EFI/none"), (2, "/boot"), (2, "/boot/x/y"), (3, "/x"), (1, ""), (1, "/EFI/SHORT.EFI/x")] {
+    for (partition, path) in [
+        (1, "/EFI"),
+        (1, "/EFI/none"),
+        (2, "/boot"),
+        (2, "/boot/x/y"),
+        (3, "/x"),
+        (1, ""),
+        (1, "/EFI/SHORT.EFI/x"),
+    ] {
         assert_eq!(disk.read(partition, path).unwrap(), None, "{path}");
     }
     assert_eq!(disk.list(1, "EFI").unwrap(), ["SHORT.EFI"]);

@@ -8,10 +8,16 @@ use veriboot_predict::pe::{Anchor, Image, ImageRole, PeError, Verified, signatur
 
 /// Golden values: PCR 4 events of crates/testkit/corpus, extended by OVMF, not by us.
 const MEASURED: &[(&str, ImageRole, &str)] = &[
-    ("shim-signed_1.51~1+deb12u1+16.1-2~deb12u1_amd64.deb/usr/lib/shim/shimx64.efi.signed", ImageRole::Shim, "80a66d53a945d2286fcadd780fae1c225aa732079cd67b5225dc78aaab4e2ff8"),
+    (
+        "shim-signed_1.51~1+deb12u1+16.1-2~deb12u1_amd64.deb/usr/lib/shim/shimx64.efi.signed",
+        ImageRole::Shim,
+        "80a66d53a945d2286fcadd780fae1c225aa732079cd67b5225dc78aaab4e2ff8",
+    ),
     (
         "grub-efi-amd64-signed_1+2.06+13+deb12u2_amd64.deb/usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed",
-        ImageRole::Grub, "a68f6d71ebddaa19751ff8d729f67d11b0df8e4c49400c3e7e90de16119e1265"),
+        ImageRole::Grub,
+        "a68f6d71ebddaa19751ff8d729f67d11b0df8e4c49400c3e7e90de16119e1265",
+    ),
     (
         "vmlinuz-6.1.0-56-cloud-amd64",
         ImageRole::Kernel,
@@ -33,10 +39,14 @@ fn digests_are_those_that_firmware_measured() {
 
 #[test]
 fn every_bank_as_osslsigncode_says() {
-    for path in common::lab_files("unpacked", "grub-efi-amd64-signed_1+2.06+13+deb12u2_amd64.deb/usr/lib/grub") {
+    for path in
+        common::lab_files("unpacked", "grub-efi-amd64-signed_1+2.06+13+deb12u2_amd64.deb/usr/lib/grub")
+    {
         let bytes = std::fs::read(&path).unwrap();
         let Ok(image) = Image::parse(&bytes) else { continue };
-        let Some(said) = common::output("osslsigncode", &["verify", "-in", path.to_str().unwrap()]) else { return };
+        let Some(said) = common::output("osslsigncode", &["verify", "-in", path.to_str().unwrap()]) else {
+            return;
+        };
         let digest = image.authenticode(HashAlg::Sha256).unwrap().to_string().to_uppercase();
         assert!(said.contains(&digest), "{}: {digest} is not in {said}", path.display());
     }
@@ -65,7 +75,10 @@ fn signatures_are_followed_to_the_certificate_inside_shim() {
     assert_eq!(anchors.len(), 1, "Debian's shim has one certificate");
     let of_shim = signatures(&image, &anchors).unwrap();
     assert!(
-        of_shim.iter().any(|s| s.chain.iter().any(|c| c.subject.starts_with("Microsoft Corporation UEFI CA"))
+        of_shim.iter().any(|s| s
+            .chain
+            .iter()
+            .any(|c| c.subject.starts_with("Microsoft Corporation UEFI CA"))
             || matches!(&s.verified, Verified::IssuerMissing { issuer } if issuer.starts_with("Microsoft"))),
         "{of_shim:?}"
     );
@@ -87,7 +100,10 @@ fn signatures_are_followed_to_the_certificate_inside_shim() {
             assert!(matches!(edited[0].verified, Verified::Invalid { .. }), "{edited:?}");
             // A certificate of the same name with another key.
             let stranger = Anchor { from: "test".to_owned(), der: vec![0x30, 0x03, 0x02, 0x01, 0x01] };
-            assert!(matches!(signatures(&image, &[stranger]).unwrap()[0].verified, Verified::IssuerMissing { .. }));
+            assert!(matches!(
+                signatures(&image, &[stranger]).unwrap()[0].verified,
+                Verified::IssuerMissing { .. }
+            ));
         }
     }
 }

@@ -48,7 +48,8 @@ fn accepts(baseline: &Baseline, prediction: &Prediction, boot: &Golden) {
 #[test]
 fn a_kernel_package_and_its_initrd() {
     let (baseline, boot) = (learned("secure-boot"), golden("other-kernel").unwrap());
-    let kernel = boot.meta["packages"].as_object().unwrap().keys().find(|name| name.starts_with("linux-image"));
+    let kernel =
+        boot.meta["packages"].as_object().unwrap().keys().find(|name| name.starts_with("linux-image"));
     let (Some(package), Some(initrd)) = (package(&boot, kernel.unwrap()), initrd(&boot)) else { return };
     let mut inputs = Inputs::new();
     inputs.add_deb("linux-image.deb", &std::fs::read(package).unwrap()).unwrap();
@@ -142,7 +143,11 @@ fn an_image_that_nobody_of_the_reference_boot_signed() {
     let mut inputs = Inputs::new();
     inputs.add_efi("grubx64.efi", std::fs::read(grub).unwrap()).unwrap();
     let prediction = predict(&learned("uki"), &inputs).unwrap();
-    assert!(prediction.unpredicted.iter().any(|p| p.code == "authority-unknown"), "{:#?}", prediction.unpredicted);
+    assert!(
+        prediction.unpredicted.iter().any(|p| p.code == "authority-unknown"),
+        "{:#?}",
+        prediction.unpredicted
+    );
 }
 
 #[test]
@@ -209,7 +214,8 @@ fn an_image_that_the_sbat_level_refuses() {
 /// A UKI as `cargo xtask capture` builds it, unsigned.
 fn uki(golden: &Golden, folder: &std::path::Path) -> Option<Vec<u8>> {
     use veriboot_testkit::vm::{UkiParts, build_uki};
-    let kernel = golden.meta["packages"].as_object().unwrap().keys().find(|name| name.starts_with("linux-image"))?;
+    let kernel =
+        golden.meta["packages"].as_object().unwrap().keys().find(|name| name.starts_with("linux-image"))?;
     let release = kernel.trim_start_matches("linux-image-").to_owned();
     let parts = UkiParts {
         stub: common::lab_files("unpacked", "boot/efi/linuxx64.efi.stub").pop()?,
@@ -244,7 +250,11 @@ fn unified_kernel_images() {
         // objcopy writes the time into the header, so the image itself is another one than that of the corpus; its sections
         // are the same.
         let mut boot_of_files = prediction.boot.clone().unwrap();
-        let image = boot_of_files.measurements.iter_mut().find(|m| m.pcr == 4 && m.kind == ComponentKind::Kernel).unwrap();
+        let image = boot_of_files
+            .measurements
+            .iter_mut()
+            .find(|m| m.pcr == 4 && m.kind == ComponentKind::Kernel)
+            .unwrap();
         assert_eq!(image.digest, prediction.images[0].digest);
         image.digest = Digest::from_hex(boot.meta["authenticode"]["uki"].as_str().unwrap()).unwrap();
         accepts(&baseline, &Prediction { boot: Some(boot_of_files), ..prediction }, &boot);

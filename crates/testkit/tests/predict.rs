@@ -10,7 +10,9 @@ use veriboot_appraisal::{Baseline, LogReport, Profile, examine, judge};
 use veriboot_eventlog::HashAlg;
 use veriboot_predict::disk::Disk;
 use veriboot_predict::{Inputs, Prediction, predict, sha256_of};
-use veriboot_testkit::vm::{BootChain, CMDLINE, Capture, Job, Kernel, Lab, LabOptions, Machine, MachineBuilder};
+use veriboot_testkit::vm::{
+    BootChain, CMDLINE, Capture, Job, Kernel, Lab, LabOptions, Machine, MachineBuilder,
+};
 
 const LIMIT: Duration = Duration::from_secs(300);
 const BANK: HashAlg = HashAlg::Sha256;
@@ -35,7 +37,14 @@ fn grub_config(releases: &[&str]) -> String {
     };
     let advanced: String = releases
         .iter()
-        .map(|release| entry(&format!("Debian, with Linux {release}"), &format!("gnulinux-{release}-advanced"), release, "\t"))
+        .map(|release| {
+            entry(
+                &format!("Debian, with Linux {release}"),
+                &format!("gnulinux-{release}-advanced"),
+                release,
+                "\t",
+            )
+        })
         .collect();
     format!(
         r#"# Made in the manner of grub-mkconfig.
@@ -132,7 +141,8 @@ fn a_kernel_update_is_predicted() {
     // Both kernels lie on the disk, before and after, as they do on a machine; only the configuration changes.
     let machine = |name: &str, config: &Path| {
         let chain = BootChain::ShimGrub { kernel: older.image.clone(), initrd: initrds[0].clone() };
-        let mut builder = MachineBuilder::new(&lab, name, chain).boot_file("EFI/debian/grub.cfg", config.to_owned());
+        let mut builder =
+            MachineBuilder::new(&lab, name, chain).boot_file("EFI/debian/grub.cfg", config.to_owned());
         for (kernel, initrd) in [older, newer].into_iter().zip(&initrds) {
             builder = builder
                 .boot_file(&format!("boot/vmlinuz-{}", kernel.release), kernel.image.clone())
@@ -149,9 +159,7 @@ fn a_kernel_update_is_predicted() {
 
     // From the package, the initrd and the configuration.
     let mut inputs = Inputs::new();
-    let package = root
-        .join(".cache/lab/packages/archives")
-        .join(newer.package.root.file_name().unwrap());
+    let package = root.join(".cache/lab/packages/archives").join(newer.package.root.file_name().unwrap());
     inputs.add_deb("linux-image.deb", &std::fs::read(&package).unwrap()).unwrap();
     let initrd_name = format!("initrd.img-{}", newer.release);
     inputs.add_initrd(&initrd_name, std::fs::read(&initrds[1]).unwrap()).unwrap();
@@ -179,7 +187,11 @@ fn a_kernel_update_is_predicted() {
     let next = boot(&updated);
     assert!(!deviations(&next, &baseline).is_empty(), "the update changes what is measured");
     assert_eq!(deviations(&next, &with(&baseline, &from_files)), Vec::<String>::new());
-    assert_eq!(deviations(&reference, &with(&baseline, &from_files)), Vec::<String>::new(), "the old kernel may still boot");
+    assert_eq!(
+        deviations(&reference, &with(&baseline, &from_files)),
+        Vec::<String>::new(),
+        "the old kernel may still boot"
+    );
     let open = deviations(&next, &with(&baseline, &partial));
     assert!(!open.is_empty() && open.iter().all(|text| text.contains("initrd")), "{open:?}");
 }

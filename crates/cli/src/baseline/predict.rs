@@ -11,7 +11,9 @@ use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use serde::Serialize;
 use veriboot_predict::disk::{Disk, DiskError};
 use veriboot_predict::limits::MAX_FILE_BYTES;
-use veriboot_predict::{InputError, Inputs, Prediction, ReadError, Row, RowChange, Source, predict, sha256_of};
+use veriboot_predict::{
+    InputError, Inputs, Prediction, ReadError, Row, RowChange, Source, predict, sha256_of,
+};
 
 use super::document::{self, Form};
 use crate::error::{CliError, EXIT_NEGATIVE};
@@ -163,7 +165,7 @@ fn inputs(args: &PredictArgs) -> Result<Inputs, CliError> {
 }
 
 fn refuse(error: InputError) -> CliError {
-    CliError::usage(error.code(), error.to_string())
+    CliError::usage(error.code(), error.to_string()).hint(error.hint())
 }
 
 fn name(path: &Path) -> String {
@@ -212,10 +214,12 @@ impl Source for Image {
 }
 
 fn tell(prediction: &Prediction, output: Option<&Path>, out: Output) -> Result<(), CliError> {
-    let rows = prediction.measurements.iter().chain(&prediction.removed).map(cells).collect();
+    let mut rows: Vec<&Row> = prediction.measurements.iter().chain(&prediction.removed).collect();
+    // Order counts within a PCR only.
+    rows.sort_by_key(|row| row.pcr);
     out.table(
         &["PCR", "COMPONENT", "CHANGE", "DIGEST", "FROM", "WHAT"],
-        rows,
+        rows.into_iter().map(cells).collect(),
         "Nothing that was given changes what is measured.",
     )?;
     if !prediction.images.is_empty() {
@@ -227,9 +231,16 @@ fn tell(prediction: &Prediction, output: Option<&Path>, out: Output) -> Result<(
                 None => Styled::new("-", Tone::Warn),
             };
             let signers: Vec<&str> = image.signatures.iter().map(|s| s.signer.as_str()).collect();
-            let sbat: Vec<String> = image.sbat.iter().map(|(name, generation)| format!("{name} {generation}")).collect();
+            let sbat: Vec<String> =
+                image.sbat.iter().map(|(name, generation)| format!("{name} {generation}")).collect();
             let signers = if signers.is_empty() { "not signed".to_owned() } else { signers.join(", ") };
-            vec![image.role.title().into(), signers.into(), admitted, sbat.join(", ").into(), image.from.clone().into()]
+            vec![
+                image.role.title().into(),
+                signers.into(),
+                admitted,
+                sbat.join(", ").into(),
+                image.from.clone().into(),
+            ]
         });
         out.table(&["IMAGE", "SIGNED BY", "ADMITTED BY", "SBAT", "FROM"], images.collect(), "")?;
     }
@@ -258,7 +269,9 @@ fn cells(row: &Row) -> Vec<Styled> {
         RowChange::Removed => ("removed", Tone::Warn),
     };
     let digest: String = row.digest.to_string().chars().take(16).collect();
-    let what: String = row.value.as_deref().unwrap_or(&row.name).chars().take(160).collect();
+    // The value of an image is its device path, which is longer and says no more.
+    let value = row.value.as_deref().filter(|_| row.pcr != 4);
+    let what: String = value.unwrap_or(&row.name).chars().take(160).collect();
     vec![
         row.pcr.to_string().into(),
         row.component.title().into(),

@@ -10,7 +10,9 @@ const MAX: usize = 16;
 type Named<'a> = (&'a str, &'a [u8]);
 
 /// Name and content of each member.
-pub(super) fn members(bytes: &[u8]) -> Result<impl Iterator<Item = Result<Named<'_>, ArchiveError>>, ArchiveError> {
+pub(super) fn members(
+    bytes: &[u8],
+) -> Result<impl Iterator<Item = Result<Named<'_>, ArchiveError>>, ArchiveError> {
     let mut rest = bytes.strip_prefix(MAGIC).ok_or(ArchiveError::Format("a Debian package"))?;
     Ok(std::iter::from_fn(move || {
         if rest.is_empty() {
@@ -18,7 +20,10 @@ pub(super) fn members(bytes: &[u8]) -> Result<impl Iterator<Item = Result<Named<
         }
         let next = member(rest);
         rest = next.as_ref().map_or(&[][..], |(_, after)| after);
-        Some(next.map(|(member, _)| member).ok_or_else(|| ArchiveError::Malformed("a member is cut".to_owned())))
+        Some(
+            next.map(|(member, _)| member)
+                .ok_or_else(|| ArchiveError::Malformed("a member is cut".to_owned())),
+        )
     })
     .take(MAX))
 }

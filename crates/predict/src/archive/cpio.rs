@@ -11,7 +11,10 @@ const TYPE_MASK: u64 = 0o170_000;
 const TYPE_FILE: u64 = 0o100_000;
 
 /// The wanted regular files.
-pub(super) fn files(mut from: Limited<'_>, wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Member>, ArchiveError> {
+pub(super) fn files(
+    mut from: Limited<'_>,
+    wanted: &dyn Fn(&str) -> bool,
+) -> Result<Vec<Member>, ArchiveError> {
     let mut kept = Kept::new(wanted);
     loop {
         let mut header = [0_u8; HEADER];
@@ -19,10 +22,13 @@ pub(super) fn files(mut from: Limited<'_>, wanted: &dyn Fn(&str) -> bool) -> Res
         if !header.starts_with(b"070701") && !header.starts_with(b"070702") {
             return Err(ArchiveError::Malformed("the payload is not a cpio archive".to_owned()));
         }
-        let (Some(mode), Some(size), Some(name_size)) = (field(&header, 1), field(&header, 6), field(&header, 11)) else {
+        let (Some(mode), Some(size), Some(name_size)) =
+            (field(&header, 1), field(&header, 6), field(&header, 11))
+        else {
             return Err(ArchiveError::Malformed("a header of the payload is not hex".to_owned()));
         };
-        let mut name = vec![0_u8; usize::try_from(name_size).ok().filter(|n| *n <= MAX_PATH_BYTES).ok_or_else(long)?];
+        let mut name =
+            vec![0_u8; usize::try_from(name_size).ok().filter(|n| *n <= MAX_PATH_BYTES).ok_or_else(long)?];
         from.read_exact(&mut name).map_err(|e| failed(&e))?;
         skip(&mut from, padding(HEADER as u64 + name_size))?;
         let path = String::from_utf8_lossy(&name).trim_end_matches('\0').to_owned();

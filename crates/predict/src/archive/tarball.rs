@@ -19,7 +19,9 @@ pub(super) fn files(from: Limited<'_>, wanted: &dyn Fn(&str) -> bool) -> Result<
         let size = entry.header().entry_size().map_err(|e| failed(&e))?;
         let short = String::from_utf8_lossy(&entry.header().path_bytes()).into_owned();
         match kind {
-            EntryType::GNULongName => long_name = Some(text(&mut entry, size)?.trim_end_matches('\0').to_owned()),
+            EntryType::GNULongName => {
+                long_name = Some(text(&mut entry, size)?.trim_end_matches('\0').to_owned())
+            }
             EntryType::XHeader => long_name = pax_path(&text(&mut entry, size)?).or(long_name),
             _ => {
                 let path = long_name.take().unwrap_or(short);

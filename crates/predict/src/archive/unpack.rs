@@ -60,7 +60,8 @@ struct Bomb;
 
 /// The error of a read out of a [`Limited`].
 pub(super) fn failed(error: &io::Error) -> ArchiveError {
-    let bomb = error.get_ref().is_some_and(|inner| inner.is::<Bomb>()) || error.kind() == io::ErrorKind::OutOfMemory;
+    let bomb =
+        error.get_ref().is_some_and(|inner| inner.is::<Bomb>()) || error.kind() == io::ErrorKind::OutOfMemory;
     if bomb { ArchiveError::Bomb } else { ArchiveError::Malformed(shown(&error.to_string())) }
 }
 

@@ -171,7 +171,8 @@ impl<S: Source> Fat<S> {
             let Some(cluster) = next else {
                 return if exact { Err(FatError::Chain) } else { Ok(bytes) };
             };
-            let index = cluster.checked_sub(2).filter(|index| *index < self.clusters).ok_or(FatError::Chain)?;
+            let index =
+                cluster.checked_sub(2).filter(|index| *index < self.clusters).ok_or(FatError::Chain)?;
             if !seen.insert(cluster) {
                 return Err(FatError::Chain);
             }
@@ -225,8 +226,12 @@ fn parse_entries(bytes: &[u8]) -> Vec<Entry> {
             (0xe5, _) => long.clear(),
             (_, ATTRIBUTE_LONG_NAME) => {
                 // Parts come last first; each has thirteen units.
-                let mut part: Vec<u16> =
-                    (1..11).step_by(2).chain((14..26).step_by(2)).chain([28, 30]).filter_map(|at| fields.u16(at)).collect();
+                let mut part: Vec<u16> = (1..11)
+                    .step_by(2)
+                    .chain((14..26).step_by(2))
+                    .chain([28, 30])
+                    .filter_map(|at| fields.u16(at))
+                    .collect();
                 part.append(&mut long);
                 long = part;
                 long.truncate(MAX_NAME_UNITS + 13);

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use ext4_view::{Ext4, Ext4Read};
 
 use crate::limits::{MAX_CLUSTER_BITS, MAX_FILE_BYTES, MAX_PATH_BYTES, MAX_QCOW2_L1_BYTES};
-use crate::source::{ReadError, Source, Window};
+use crate::source::{Fields, ReadError, Source, Window};
 use fat::Fat;
 pub use partitions::PartitionKind;
 use qcow2::Qcow2;
@@ -41,7 +41,9 @@ pub enum DiskError {
         why: String,
     },
     /// A file above [`MAX_FILE_BYTES`].
-    #[error("{path} in partition {partition} has {bytes} bytes, more than the {MAX_FILE_BYTES} that are read")]
+    #[error(
+        "{path} in partition {partition} has {bytes} bytes, more than the {MAX_FILE_BYTES} that are read"
+    )]
     FileTooLarge {
         /// Number of the partition.
         partition: u32,
@@ -64,6 +66,11 @@ impl DiskError {
         }
     }
 }
+
+/// Feature of ext4: block numbers of 64 bits (Linux, Documentation/filesystems/ext4/super.rst).
+const EXT4_64_BIT: u32 = 0x80;
+/// Block groups of an ext4 file system; usual ones have 128 MiB.
+const MAX_EXT4_GROUPS: u64 = 1 << 20;
 
 /// A disk whose files can be read.
 #[derive(Debug)]
@@ -117,6 +124,7 @@ impl Disk {
             let window = Window { source: image.clone(), start: place.start, bytes: place.bytes };
             let files = match Fat::open(window.clone()) {
                 Ok(fat) => Files::Fat(fat),
+                Err(_) if !ext4_fits(&window) => continue,
                 Err(_) => match Ext4::load(Box::new(Ext4Source(window))) {
                     Ok(ext4) => Files::Ext4(Box::new(ext4)),
                     Err(_) => continue,
@@ -145,8 +153,7 @@ impl Disk {
         if path.is_empty() || path.len() > MAX_PATH_BYTES {
             return Ok(None);
         }
-        let too_large =
-            |bytes: u64| DiskError::FileTooLarge { partition, path: path.to_owned(), bytes };
+        let too_large = |bytes: u64| DiskError::FileTooLarge { partition, path: path.to_owned(), bytes };
         let bytes = match &at.files {
             Files::Fat(fat) => match fat.find(path).map_err(|why| damaged(partition, why))? {
                 Some(entry) if !entry.is_directory => {
@@ -198,18 +205,42 @@ impl Disk {
 }
 
 fn damaged(partition: u32, why: impl std::fmt::Display) -> DiskError {
-    DiskError::FileSystem { partition, why: why.to_string().chars().filter(|c| !c.is_control()).take(200).collect() }
+    DiskError::FileSystem {
+        partition,
+        why: why.to_string().chars().filter(|c| !c.is_control()).take(200).collect(),
+    }
 }
 
 /// What is not there is no fault of the file system.
 fn absent(partition: u32, error: &ext4_view::Ext4Error) -> Result<Option<DiskFile>, DiskError> {
     use ext4_view::Ext4Error as E;
     match error {
-        E::NotFound | E::NotADirectory | E::IsADirectory | E::IsASpecialFile | E::MalformedPath | E::NotAbsolute => {
-            Ok(None)
-        }
+        E::NotFound
+        | E::NotADirectory
+        | E::IsADirectory
+        | E::IsASpecialFile
+        | E::MalformedPath
+        | E::NotAbsolute => Ok(None),
         other => Err(damaged(partition, other)),
     }
+}
+
+/// Whether the superblock claims no more than the partition holds: the reader allocates by what it claims.
+fn ext4_fits(partition: &dyn Source) -> bool {
+    let mut superblock = [0_u8; 1024];
+    let mut fits = || {
+        partition.read_at(1024, &mut superblock).ok()?;
+        let fields = Fields(&superblock);
+        let is_wide = fields.u32(0x60)? & EXT4_64_BIT != 0;
+        let high = if is_wide { u64::from(fields.u32(0x150)?) } else { 0 };
+        let blocks = (high << 32) | u64::from(fields.u32(0x4)?);
+        let bits = fields.u32(0x18)?.checked_add(10).filter(|bits| *bits <= 16)?;
+        let per_group = u64::from(fields.u32(0x20)?);
+        let groups = blocks.checked_div(per_group)?;
+        (blocks.checked_shl(bits)? <= partition.bytes() && blocks >> 40 == 0 && groups <= MAX_EXT4_GROUPS)
+            .then_some(())
+    };
+    fits().is_some()
 }
 
 struct Ext4Source(Window<Rc<dyn Source>>);

@@ -53,7 +53,9 @@ impl Qcow2 {
             return Err(refuse("it is encrypted"));
         }
         if features & !(FEATURE_DIRTY | FEATURE_COMPRESSION) != 0 {
-            return Err(refuse("it uses features that are not supported (external data, extended L2, or corrupt)"));
+            return Err(refuse(
+                "it uses features that are not supported (external data, extended L2, or corrupt)",
+            ));
         }
         let zstd = match fields.u8(104) {
             Some(COMPRESSION_ZSTD) if features & FEATURE_COMPRESSION != 0 && header_bytes > 104 => true,
@@ -73,7 +75,10 @@ impl Qcow2 {
         }
         let mut table = vec![0_u8; usize::try_from(l1_bytes).map_err(|_| DiskError::Qcow2Large)?];
         file.read_at(l1_at, &mut table)?;
-        let l1 = table.chunks_exact(8).filter_map(|entry| Some(u64::from_be_bytes(entry.try_into().ok()?))).collect();
+        let l1 = table
+            .chunks_exact(8)
+            .filter_map(|entry| Some(u64::from_be_bytes(entry.try_into().ok()?)))
+            .collect();
         Ok(Self {
             cluster_bits,
             bytes: fields.u64_be(24).ok_or_else(cut)?,
@@ -97,7 +102,8 @@ impl Qcow2 {
         if at == 0 {
             return Ok(0);
         }
-        let cached = self.table.borrow().as_ref().filter(|(seen, _)| *seen == at).map(|(_, table)| table.clone());
+        let cached =
+            self.table.borrow().as_ref().filter(|(seen, _)| *seen == at).map(|(_, table)| table.clone());
         let table = match cached {
             Some(table) => table,
             None => {
@@ -139,7 +145,9 @@ impl Qcow2 {
             .map_err(|e| e.to_string())
             .and_then(|mut from| from.read_exact(&mut bytes).map_err(|e| e.to_string()))
         } else {
-            flate2::read::DeflateDecoder::new(packed.as_slice()).read_exact(&mut bytes).map_err(|e| e.to_string())
+            flate2::read::DeflateDecoder::new(packed.as_slice())
+                .read_exact(&mut bytes)
+                .map_err(|e| e.to_string())
         };
         read.map_err(|reason| ReadError { offset: at, bytes: size, reason })?;
         let bytes = Rc::new(bytes);
@@ -167,7 +175,8 @@ impl Source for Qcow2 {
             if entry & COMPRESSED != 0 {
                 let cluster = self.unpack(entry)?;
                 let start = usize::try_from(inside).unwrap_or(usize::MAX);
-                let from = cluster.get(start..start.saturating_add(count)).ok_or_else(|| past_end(at, count))?;
+                let from =
+                    cluster.get(start..start.saturating_add(count)).ok_or_else(|| past_end(at, count))?;
                 part.copy_from_slice(from);
             } else if entry & OFFSET_MASK == 0 || entry & ALL_ZERO != 0 {
                 part.fill(0);

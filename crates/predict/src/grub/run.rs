@@ -8,87 +8,24 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
-use veriboot_eventlog::{Digest, HashAlg};
-
+use super::argument::{Argument, Piece, VANISHED, words_of};
+use super::guide::{Effect, Guide, Outcome, Ran, Running, World};
 use super::script::{Command, Part, Script, Word};
+use super::variables::Variables;
 use super::{parse, test_command};
 use crate::limits::{MAX_COMMANDS, MAX_DEPTH};
 
 /// How many commands of the reference may have been removed in one place.
 const LOOK_AHEAD: usize = 8;
-/// Steps of one comparison of a text with a pattern.
-const MATCH_STEPS: usize = 200_000;
+/// Commands, branches and rounds of loops, whether they measure anything or not.
+const MAX_STEPS: usize = 2 * MAX_COMMANDS;
+/// Files that a configuration reads.
+const MAX_INCLUDES: usize = 64;
+/// Bytes of all texts.
+const MAX_TEXT_BYTES: usize = 64 << 20;
 /// Commands that hand over to something whose measurements are not known here.
-const OPAQUE: &[&str] = &["blscfg", "chainloader", "multiboot", "multiboot2", "xen_hypervisor", "legacy_source", "bls_import"];
-
-/// One measurement of the reference boot that GRUB caused.
-#[derive(Clone, Debug)]
-pub(crate) enum Guide {
-    /// A command.
-    Command {
-        /// Which measurement.
-        slot: usize,
-        /// Its text, where that is proven by the digest.
-        text: Option<String>,
-        /// The digest.
-        digest: Digest,
-        /// First word of the command.
-        word: String,
-    },
-    /// What a command caused: a file that was read, an image that was loaded, a kernel command line.
-    Effect {
-        /// Which measurement.
-        slot: usize,
-    },
-}
-
-/// What the configuration can ask about.
-pub(crate) struct World<'w> {
-    /// Bank of the digests.
-    pub bank: HashAlg,
-    /// Whether a file with this path is there; `None` when that is not known.
-    pub file_exists: &'w dyn Fn(&str) -> Option<bool>,
-    /// Another configuration file.
-    pub script: &'w dyn Fn(&str) -> Option<Result<Script, String>>,
-}
-
-/// How a command corresponds to the reference.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Running {
-    /// It is the same command.
-    Same(usize),
-    /// It stands where this one did.
-    Instead(usize),
-    /// The reference has nothing like it.
-    New,
-}
-
-/// Slots of the reference that a command caused.
-pub(crate) type Effect = usize;
-
-/// A command that runs.
-#[derive(Clone, Debug)]
-pub(crate) struct Ran {
-    /// The text that is measured.
-    pub text: String,
-    /// Name and arguments.
-    pub words: Vec<String>,
-    /// What it is in the reference.
-    pub running: Running,
-    /// What the command of the reference caused.
-    pub effects: Vec<Effect>,
-}
-
-/// What a configuration does.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Outcome {
-    /// Commands in their order.
-    pub ran: Vec<Ran>,
-    /// Whether a kernel was loaded: nothing of GRUB follows then.
-    pub kernel: bool,
-    /// First item of the guide that was not reached.
-    pub cursor: usize,
-}
+const OPAQUE: &[&str] =
+    &["blscfg", "chainloader", "multiboot", "multiboot2", "xen_hypervisor", "legacy_source", "bls_import"];
 
 /// Runs a configuration. `Err` says why that cannot be done without the machine.
 pub(crate) fn run(script: &[Command], guide: &[Guide], world: &World<'_>) -> Result<Outcome, String> {
@@ -96,14 +33,16 @@ pub(crate) fn run(script: &[Command], guide: &[Guide], world: &World<'_>) -> Res
         guide,
         world,
         cursor: 0,
-        known: BTreeMap::new(),
+        variables: Variables::default(),
         functions: BTreeMap::new(),
         ran: Vec::new(),
         menu: Vec::new(),
-        parameters: Vec::new(),
         kernel: false,
         status: None,
         depth: 0,
+        steps: 0,
+        includes: 0,
+        text_bytes: 0,
     };
     machine.file(script)?;
     Ok(Outcome { ran: machine.ran, kernel: machine.kernel, cursor: machine.cursor })
@@ -114,33 +53,6 @@ enum Flow {
     On,
     Return,
     Stop,
-}
-
-/// One piece of an expanded argument.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Piece {
-    Text(String),
-    Unknown(String),
-}
-
-/// An expanded argument.
-#[derive(Clone, Debug, Default)]
-struct Argument {
-    pieces: Vec<Piece>,
-    /// A single unquoted variable: an empty value leaves no argument.
-    may_vanish: bool,
-}
-
-impl Argument {
-    fn known(&self) -> Option<String> {
-        self.pieces
-            .iter()
-            .map(|piece| match piece {
-                Piece::Text(text) => Some(text.as_str()),
-                Piece::Unknown(_) => None,
-            })
-            .collect()
-    }
 }
 
 /// What follows a list of commands.
@@ -162,16 +74,17 @@ struct Machine<'w> {
     guide: &'w [Guide],
     world: &'w World<'w>,
     cursor: usize,
-    known: BTreeMap<String, String>,
+    variables: Variables,
     functions: BTreeMap<String, Rc<Script>>,
     ran: Vec<Ran>,
     menu: Vec<MenuEntry>,
-    /// Arguments of functions and menu entries, innermost last.
-    parameters: Vec<Vec<String>>,
     kernel: bool,
     /// Whether the last command succeeded, where that is known.
     status: Option<bool>,
     depth: usize,
+    steps: usize,
+    includes: usize,
+    text_bytes: usize,
 }
 
 impl Machine<'_> {
@@ -190,25 +103,32 @@ impl Machine<'_> {
         if self.kernel || self.menu.is_empty() {
             return Ok(if self.kernel { Flow::Stop } else { Flow::On });
         }
-        let mut wanted: VecDeque<String> =
-            self.known.get("default").map(|d| d.split('>').map(str::to_owned).collect()).unwrap_or_default();
+        let mut wanted: VecDeque<String> = self
+            .variables
+            .known
+            .get("default")
+            .map(|d| d.split('>').map(str::to_owned).collect())
+            .unwrap_or_default();
         loop {
-            let choice = wanted.pop_front().filter(|choice| !choice.is_empty()).unwrap_or_else(|| "0".to_owned());
+            let choice =
+                wanted.pop_front().filter(|choice| !choice.is_empty()).unwrap_or_else(|| "0".to_owned());
             let by_number = choice.parse::<usize>().ok().and_then(|at| self.menu.get(at));
-            let by_name = || self.menu.iter().find(|e| e.title == choice || e.id.as_deref() == Some(choice.as_str()));
+            let by_name =
+                || self.menu.iter().find(|e| e.title == choice || e.id.as_deref() == Some(choice.as_str()));
             let entry = by_number.or_else(by_name).cloned();
-            let entry = entry.ok_or_else(|| format!("the menu has no entry {choice:?}, which is the default"))?;
+            let entry =
+                entry.ok_or_else(|| format!("the menu has no entry {choice:?}, which is the default"))?;
             self.menu.clear();
             self.enter()?;
             let mut words = vec!["setparams".to_owned(), entry.title.clone()];
             words.extend(entry.arguments.clone());
             let text = |text: &String| Word { parts: vec![Part::Text { text: text.clone(), quoted: true }] };
-            self.parameters.push(Vec::new());
+            self.variables.parameters.push(Vec::new());
             let body = parse(entry.body.as_bytes()).map_err(|e| e.to_string())?;
             let setparams = Command::Simple(words.iter().map(text).collect());
             self.list(&[setparams], Some(&Next { script: &body, after: None }))?;
             let flow = self.list(&body, None)?;
-            self.parameters.pop();
+            self.variables.parameters.pop();
             self.depth -= 1;
             if flow == Flow::Stop || !entry.submenu || self.menu.is_empty() {
                 return Ok(Flow::Stop);
@@ -218,7 +138,16 @@ impl Machine<'_> {
 
     fn enter(&mut self) -> Result<(), String> {
         self.depth += 1;
-        if self.depth > MAX_DEPTH { Err("files, functions and menus are nested too deep".to_owned()) } else { Ok(()) }
+        if self.depth > MAX_DEPTH {
+            Err("files, functions and menus are nested too deep".to_owned())
+        } else {
+            Ok(())
+        }
+    }
+
+    fn step(&mut self) -> Result<(), String> {
+        self.steps += 1;
+        if self.steps > MAX_STEPS { Err("it runs too many commands".to_owned()) } else { Ok(()) }
     }
 
     fn list(&mut self, script: &[Command], after: Option<&Next<'_>>) -> Result<Flow, String> {
@@ -233,6 +162,7 @@ impl Machine<'_> {
     }
 
     fn command(&mut self, command: &Command, next: &Next<'_>) -> Result<Flow, String> {
+        self.step()?;
         match command {
             Command::Simple(words) => self.simple(words, next),
             Command::Function { name, body } => {
@@ -241,9 +171,10 @@ impl Machine<'_> {
             }
             Command::If { branches, otherwise } => self.conditional(branches, otherwise, next),
             Command::For { name, items, body } => {
-                for item in self.expand(items) {
+                for item in self.variables.expand(items) {
                     let value = item.known().ok_or("the values of a `for` loop are not known")?;
-                    self.known.insert(name.clone(), value);
+                    self.step()?;
+                    self.variables.set(name, &value);
                     match self.list(body, Some(next))? {
                         Flow::On => {}
                         other => return Ok(other),
@@ -272,7 +203,8 @@ impl Machine<'_> {
             let holds = match self.status {
                 Some(holds) => holds,
                 None => {
-                    let refused = later.first().map_or(otherwise.as_slice(), |(condition, _)| condition.as_slice());
+                    let refused =
+                        later.first().map_or(otherwise.as_slice(), |(condition, _)| condition.as_slice());
                     self.guess(body, refused, next)?
                 }
             };
@@ -319,7 +251,7 @@ impl Machine<'_> {
         while let Some(here) = next {
             for command in here.script {
                 let inner: &[Command] = match command {
-                    Command::Simple(words) => return Some(self.expand(words)),
+                    Command::Simple(words) => return Some(self.variables.expand(words)),
                     Command::Function { .. } => continue,
                     Command::If { branches, .. } => branches.first().map_or(&[], |(condition, _)| condition),
                     Command::For { body, .. } => body,
@@ -335,7 +267,7 @@ impl Machine<'_> {
     }
 
     fn simple(&mut self, words: &[Word], next: &Next<'_>) -> Result<Flow, String> {
-        let arguments = self.expand(words);
+        let arguments = self.variables.expand(words);
         if arguments.is_empty() {
             return Ok(Flow::On);
         }
@@ -343,6 +275,10 @@ impl Machine<'_> {
             return Err("it runs too many commands".to_owned());
         }
         let ran = self.align(&arguments)?;
+        self.text_bytes = self.text_bytes.saturating_add(ran.text.len());
+        if self.text_bytes > MAX_TEXT_BYTES {
+            return Err("its commands are too long".to_owned());
+        }
         let words = ran.words.clone();
         self.ran.push(ran);
         self.status = None;
@@ -354,37 +290,39 @@ impl Machine<'_> {
             "false" => self.status = Some(false),
             "set" => {
                 for word in rest {
-                    self.assign(word);
+                    self.variables.assign(word);
                 }
             }
             "unset" => {
                 for word in rest {
-                    self.known.insert(word.clone(), String::new());
+                    self.variables.known.insert(word.clone(), String::new());
                 }
             }
             "menuentry" | "submenu" => self.menu.extend(menu_entry(name == "submenu", rest)),
             "setparams" => {
-                self.parameters.pop();
-                self.parameters.push(rest.to_vec());
+                self.variables.parameters.pop();
+                self.variables.parameters.push(rest.to_vec());
             }
             "source" | "." | "configfile" => return self.include(name == "configfile", rest, next),
             "return" => return Ok(Flow::Return),
             "boot" => return Ok(Flow::Stop),
             "linux" | "linuxefi" | "linux16" => self.kernel = true,
-            opaque if OPAQUE.contains(&opaque) => return Err(format!("what `{opaque}` starts is not predicted")),
+            opaque if OPAQUE.contains(&opaque) => {
+                return Err(format!("what `{opaque}` starts is not predicted"));
+            }
             _ => {
                 if let Some(body) = self.functions.get(name).cloned() {
                     self.enter()?;
-                    self.parameters.push(rest.to_vec());
+                    self.variables.parameters.push(rest.to_vec());
                     let flow = self.list(&body, Some(next))?;
-                    self.parameters.pop();
+                    self.variables.parameters.pop();
                     self.depth -= 1;
                     return Ok(if flow == Flow::Stop { flow } else { Flow::On });
                 }
                 if rest.is_empty() && name.contains('=') {
-                    self.assign(name);
+                    self.variables.assign(name);
                 } else {
-                    self.forget(name, rest);
+                    self.variables.forget(name, rest);
                 }
             }
         }
@@ -392,6 +330,10 @@ impl Machine<'_> {
     }
 
     fn include(&mut self, own_menu: bool, rest: &[String], next: &Next<'_>) -> Result<Flow, String> {
+        self.includes += 1;
+        if self.includes > MAX_INCLUDES {
+            return Err("it reads too many files".to_owned());
+        }
         let path = rest.last().map(String::as_str).unwrap_or_default();
         match (self.world.script)(path) {
             None if (self.world.file_exists)(path) == Some(false) => Ok(Flow::On),
@@ -406,104 +348,6 @@ impl Machine<'_> {
         }
     }
 
-    fn assign(&mut self, text: &str) {
-        if let Some((name, value)) = text.split_once('=') {
-            self.known.insert(name.to_owned(), value.to_owned());
-        }
-    }
-
-    /// Variables that a command sets to something that only the machine knows.
-    fn forget(&mut self, name: &str, rest: &[String]) {
-        let searches = name.starts_with("search");
-        let mut set: Vec<&str> = Vec::new();
-        for (at, word) in rest.iter().enumerate() {
-            match word.as_str() {
-                "--set" | "-s" => set.extend(rest.get(at + 1).map(String::as_str)),
-                word => set.extend(word.strip_prefix("--set=")),
-            }
-        }
-        if searches && set.is_empty() {
-            set.push(if name.contains('.') { rest.get(1).map_or("root", String::as_str) } else { "root" });
-        }
-        if name == "load_env" || name == "read" || name == "getenv" {
-            set.extend(rest.iter().map(String::as_str));
-        }
-        for variable in set {
-            // `--set=1:variable` of `regexp`.
-            self.known.remove(variable.rsplit(':').next().unwrap_or(variable));
-        }
-    }
-
-    /// Arguments with the values of variables that are known.
-    fn expand(&self, words: &[Word]) -> Vec<Argument> {
-        let mut arguments = Vec::new();
-        for word in words {
-            let mut current = Argument::default();
-            // A quoted part makes an argument even where it is empty.
-            let mut exists = false;
-            for part in &word.parts {
-                match part {
-                    Part::Block(source) => {
-                        push(&mut current, source);
-                        exists = true;
-                    }
-                    Part::Text { text, quoted } => {
-                        push(&mut current, text);
-                        exists |= *quoted || !text.is_empty();
-                    }
-                    Part::Variable { name, quoted } => match (self.value(name), quoted) {
-                        (Some(values), true) => {
-                            exists = exists || name != "@" || !values.is_empty();
-                            let mut values = values.into_iter();
-                            push(&mut current, &values.next().unwrap_or_default());
-                            for value in values {
-                                arguments.push(std::mem::take(&mut current));
-                                push(&mut current, &value);
-                            }
-                        }
-                        (Some(values), false) => {
-                            let joined = values.join(" ");
-                            for (at, field) in joined.split_whitespace().enumerate() {
-                                if at > 0 {
-                                    arguments.push(std::mem::take(&mut current));
-                                }
-                                push(&mut current, field);
-                                exists = true;
-                            }
-                        }
-                        (None, quoted) => {
-                            current.pieces.push(Piece::Unknown(name.clone()));
-                            current.may_vanish = !quoted && word.parts.len() == 1;
-                            exists = true;
-                        }
-                    },
-                }
-            }
-            if exists {
-                arguments.push(current);
-            }
-        }
-        arguments
-    }
-
-    /// The value of a variable, as one or, for `$@`, as several arguments. `None` when it is not known.
-    fn value(&self, name: &str) -> Option<Vec<String>> {
-        let parameters = self.parameters.last();
-        match name {
-            "@" => Some(parameters.cloned().unwrap_or_default()),
-            "*" => Some(vec![parameters.map(|p| p.join(" ")).unwrap_or_default()]),
-            "#" => Some(vec![parameters.map_or(0, Vec::len).to_string()]),
-            "?" => None,
-            _ => match name.parse::<usize>() {
-                Ok(0) => None,
-                Ok(number) => {
-                    Some(vec![parameters.and_then(|p| p.get(number - 1)).cloned().unwrap_or_default()])
-                }
-                Err(_) => self.known.get(name).map(|value| vec![value.clone()]),
-            },
-        }
-    }
-
     /// Whether this is the command of the reference; its arguments then.
     fn same(&self, arguments: &[Argument], command: &Guide) -> Option<Vec<String>> {
         let Guide::Command { text, digest, .. } = command else { return None };
@@ -512,10 +356,7 @@ impl Machine<'_> {
             (Some(words), _) => {
                 (self.world.bank.hash(&[words.join(" ").as_bytes()]) == *digest).then_some(words)
             }
-            (None, Some(text)) => {
-                let mut steps = MATCH_STEPS;
-                match_arguments(arguments, text, true, &mut steps)
-            }
+            (None, Some(text)) => words_of(arguments, text),
             (None, None) => None,
         }
     }
@@ -526,7 +367,7 @@ impl Machine<'_> {
         let mut commands = ahead.filter(|(_, item)| matches!(item, Guide::Command { .. })).take(LOOK_AHEAD);
         let found = commands.find_map(|(at, item)| Some((at, self.same(arguments, item)?, item)));
         if let Some((at, words, Guide::Command { slot, .. })) = found {
-            self.learn(arguments, &words);
+            self.variables.learn(arguments, &words);
             self.cursor = at + 1;
             let effects = self.effects();
             let words: Vec<String> = words.into_iter().filter(|word| word != VANISHED).collect();
@@ -564,47 +405,6 @@ impl Machine<'_> {
         }
         effects
     }
-
-    /// Keeps the values that the reference showed.
-    fn learn(&mut self, arguments: &[Argument], words: &[String]) {
-        for (argument, word) in arguments.iter().zip(words) {
-            if let [Piece::Unknown(name)] = argument.pieces.as_slice()
-                && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-            {
-                let value = if word == VANISHED { "" } else { word };
-                self.known.insert(name.clone(), value.to_owned());
-                continue;
-            }
-            // One unknown between texts has one value.
-            let mut names = argument.pieces.iter().filter_map(|piece| match piece {
-                Piece::Unknown(name) => Some(name),
-                Piece::Text(_) => None,
-            });
-            if let (Some(name), None) = (names.next(), names.next()) {
-                let (mut before, mut after, mut seen) = (0, 0, false);
-                for piece in &argument.pieces {
-                    match piece {
-                        Piece::Unknown(_) => seen = true,
-                        Piece::Text(text) if seen => after += text.len(),
-                        Piece::Text(text) => before += text.len(),
-                    }
-                }
-                if let Some(value) = word.len().checked_sub(after).and_then(|end| word.get(before..end)) {
-                    self.known.insert(name.clone(), value.to_owned());
-                }
-            }
-        }
-    }
-}
-
-/// Stands for an argument that an empty variable left out. No text of a script can hold it.
-const VANISHED: &str = "\0";
-
-fn push(argument: &mut Argument, text: &str) {
-    match argument.pieces.last_mut() {
-        Some(Piece::Text(last)) => last.push_str(text),
-        _ => argument.pieces.push(Piece::Text(text.to_owned())),
-    }
 }
 
 fn menu_entry(submenu: bool, words: &[String]) -> Option<MenuEntry> {
@@ -633,205 +433,6 @@ fn menu_entry(submenu: bool, words: &[String]) -> Option<MenuEntry> {
     Some(entry)
 }
 
-/// The words that make the arguments read like this text.
-fn match_arguments(arguments: &[Argument], text: &str, first: bool, steps: &mut usize) -> Option<Vec<String>> {
-    let Some((argument, rest)) = arguments.split_first() else {
-        return text.is_empty().then(Vec::new);
-    };
-    if argument.may_vanish
-        && let Some(mut words) = match_arguments(rest, text, first, steps)
-    {
-        words.insert(0, VANISHED.to_owned());
-        return Some(words);
-    }
-    let text = if first { text } else { text.strip_prefix(' ')? };
-    match_pieces(&argument.pieces, text, 0, steps, &mut |end, steps| {
-        let mut words = match_arguments(rest, text.get(end..)?, false, steps)?;
-        words.insert(0, text.get(..end)?.to_owned());
-        Some(words)
-    })
-}
-
-fn match_pieces(
-    pieces: &[Piece],
-    text: &str,
-    at: usize,
-    steps: &mut usize,
-    done: &mut dyn FnMut(usize, &mut usize) -> Option<Vec<String>>,
-) -> Option<Vec<String>> {
-    *steps = steps.checked_sub(1)?;
-    match pieces.split_first() {
-        None => done(at, steps),
-        Some((Piece::Text(wanted), rest)) => {
-            text.get(at..)?.starts_with(wanted.as_str()).then_some(())?;
-            match_pieces(rest, text, at + wanted.len(), steps, done)
-        }
-        Some((Piece::Unknown(_), rest)) => {
-            let ends = text.get(at..)?.char_indices().map(|(offset, _)| at + offset).chain([text.len()]);
-            for end in ends.collect::<Vec<_>>() {
-                if let Some(words) = match_pieces(rest, text, end, steps, done) {
-                    return Some(words);
-                }
-                if *steps == 0 {
-                    return None;
-                }
-            }
-            None
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const BANK: HashAlg = HashAlg::Sha256;
-
-    fn guide(texts: &[&str]) -> Vec<Guide> {
-        let item = |(slot, text): (usize, &&str)| match text.strip_prefix('@') {
-            Some(_) => Guide::Effect { slot },
-            None => Guide::Command {
-                slot,
-                text: Some((*text).to_owned()),
-                digest: BANK.hash(&[text.as_bytes()]),
-                word: text.split(' ').next().unwrap().to_owned(),
-            },
-        };
-        texts.iter().enumerate().map(item).collect()
-    }
-
-    fn texts(script: &str, reference: &[&str]) -> Result<Vec<String>, String> {
-        let world = World { bank: BANK, file_exists: &|_| None, script: &|_| None };
-        let outcome = run(&parse(script.as_bytes()).unwrap(), &guide(reference), &world)?;
-        Ok(outcome.ran.into_iter().map(|ran| ran.text).collect())
-    }
-
-    /// In the manner of a generated configuration.
-    const GENERATED: &str = r#"
-if [ -s $prefix/grubenv ]; then
-  set have_grubenv=true
-  load_env
-fi
-if [ "${next_entry}" ] ; then
-   set default="${next_entry}"
-else
-   set default="0"
-fi
-if [ x"${feature_menuentry_id}" = xy ]; then
-  menuentry_id_option="--id"
-else
-  menuentry_id_option=""
-fi
-export menuentry_id_option
-function load_video {
-  if [ x$feature_all_video_module = xy ]; then
-    insmod all_video
-  else
-    insmod efi_gop
-  fi
-}
-set timeout=5
-menuentry 'Linux' --class os $menuentry_id_option 'simple-1' {
-	load_video
-	insmod gzio
-	if [ x$grub_platform = xxen ]; then insmod xzio; fi
-	search --no-floppy --fs-uuid --set=root 1234
-	echo	'Loading Linux VERSION ...'
-	linux	/boot/vmlinuz-VERSION root=UUID=1234 ro  quiet
-	echo	'Loading initial ramdisk ...'
-	initrd	/boot/initrd.img-VERSION
-}
-submenu 'Advanced' $menuentry_id_option 'advanced-1' {
-	menuentry 'Linux VERSION' {
-		linux	/boot/vmlinuz-VERSION root=UUID=1234 ro
-	}
-}
-"#;
-
-    fn reference() -> Vec<String> {
-        let config = GENERATED.replace("VERSION", "6.1.0-50");
-        let block = |from: &str| {
-            let (_, rest) = config.split_once(from).unwrap();
-            let (_, rest) = rest.split_once('{').unwrap();
-            let (body, _) = rest.split_once("\n}").unwrap();
-            format!("{{{body}\n}}")
-        };
-        [
-            "[ -s (hd0,gpt2)/boot/grub/grubenv ]",
-            "set have_grubenv=true",
-            "load_env",
-            "[  ]",
-            "set default=0",
-            "[ xy = xy ]",
-            "menuentry_id_option=--id",
-            "export menuentry_id_option",
-            "set timeout=5",
-            &format!("menuentry Linux --class os --id simple-1 {}", block("menuentry 'Linux' --class")),
-            &format!("submenu Advanced --id advanced-1 {}", block("submenu")),
-            "setparams Linux",
-            "load_video",
-            "[ xy = xy ]",
-            "insmod all_video",
-            "insmod gzio",
-            "[ xefi = xxen ]",
-            "search --no-floppy --fs-uuid --set=root 1234",
-            "echo Loading Linux 6.1.0-50 ...",
-            "linux /boot/vmlinuz-6.1.0-50 root=UUID=1234 ro quiet",
-            "echo Loading initial ramdisk ...",
-            "initrd /boot/initrd.img-6.1.0-50",
-        ]
-        .map(str::to_owned)
-        .to_vec()
-    }
-
-    #[test]
-    fn the_same_configuration_runs_the_same_commands() {
-        let reference = reference();
-        let reference: Vec<&str> = reference.iter().map(String::as_str).collect();
-        assert_eq!(texts(&GENERATED.replace("VERSION", "6.1.0-50"), &reference).unwrap(), reference);
-    }
-
-    #[test]
-    fn another_version_changes_what_names_it() {
-        let reference = reference();
-        let words: Vec<&str> = reference.iter().map(String::as_str).collect();
-        let ran = texts(&GENERATED.replace("VERSION", "6.1.0-56"), &words).unwrap();
-        let expected: Vec<String> = reference.iter().map(|text| text.replace("6.1.0-50", "6.1.0-56")).collect();
-        assert_eq!(ran, expected);
-    }
-
-    #[test]
-    fn added_and_removed_commands() {
-        let reference = ["set a=1", "set b=2", "insmod x", "@x.mod", "linux /k", "@k", "boot"];
-        assert_eq!(
-            texts("set a=1\ninsmod x\nset c=3\nlinux /k2 quiet\nboot\nset never=1", &reference).unwrap(),
-            ["set a=1", "insmod x", "set c=3", "linux /k2 quiet", "boot"]
-        );
-    }
-
-    #[test]
-    fn what_is_not_known_is_said() {
-        let cases: [(&str, &[&str], &str); 5] = [
-            ("echo $root changed", &["echo hd0 same"], "$root"),
-            ("if sleep 1; then linux /a; else linux /b; fi", &["sleep 1"], "sleep 1"),
-            ("source /other.cfg", &["source /other.cfg"], "/other.cfg"),
-            ("blscfg", &["blscfg"], "blscfg"),
-            ("set default=7\nmenuentry A { linux /k }", &[], "no entry"),
-        ];
-        for (script, reference, why) in cases {
-            let error = texts(script, reference).unwrap_err();
-            assert!(error.contains(why), "{script}: {error}");
-        }
-    }
-
-    #[test]
-    fn functions_get_their_arguments() {
-        let script = "function f { echo \"$1\" $2 $# \"$@\"; if [ \"$1\" = a ]; then return; fi; echo no; }\nf a 'b c'";
-        assert_eq!(texts(script, &[]).unwrap(), ["f a b c", "echo a b c 2 a b c", "[ a = a ]", "return"]);
-    }
-
-    #[test]
-    fn endless_recursion_ends() {
-        assert!(texts("function f { f; }\nf", &[]).is_err());
-    }
-}
+#[path = "run_tests.rs"]
+mod tests;

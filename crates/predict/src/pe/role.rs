@@ -40,9 +40,8 @@ const X86_MAGIC_AT: usize = 0x202;
 const ARM_MAGIC_AT: usize = 0x38;
 
 pub(super) fn role(image: &Image<'_>, file_name: &str) -> ImageRole {
-    let at = |offset: usize, magic: &[u8]| {
-        image.data().get(offset..).is_some_and(|rest| rest.starts_with(magic))
-    };
+    let at =
+        |offset: usize, magic: &[u8]| image.data().get(offset..).is_some_and(|rest| rest.starts_with(magic));
     let sections = image.sections();
     let has = |name: &str| sections.iter().any(|(seen, _)| seen == name);
     if has(".linux") {

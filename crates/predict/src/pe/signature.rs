@@ -3,8 +3,8 @@
 //! A signature is believed only as far as it is checked here: the digest in it is that of the image, the signer's key made
 //! it, and a chain of certificates, each signed by the next, ends at a certificate that the caller trusts.
 
-use authenticode::{SPC_INDIRECT_DATA_OBJID, SpcIndirectDataContent};
 use authenticode::{AttributeCertificateIterator, WIN_CERT_TYPE_PKCS_SIGNED_DATA};
+use authenticode::{SPC_INDIRECT_DATA_OBJID, SpcIndirectDataContent};
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384,
     RSA_PKCS1_2048_8192_SHA512, UnparsedPublicKey, VerificationAlgorithm,
@@ -127,9 +127,9 @@ fn check(image: &Image<'_>, blob: &[u8], anchors: &[Certificate]) -> Result<Sign
         .take(MAX_CERTIFICATES)
         .collect();
     let signer = signed.signer_infos.0.iter().next().and_then(|signer| match &signer.sid {
-        SignerIdentifier::IssuerAndSerialNumber(id) => certificates
-            .iter()
-            .find(|c| c.tbs_certificate.serial_number == id.serial_number && c.tbs_certificate.issuer == id.issuer),
+        SignerIdentifier::IssuerAndSerialNumber(id) => certificates.iter().find(|c| {
+            c.tbs_certificate.serial_number == id.serial_number && c.tbs_certificate.issuer == id.issuer
+        }),
         SignerIdentifier::SubjectKeyIdentifier(_) => None,
     });
     let Some(signer) = signer.copied() else {
