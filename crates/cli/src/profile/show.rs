@@ -11,11 +11,8 @@ use crate::output::{Output, safe};
 /// Arguments of `profile show`.
 #[derive(Args, Debug)]
 pub struct ShowArgs {
-    /// Name of the profile
+    /// Name of the profile, or name@version
     name: String,
-    /// A version that is not the current one
-    #[arg(long, conflicts_with = "history")]
-    version: Option<u32>,
     /// List its versions
     #[arg(long)]
     history: bool,
@@ -26,11 +23,15 @@ pub struct ShowArgs {
 
 /// Runs it.
 pub fn run(args: &ShowArgs, client: &Client, out: Output) -> Result<(), CliError> {
-    let path = format!("/v1/profiles/{}", segment(&args.name));
+    let (name, version) = match args.name.rsplit_once('@') {
+        Some((name, version)) => (name, Some(version)),
+        None => (args.name.as_str(), None),
+    };
+    let path = format!("/v1/profiles/{}", segment(name));
     if args.history {
         return history(&path, client, out);
     }
-    let query: Vec<_> = args.version.map(|version| ("version", version.to_string())).into_iter().collect();
+    let query: Vec<_> = version.map(|version| ("version", version.to_owned())).into_iter().collect();
     let profile: ProfileDetail = client.get(&path, &query)?;
     if args.toml {
         let text = toml::to_string_pretty(&profile.document)
