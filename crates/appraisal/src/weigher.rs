@@ -156,7 +156,7 @@ pub(crate) fn keys_unchanged(changes: &[Change<'_>]) -> bool {
     })
 }
 
-/// A command that only lists another kernel, or that loads the same with another path.
+/// A command that only lists another kernel or says what is done, or that loads the same with another path.
 fn is_of_another_version(change: &Change<'_>) -> bool {
     let proven = |item: &Item<'_>| item.entry.is_none_or(|entry| entry.content == Content::Text);
     let sides = [change.earlier(), change.later()];
@@ -164,7 +164,7 @@ fn is_of_another_version(change: &Change<'_>) -> bool {
         return false;
     }
     let command = |item: &Item<'_>| item.value.and_then(|v| v.split_whitespace().next()).map(str::to_owned);
-    let lists = |item: &Item<'_>| matches!(command(item).as_deref(), Some("menuentry" | "submenu"));
+    let lists = |item: &Item<'_>| matches!(command(item).as_deref(), Some("menuentry" | "submenu" | "echo"));
     if sides.into_iter().flatten().all(lists) {
         return true;
     }
@@ -185,7 +185,9 @@ fn differs_in_paths(was: &str, is: &str) -> bool {
 /// Whether this is an SBAT level that refuses what it refused, and more.
 fn is_raised(change: &Change<'_>) -> bool {
     let Change::Changed(old, new) = change else { return false };
-    let (Some(before), Some(Content::Sbat(now))) = (old.value, new.entry.map(|e| &e.content)) else { return false };
+    let (Some(before), Some(Content::Sbat(now))) = (old.value, new.entry.map(|e| &e.content)) else {
+        return false;
+    };
     let text = before.replace("\\u{a}", "\n");
     let Some(before) = Sbat::parse(text.as_bytes()) else { return false };
     // A level drops what it says of a vendor's loader when it raises the loader itself.

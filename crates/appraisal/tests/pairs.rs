@@ -188,6 +188,29 @@ fn kernel_update() {
     assert!(judgement.proposed.is_none() && !judgement.accepts(), "{}", lines(&judgement));
 }
 
+/// The same as a distribution does it: names with the release, an entry more in the menu, another message.
+#[test]
+fn kernel_update_with_a_menu() {
+    let (before, after) = ("debian-menu", "debian-menu-updated");
+    let updates = Profile::named("distribution-updates").unwrap();
+    let judgement = judged_under(before, after, &updates);
+    assert!(judgement.accepts(), "{}", lines(&judgement));
+    let proposed = judgement.proposed.as_ref().unwrap();
+    assert_eq!(proposed.pcrs.iter().copied().collect::<Vec<_>>(), [4, 8, 9]);
+    let (kernel, initrd) = (sha256(before, "kernel"), sha256(before, "initrd"));
+    let (new_kernel, new_initrd) = (sha256(after, "kernel"), sha256(after, "initrd"));
+    let told = [
+        told(C::KernelUpdate, KERNEL, 9, &kernel, &new_kernel),
+        told(C::InitrdChange, INITRD, 9, &initrd, &new_initrd),
+        told(C::BootloaderUpdate, "boot loader configuration", 8, "6.1.0-50", "6.1.0-56"),
+    ];
+    hold("distribution-updates", &judgement, Severity::Medium, &told);
+    // The default takes no initrd and no configuration on trust.
+    fails(before, after, &told);
+    // Back to the kernel before: signed as well, and no signature says which is newer.
+    assert!(judged_under(after, before, &updates).proposed.is_some());
+}
+
 /// The signature over a unified kernel image covers all that is in it, the initrd as well.
 #[test]
 fn kernel_update_in_a_unified_image() {
