@@ -76,6 +76,17 @@ pub(crate) fn evaluate<'a, V: Variables<'a>>(code: &'a Code, variables: V) -> Re
     evaluation.bool(code, &mut Vec::new())
 }
 
+/// [`evaluate`], with the number of steps that it took.
+pub(crate) fn evaluate_counted<'a, V: Variables<'a>>(
+    code: &'a Code,
+    variables: V,
+) -> (Result<bool, Fault>, u32) {
+    let evaluation =
+        Evaluation { variables, steps: Cell::new(0), witnesses: None, marker: std::marker::PhantomData };
+    let result = evaluation.bool(code, &mut Vec::new());
+    (result, evaluation.steps.get())
+}
+
 /// The elements that decided: those for which an `exists` is true or an `all` is false.
 pub(crate) fn witnesses<'a, V: Variables<'a>>(code: &'a Code, variables: V) -> Vec<String> {
     let evaluation = Evaluation {

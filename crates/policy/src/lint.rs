@@ -4,13 +4,15 @@
 //! no such boot makes true probably never holds. Where a boot fails and passes once something is taken away from it, who
 //! owns the guest passes by not showing that.
 
+use std::cell::Cell;
+
 use serde::Serialize;
 use veriboot_appraisal::Condition;
 use veriboot_wire::Severity;
 
 use crate::code::Code;
 use crate::condition::{Compiled, list_problems};
-use crate::evaluate::evaluate;
+use crate::evaluate::{Fault, evaluate_counted};
 use crate::fact::Record;
 use crate::limits::MAX_CONDITIONS;
 use crate::problem::{Level, Problem};
@@ -20,6 +22,25 @@ use crate::samples::{Choices, Reads, gaps, loosened, mixed, sample, without};
 const SAMPLES: u64 = 1500;
 /// Steps of the search for a boot that satisfies a condition of many parts, and how often it starts anew.
 const SEARCH: (u64, usize) = (12, 150);
+
+/// Steps of evaluation for one condition, about half a second; what was not tried by then is not claimed.
+const MAX_STEPS: u64 = 20_000_000;
+
+/// Evaluations on made-up boots, as far as there is time.
+struct Tries(Cell<u64>);
+
+impl Tries {
+    fn evaluate(&self, code: &Code, boot: &Record) -> Result<bool, Fault> {
+        let (result, steps) = evaluate_counted(code, boot);
+        // Making a boot up takes time too.
+        self.0.set(self.0.get().saturating_add(u64::from(steps) + 200));
+        result
+    }
+
+    fn is_over(&self) -> bool {
+        self.0.get() > MAX_STEPS
+    }
+}
 
 /// What the lint found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -73,9 +94,10 @@ fn sense(compiled: &Compiled) -> Vec<Problem> {
         ));
     }
     let code = loosened(&compiled.code);
+    let tries = Tries(Cell::new(0));
     let reads = Reads::of(&code);
     if reads.is_empty() {
-        let always = evaluate(&code, &Record::new(&crate::variables::ROOT)) == Ok(true);
+        let always = tries.evaluate(&code, &Record::new(&crate::variables::ROOT)) == Ok(true);
         found.push(if always { always_holds() } else { never_holds() });
         return found;
     }
@@ -83,20 +105,20 @@ fn sense(compiled: &Compiled) -> Vec<Problem> {
     let mut choices = Choices::new(1);
     for _ in 0..SAMPLES {
         let absent_in = if choices.below(2) == 0 { 1 } else { 5 };
-        match evaluate(&code, &sample(&reads, absent_in, &mut choices)) {
+        match tries.evaluate(&code, &sample(&reads, absent_in, &mut choices)) {
             Ok(true) => holds = true,
             _ => fails = true,
         }
-        if holds && fails {
+        if holds && fails || tries.is_over() {
             break;
         }
     }
-    if !holds && !satisfiable(&code, &reads) {
+    if !holds && !satisfiable(&code, &reads, &tries) && !tries.is_over() {
         found.push(never_holds());
-    } else if !fails {
+    } else if !fails && !tries.is_over() {
         found.push(always_holds());
     } else {
-        found.extend(passes_for_want_of_data(&code, &reads));
+        found.extend(passes_for_want_of_data(&code, &reads, &tries));
     }
     found
 }
@@ -123,17 +145,17 @@ fn parts<'a>(code: &'a Code, out: &mut Vec<&'a Code>) {
 }
 
 /// Looks for a boot that makes all parts true, one variable after the other.
-fn satisfiable(code: &Code, reads: &Reads) -> bool {
+fn satisfiable(code: &Code, reads: &Reads, tries: &Tries) -> bool {
     let mut all = Vec::new();
     parts(code, &mut all);
-    let score = |boot: &Record| all.iter().filter(|part| evaluate(part, boot) == Ok(true)).count();
+    let score = |boot: &Record| all.iter().filter(|part| tries.evaluate(part, boot) == Ok(true)).count();
     for start in 0..SEARCH.0 {
         let mut choices = Choices::new(start + 100);
         let mut best = sample(reads, 1, &mut choices);
         let mut reached = score(&best);
         for _ in 0..SEARCH.1 {
-            if reached == all.len() {
-                return true;
+            if reached == all.len() || tries.is_over() {
+                break;
             }
             let other = sample(reads, 4, &mut choices);
             let next = mixed(&best, &other, reads, &mut choices);
@@ -149,20 +171,20 @@ fn satisfiable(code: &Code, reads: &Reads) -> bool {
     false
 }
 
-fn passes_for_want_of_data(code: &Code, reads: &Reads) -> Vec<Problem> {
+fn passes_for_want_of_data(code: &Code, reads: &Reads, tries: &Tries) -> Vec<Problem> {
     let mut open = gaps(reads);
     let mut found = Vec::new();
     let mut choices = Choices::new(2);
     for _ in 0..SAMPLES {
-        if open.is_empty() {
+        if open.is_empty() || tries.is_over() {
             break;
         }
         let boot = sample(reads, 1, &mut choices);
-        if evaluate(code, &boot) != Ok(false) {
+        if tries.evaluate(code, &boot) != Ok(false) {
             continue;
         }
         open.retain(|gap| {
-            let passes = evaluate(code, &without(&boot, gap)) == Ok(true);
+            let passes = tries.evaluate(code, &without(&boot, gap)) == Ok(true);
             if passes {
                 found.push(if gap.empty {
                     passes_when_empty(&gap.name)

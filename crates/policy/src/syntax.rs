@@ -41,7 +41,7 @@ pub(crate) fn parse(source: &str) -> Result<Parsed, Vec<Problem>> {
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| parser.parse_with_source_info(source)));
     match parsed {
         Ok(Ok((expr, source))) => Ok(Parsed { expr, source }),
-        Ok(Err(errors)) => Err(errors.errors.iter().take(MAX_PROBLEMS).map(|e| syntax_error(e)).collect()),
+        Ok(Err(errors)) => Err(errors.errors.iter().take(MAX_PROBLEMS).map(syntax_error).collect()),
         Err(_) => Err(vec![Problem::error("syntax-error", "The expression cannot be read")]),
     }
 }

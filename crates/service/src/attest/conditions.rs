@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use veriboot_appraisal::{LogReport, Outcome, Profile};
 use veriboot_eventlog::HashAlg;
 use veriboot_policy::{Boot, Policy, Problem, Vm};
@@ -37,11 +38,17 @@ type Compiled = Result<Policy, Vec<Problem>>;
 pub(crate) struct Conditions {
     policies: Cache<String, Arc<Compiled>>,
     boots: Cache<BootKey, Arc<Boot>>,
+    /// One dry-run or check at a time: evidence does not wait for them.
+    dry_runs: Arc<Semaphore>,
 }
 
 impl Default for Conditions {
     fn default() -> Self {
-        Self { policies: Cache::new(POLICY_CACHE_ENTRIES), boots: Cache::new(BOOT_CACHE_BYTES) }
+        Self {
+            policies: Cache::new(POLICY_CACHE_ENTRIES),
+            boots: Cache::new(BOOT_CACHE_BYTES),
+            dry_runs: Arc::new(Semaphore::new(1)),
+        }
     }
 }
 
@@ -159,12 +166,12 @@ pub(crate) async fn dry_run_boot(
     }
 }
 
-/// Runs pure work that takes longer than the network's threads should be busy.
+/// Runs pure work of checks and dry-runs, beside the network's threads and one at a time.
 pub(crate) async fn long_work<T: Send + 'static>(
     state: &AppState,
     task: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ApiError> {
-    work::run(&state.attest.long_work, true, task)
+    work::run(&state.attest.conditions.dry_runs, true, task)
         .await
         .map_err(|broken| ApiError::internal(broken.to_string()))
 }
