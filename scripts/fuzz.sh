@@ -69,6 +69,17 @@ seeds() {
             rm -rf boot data.tar data.tar.gz debian-binary
         )
         ;;
+    disk)
+        # Two small file systems: FAT with a folder, and ext4.
+        head -c 40960 /dev/zero >"$into/fat"
+        echo kernel >"$into/vmlinuz"
+        MTOOLS_SKIP_CHECK=1 mformat -i "$into/fat" -T 80 -h 2 -s 9 :: &&
+            MTOOLS_SKIP_CHECK=1 mmd -i "$into/fat" ::/EFI &&
+            MTOOLS_SKIP_CHECK=1 mcopy -i "$into/fat" "$into/vmlinuz" "::/EFI/a long name.efi"
+        head -c 65536 /dev/zero >"$into/ext4"
+        mke2fs -q -t ext4 -b 1024 -N 16 -O ^has_journal,^resize_inode "$into/ext4" || rm -f "$into/ext4"
+        rm -f "$into/vmlinuz"
+        ;;
     grub)
         printf 'function f {\n  if [ x$a = xy ]; then\n    set b="${c} d"\n  fi\n}\nmenuentry "A" --id a {\n\tlinux /k ro\n}\n' \
             >"$into/config"
@@ -85,6 +96,7 @@ for folder in fuzz crates/*/fuzz; do
         mkdir -p "$folder/corpus/$target"
         longest=4096
         [ "$target" = ima ] && longest=1024
+        [ "$target" = disk ] && longest=65536
         [ "$target" = boot ] && longest=20000
         dictionary=
         for file in "$folder"/dictionaries/*.dict; do
