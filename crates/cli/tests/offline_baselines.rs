@@ -223,3 +223,45 @@ fn what_cannot_be_read_is_told_with_its_place() {
     let said = text(&veriboot(dir, &["baseline", "lint", "wrong.toml"]).stderr);
     assert!(said.contains("line 3") && said.contains("hint: "), "{said}");
 }
+
+#[test]
+fn rules_are_told_in_words() {
+    let dir = folder();
+    let dir = dir.path();
+    let text = r#"
+schema = "veriboot-baseline/2"
+bank = "sha256"
+unlisted = "note"
+
+[[rules]]
+component = "kernel"
+description = "of the November update"
+digests = ["459f55861ba14b72e5bde86809e513acc94229e133da23fc86c24af4adc9ca66"]
+
+[[rules]]
+component = "shim"
+authorities = [{ sha256 = "48e99b991f57fc52f76149599bff0a58c47154229b9f8d603ac40d3500248507", subject = "Microsoft Corporation UEFI CA 2011" }]
+
+[[rules]]
+component = "sbat-level"
+minimum = { level = 2023012900, generations = { shim = 2 } }
+
+[[rules]]
+component = "revocation-db"
+minimum = { entries = 77 }
+
+[[rules]]
+component = "kernel-command-line"
+parameters = { required = ["ro"], forbidden = ["init=*", "rd.break"], forbid_dangerous = true }
+
+[[rules]]
+component = "secure-boot-state"
+state = { secure-boot = "on" }
+
+[[rules]]
+component = "boot-entry"
+any = ["*"]
+"#;
+    std::fs::write(dir.join("rules.toml"), text).unwrap();
+    insta::assert_snapshot!(told(dir, 0, &["baseline", "lint", "rules.toml"]));
+}

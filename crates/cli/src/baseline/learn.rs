@@ -8,7 +8,7 @@ use veriboot_appraisal::{Baseline, Flaw, LogReport, Merged};
 use veriboot_eventlog::HashAlg;
 
 use super::document::{self, Form};
-use super::logs;
+use super::{logs, sections};
 use crate::error::CliError;
 use crate::output::{Output, safe};
 
@@ -93,16 +93,10 @@ fn tell(learned: &Learned<'_>, baseline: &Baseline, out: Output) -> Result<(), C
     out.fields(&[
         ("baseline", safe(&learned.output)),
         ("bank", learned.bank.to_owned()),
-        ("learned from", counted(learned.logs, "log")),
+        ("learned from", sections::counted(learned.logs, "log")),
         ("accepted boots", learned.boots.to_string()),
         ("measurements", learned.measurements.to_string()),
         ("rules", learned.rules.to_string()),
     ])?;
-    super::sections::boots(baseline, out)?;
-    super::sections::merged(baseline, out)?;
-    super::sections::flaws(&learned.flaws, out)
-}
-
-fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+    sections::whole(baseline, out)
 }

@@ -49,6 +49,6 @@ pub fn run(args: &LintArgs, out: Output) -> Result<u8, CliError> {
         ("rules", baseline.rules.len().to_string()),
         ("verdict", out.paint(word, tone)),
     ])?;
-    sections::flaws(&flaws, out)?;
+    sections::whole(&baseline, out)?;
     Ok(exit)
 }

@@ -1,8 +1,10 @@
 //! `veriboot baseline show`.
 
 use clap::Args;
+use veriboot_appraisal::Baseline;
 use veriboot_wire::BaselineDetail;
 
+use super::sections;
 use crate::client::{Client, segment};
 use crate::error::CliError;
 use crate::output::{Output, safe};
@@ -35,6 +37,10 @@ pub fn run(args: &ShowArgs, client: &Client, out: Output) -> Result<(), CliError
         ("learned from boot", s.boot_id.clone().unwrap_or_else(|| "-".to_owned())),
         ("comment", s.comment.as_deref().map_or_else(|| "-".to_owned(), safe)),
     ])?;
+    // A newer service may write what this version does not read; the rows below are read leniently.
+    if let Ok(document) = Baseline::from_json(baseline.document.to_string().as_bytes()) {
+        sections::whole(&document, out)?;
+    }
     out.line("")?;
     let rows = super::rows::rows(&baseline.document);
     out.table(&["PCR", "COMPONENT", "NAME", "VALUE OR DIGEST", "SIGNER"], rows, "no components")
