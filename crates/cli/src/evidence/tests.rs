@@ -318,7 +318,7 @@ fn exit_code(content: &[u8]) -> u8 {
         quote_only: false,
     };
     let out = Output { json: true, color: false, now: Time::from_unix_ms(1_790_000_000_000) };
-    let nowhere = || Err(CliError::usage("offline", "no service is needed"));
+    let nowhere = || Err(CliError::usage("no-server", "no service is needed"));
     match run(EvidenceCommand::Verify(args), nowhere, out) {
         Ok(code) => code,
         Err(error) => error.exit,
