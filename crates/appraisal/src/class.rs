@@ -98,9 +98,13 @@ pub(crate) const fn risk(class: ChangeClass) -> &'static str {
         C::SbatUpdate => "A lower level admits loaders again that have known holes.",
         C::DbxUpdate => "What is no longer revoked can be booted again, loaders with known holes among them.",
         C::SecureBootKeyChange => "Whoever holds a key in db, KEK or PK can sign what boots on this machine.",
-        C::MokChange => "Whoever holds an enrolled machine owner key can sign loaders, kernels and kernel modules.",
+        C::MokChange => {
+            "Whoever holds an enrolled machine owner key can sign loaders, kernels and kernel modules."
+        }
         C::FirmwareUpdate => "Firmware runs before everything else, measures it, and can lie about it.",
-        C::BootOrderChange => "Another disk or loader may be tried first; what is started is measured by itself.",
+        C::BootOrderChange => {
+            "Another disk or loader may be tried first; what is started is measured by itself."
+        }
         C::SecureBootDisabled => "Nothing is verified any more: any loader and any kernel runs.",
         C::RuntimeExtend => {
             "Somebody with access to the TPM hides what the PCR held, or binds secrets to a state of their own."

@@ -139,12 +139,8 @@ const WEAKENS: &[(&str, &str)] = &[
 ];
 
 /// Programs that every Linux starts first. Named in `init=` they change nothing.
-const USUAL_INIT: &[&str] = &[
-    "init=/sbin/init",
-    "init=/usr/sbin/init",
-    "init=/lib/systemd/systemd",
-    "init=/usr/lib/systemd/systemd",
-];
+const USUAL_INIT: &[&str] =
+    &["init=/sbin/init", "init=/usr/sbin/init", "init=/lib/systemd/systemd", "init=/usr/lib/systemd/systemd"];
 
 /// Parameters that protect a machine and are missed when they go.
 const PROTECTS: &[(&str, &str)] = &[

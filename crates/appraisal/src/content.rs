@@ -83,7 +83,8 @@ impl Content {
                 size_of::<Admission>() + admission.variable.len() + subject
             }
             Self::Sbat(level) => {
-                let names: usize = level.generations.keys().map(|name| 2 * size_of::<String>() + name.len()).sum();
+                let names: usize =
+                    level.generations.keys().map(|name| 2 * size_of::<String>() + name.len()).sum();
                 size_of::<Sbat>() + names
             }
             Self::Settings(settings) => size_of_val::<[(StateFlag, bool)]>(settings),
@@ -150,22 +151,32 @@ impl TryFrom<String> for SignatureId {
 /// What the data of an event says, where its type is one whose digest covers the data. The caller checks that it does.
 pub(crate) fn of_event(event: &Event<'_>) -> Content {
     match event.event_type {
-        EventType::EV_EFI_VARIABLE_DRIVER_CONFIG => Variable::parse(event.data).map_or(Content::Opaque, configuration),
-        EventType::EV_EFI_VARIABLE_AUTHORITY => Variable::parse(event.data).map_or(Content::Opaque, authority),
+        EventType::EV_EFI_VARIABLE_DRIVER_CONFIG => {
+            Variable::parse(event.data).map_or(Content::Opaque, configuration)
+        }
+        EventType::EV_EFI_VARIABLE_AUTHORITY => {
+            Variable::parse(event.data).map_or(Content::Opaque, authority)
+        }
         EventType::EV_EVENT_TAG => match event.decode() {
             Decoded::Tagged(Tagged::Windows { events }) => Content::Settings(windows_settings(&events)),
             _ => Content::Opaque,
         },
         EventType::EV_IPL => match Ipl::parse(event.data) {
-            Ipl::Command { .. } | Ipl::KernelCommandLine { .. } | Ipl::ModuleCommandLine { .. } => Content::Text,
+            Ipl::Command { .. } | Ipl::KernelCommandLine { .. } | Ipl::ModuleCommandLine { .. } => {
+                Content::Text
+            }
             // systemd-stub measures the command line as it writes it; other texts of that form are names of sections.
             Ipl::Wide { .. } if event.pcr == STUB_PCR && is_own_text(event) => Content::Text,
             _ => Content::Opaque,
         },
-        EventType::EV_SEPARATOR if [&[0; 4], &[0xFF; 4], b"WBCL"].iter().any(|known| event.data == *known) => {
+        EventType::EV_SEPARATOR
+            if [&[0; 4], &[0xFF; 4], b"WBCL"].iter().any(|known| event.data == *known) =>
+        {
             Content::Settings([].into())
         }
-        EventType::EV_ACTION | EventType::EV_EFI_ACTION if event.data.iter().all(|b| matches!(b, b' '..=b'~')) => {
+        EventType::EV_ACTION | EventType::EV_EFI_ACTION
+            if event.data.iter().all(|b| matches!(b, b' '..=b'~')) =>
+        {
             Content::Text
         }
         _ => Content::Opaque,
@@ -174,7 +185,8 @@ pub(crate) fn of_event(event: &Event<'_>) -> Content {
 
 /// Whether the digests, which no specification defines here, are those of the data.
 fn is_own_text(event: &Event<'_>) -> bool {
-    let same = |bank: HashAlg| event.digest(bank).is_none_or(|digest| digest == bank.hash(&[event.data]).as_ref());
+    let same =
+        |bank: HashAlg| event.digest(bank).is_none_or(|digest| digest == bank.hash(&[event.data]).as_ref());
     HashAlg::ALL.into_iter().all(same)
 }
 
@@ -226,7 +238,9 @@ fn authority(variable: Variable<'_>) -> Content {
     }
     if variable.vendor == guids::SHIM_LOCK {
         return match name.as_str() {
-            "SbatLevel" => Sbat::parse(variable.data).map_or(Content::Opaque, |level| Content::Sbat(level.into())),
+            "SbatLevel" => {
+                Sbat::parse(variable.data).map_or(Content::Opaque, |level| Content::Sbat(level.into()))
+            }
             "MokSBState" => {
                 let off = variable.data.iter().any(|byte| *byte != 0);
                 Content::Settings([(StateFlag::ShimValidation, !off)].into())
@@ -261,9 +275,8 @@ pub(crate) fn mark_vendor_keys(entries: &mut [crate::report::Entry], log: &Event
             .and_then(|variable| variable.authority())
             .is_some_and(|vendor| is_list(&list_of(guids::CERT_X509, vendor.der)))
     };
-    let admitted = |entry: &&crate::report::Entry| {
-        entry.pcr == SECURE_BOOT_PCR && entry.content.certificate().is_some()
-    };
+    let admitted =
+        |entry: &&crate::report::Entry| entry.pcr == SECURE_BOOT_PCR && entry.content.certificate().is_some();
     let vendor_alone = is_list(&list_of(guids::CERT_SHA256, &[0; 32]))
         || entries.iter().filter(admitted).filter_map(|e| event(e.event)).any(of_shim);
     if let (true, Some(entry)) = (vendor_alone, entries.get_mut(list)) {

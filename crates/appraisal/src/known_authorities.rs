@@ -48,9 +48,11 @@ pub struct KnownAuthority {
 }
 
 const PACKAGE: &str = "package virt-firmware 26.10 (PyPI), folder certs";
-const PACKAGE_AND_LOGS: &str = "package virt-firmware 26.10 (PyPI), folder certs; event logs of real machines";
+const PACKAGE_AND_LOGS: &str =
+    "package virt-firmware 26.10 (PyPI), folder certs; event logs of real machines";
 const LOGS: &str = "event logs of real machines";
-const SHIM: &str = "Debian's package shim-signed 1.51; package virt-firmware 26.10 (PyPI), folder certs; event logs";
+const SHIM: &str =
+    "Debian's package shim-signed 1.51; package virt-firmware 26.10 (PyPI), folder certs; event logs";
 
 macro_rules! known {
     ($($sha256:literal $role:ident $who:literal $subject:literal $source:ident;)+) => {

@@ -44,32 +44,32 @@ mod weigher;
 pub use alert::{alert_remediation, alert_title, primary};
 pub use baseline::{
     BASELINE_SCHEMA, Baseline, BaselineError, CompiledBaseline, Flaw, LearnError, MAX_BASELINE_BYTES,
-    MAX_BASELINE_MEASUREMENTS, MAX_BOOTS, Merged, Reference, ReferenceBoot, Source, SourceFile, Unlisted, Varies,
-    diff_baselines,
+    MAX_BASELINE_MEASUREMENTS, MAX_BOOTS, Merged, Reference, ReferenceBoot, Source, SourceFile, Unlisted,
+    Varies, diff_baselines,
 };
 pub use boot_key::boot_key;
 pub use class::ChangeRule;
 pub use cmdline::dangerous_parameters;
 pub use code::{CODES, Code};
 pub use components::{components, components_in};
-pub use content::{Admission, Content, SignatureId, Signatures};
 pub use conclude::{Conclude, Outcome, PreviousBoot, conclude};
+pub use content::{Admission, Content, SignatureId, Signatures};
 pub use envelope::{
     BASELINE_PAYLOAD_TYPE, Envelope, EnvelopeError, EnvelopeKey, KeyAlgorithm, KeyError, MAX_ENVELOPE_BYTES,
     MAX_SIGNATURES, SignError, Verified, VerifyingKey, pae,
 };
-pub use known_authorities::{AuthorityRole, KNOWN_AUTHORITIES, KnownAuthority, known_authority};
 pub use judge::{Judgement, compare, judge};
+pub use known_authorities::{AuthorityRole, KNOWN_AUTHORITIES, KnownAuthority, known_authority};
 pub use profile::{
-    Condition, Enforcement, Learn, MAX_CONDITIONS, MAX_PROFILE_BYTES, Profile, ProfileError, SecureBootDemand,
-    default_enforcement,
+    Condition, Enforcement, Learn, MAX_CONDITIONS, MAX_PROFILE_BYTES, Profile, ProfileError,
+    SecureBootDemand, default_enforcement,
 };
 pub use proof::PcrValues;
 pub use proposal::Proposed;
 pub use recommend::recommendations;
 pub use report::{BankReport, Entry, LogReport, MAX_EVENTS, examine};
 pub use rule::{
-    Authority, MAX_RULE_DIGESTS, MAX_RULE_MEMBERS, MAX_RULES, Minimum, Parameters, Pattern, Rule, RuleError, Says,
-    StateFlag, Switch,
+    Authority, MAX_RULE_DIGESTS, MAX_RULE_MEMBERS, MAX_RULES, Minimum, Parameters, Pattern, Rule, RuleError,
+    Says, StateFlag, Switch,
 };
 pub use text::is_shown_as_it_is;

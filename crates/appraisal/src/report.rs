@@ -6,9 +6,9 @@ use veriboot_eventlog::{
 };
 use veriboot_wire::Finding;
 
+use crate::content::{self, Content, SignatureId};
 use crate::structure_checks;
 use crate::text::{self, shortened};
-use crate::content::{self, Content, SignatureId};
 use crate::{code, lists};
 
 /// Warnings and digest mismatches that become findings of their own; the rest is counted.

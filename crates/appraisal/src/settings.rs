@@ -55,7 +55,10 @@ pub(crate) fn is_windows(report: &LogReport) -> bool {
 /// Whether Windows may have run: one of the certificates that admitted something signs Windows, or nobody knows.
 fn may_be_windows(report: &LogReport) -> bool {
     let signer = |sha256: String| WINDOWS_SIGNERS.contains(&sha256.as_str());
-    let measured = report.entries.iter().any(|e| matches!(e.kind, ComponentKind::WindowsPolicy | ComponentKind::WindowsModule));
+    let measured = report
+        .entries
+        .iter()
+        .any(|e| matches!(e.kind, ComponentKind::WindowsPolicy | ComponentKind::WindowsModule));
     match admitted(report) {
         Ok(all) => all.iter().any(|authority| signer(authority.sha256.to_string())),
         Err(_) => measured,
@@ -86,7 +89,9 @@ fn secure_boot(report: &LogReport, settings: &mut Settings) {
     // SecureBoot is on in user and deployed mode alone (UEFI 2.11, section 32.3).
     let implied = report.secure_boot.filter(|on| *on).map(|_| Switch::Off);
     for flag in [StateFlag::SetupMode, StateFlag::AuditMode, StateFlag::DeployedMode] {
-        let entry = report.entries.iter().filter(|e| e.pcr == SECURE_BOOT_PCR).find_map(|entry| match &entry.content {
+        let entry = report.entries.iter().filter(|e| e.pcr == SECURE_BOOT_PCR).find_map(|entry| match &entry
+            .content
+        {
             Content::Settings(all) => all.iter().find(|(of, _)| *of == flag).map(|(_, on)| (entry, *on)),
             _ => None,
         });
@@ -169,7 +174,8 @@ fn windows(report: &LogReport, settings: &mut Settings) {
             for (_, on) in all.iter().filter(|(of, _)| of == flag) {
                 let is = Switch::from(*on);
                 if shown.value != Some(weak) {
-                    shown = Shown { value: Some(is), pcr: Some(entry.pcr), event: Some(entry.event), ..shown };
+                    shown =
+                        Shown { value: Some(is), pcr: Some(entry.pcr), event: Some(entry.event), ..shown };
                 }
             }
         }

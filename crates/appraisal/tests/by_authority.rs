@@ -18,7 +18,9 @@ fn report(path: &Path) -> LogReport {
 }
 
 fn capture(variant: &str) -> LogReport {
-    report(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../testkit/corpus").join(variant).join("eventlog.bin"))
+    report(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("../testkit/corpus").join(variant).join("eventlog.bin"),
+    )
 }
 
 fn judged(report: &LogReport) -> Judgement {

@@ -93,7 +93,11 @@ fn profiles_are_explained_as_they_are() {
     for known in KNOWN_AUTHORITIES {
         let row = format!(
             "| {} | {} | {} | `{}` | {} |",
-            known.who, known.subject, known.role.title(), known.sha256, known.source
+            known.who,
+            known.subject,
+            known.role.title(),
+            known.sha256,
+            known.source
         );
         assert!(PROFILES.contains(&row), "docs/profiles.md lacks: {row}");
     }
@@ -102,10 +106,12 @@ fn profiles_are_explained_as_they_are() {
 /// The documents in docs/profiles.md are profiles.
 #[test]
 fn examples_of_profiles_are_profiles() {
-    let blocks: Vec<&str> = PROFILES.split("```toml\n").skip(1).filter_map(|b| b.split("```").next()).collect();
+    let blocks: Vec<&str> =
+        PROFILES.split("```toml\n").skip(1).filter_map(|b| b.split("```").next()).collect();
     assert_eq!(blocks.len(), 2);
     for block in blocks {
-        let profile = veriboot_appraisal::Profile::from_toml(block).unwrap_or_else(|e| panic!("{e}\n{block}"));
+        let profile =
+            veriboot_appraisal::Profile::from_toml(block).unwrap_or_else(|e| panic!("{e}\n{block}"));
         let refused: Vec<_> = profile.flaws().into_iter().filter(|flaw| flaw.refused).collect();
         assert!(refused.is_empty(), "{refused:?}");
     }
@@ -128,7 +134,11 @@ fn every_flaw_is_explained() {
     let source = include_str!("../src/baseline/flaws.rs");
     let mut in_code = std::collections::BTreeSet::new();
     for (word, call) in [("refused", "refused("), ("warning", "warned(")] {
-        for rest in source.split(&format!("Kind = {call}")).skip(1).chain(source.split(&format!("Kind =\n    {call}")).skip(1)) {
+        for rest in source
+            .split(&format!("Kind = {call}"))
+            .skip(1)
+            .chain(source.split(&format!("Kind =\n    {call}")).skip(1))
+        {
             let code = rest.trim_start().trim_start_matches('"').split('"').next().unwrap();
             in_code.insert(format!("| `{code}` | {word} |"));
         }

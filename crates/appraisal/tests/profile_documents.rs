@@ -64,20 +64,47 @@ fn a_mistake_is_told_with_what_is_allowed() {
     let edits: &[(Edit, &[&str])] = &[
         (|d| d["secureboot"] = "x".into(), &["unknown field `secureboot`", "secure_boot"]),
         (|d| drop(d.as_object_mut().unwrap().remove("secure_boot")), &["missing field `secure_boot`"]),
-        (|d| d["components"] = json!({"kernal": "note"}), &["unknown variant `kernal`", "`kernel`", "`initrd`"]),
-        (|d| d["changes"] = json!({"kernel": {"action": "fail"}}), &["unknown variant `kernel`", "`kernel-update`"]),
-        (|d| d["changes"]["kernel-update"]["action"] = "allow".into(), &["unknown variant `allow`", "`propose`"]),
-        (|d| d["rules"][0]["component"] = "kernels".into(), &["unknown variant `kernels`", "`kernel-command-line`"]),
+        (
+            |d| d["components"] = json!({"kernal": "note"}),
+            &["unknown variant `kernal`", "`kernel`", "`initrd`"],
+        ),
+        (
+            |d| d["changes"] = json!({"kernel": {"action": "fail"}}),
+            &["unknown variant `kernel`", "`kernel-update`"],
+        ),
+        (
+            |d| d["changes"]["kernel-update"]["action"] = "allow".into(),
+            &["unknown variant `allow`", "`propose`"],
+        ),
+        (
+            |d| d["rules"][0]["component"] = "kernels".into(),
+            &["unknown variant `kernels`", "`kernel-command-line`"],
+        ),
         (|d| d["rules"][0]["any"] = json!(["*"]), &["exactly one of digests, authorities", "it has 2"]),
         (|d| d["rules"][0]["authorities"] = json!([]), &["`authorities` of a rule about `kernel` is empty"]),
-        (|d| d["rules"][2]["component"] = "kernel".into(), &["`minimum` cannot be said of `kernel`", "sbat-level"]),
+        (
+            |d| d["rules"][2]["component"] = "kernel".into(),
+            &["`minimum` cannot be said of `kernel`", "sbat-level"],
+        ),
         (|d| d["rules"][2]["minimum"] = json!({"entries": 3}), &["contradicts itself", "revocation-db"]),
-        (|d| d["rules"][4]["state"] = json!({"secure-boot": "on"}), &["`secure-boot` is a setting of `secure-boot-state`"]),
-        (|d| d["rules"][4]["state"] = json!({"moks": "on"}), &["unknown variant `moks`", "`machine-owner-keys`"]),
-        (|d| d["rules"][3]["parameters"] = json!({"required": ["ro"], "forbidden": ["ro"]}), &["`ro` is required and forbidden"]),
+        (
+            |d| d["rules"][4]["state"] = json!({"secure-boot": "on"}),
+            &["`secure-boot` is a setting of `secure-boot-state`"],
+        ),
+        (
+            |d| d["rules"][4]["state"] = json!({"moks": "on"}),
+            &["unknown variant `moks`", "`machine-owner-keys`"],
+        ),
+        (
+            |d| d["rules"][3]["parameters"] = json!({"required": ["ro"], "forbidden": ["ro"]}),
+            &["`ro` is required and forbidden"],
+        ),
         (|d| d["rules"][5]["any"] = json!([""]), &["a pattern is empty"]),
         (|d| d["name"] = "../x".into(), &["a profile's name has"]),
-        (|d| d["conditions"] = vec![d["conditions"][0].clone(); MAX_CONDITIONS + 1].into(), &["65 conditions; 64"]),
+        (
+            |d| d["conditions"] = vec![d["conditions"][0].clone(); MAX_CONDITIONS + 1].into(),
+            &["65 conditions; 64"],
+        ),
         (|d| d["rules"] = vec![d["rules"][0].clone(); MAX_RULES + 1].into(), &["1025 rules; 1024"]),
     ];
     for (edit, parts) in edits {
@@ -88,7 +115,9 @@ fn a_mistake_is_told_with_what_is_allowed() {
             assert!(told.contains(part), "no {part:?} in {told}");
         }
     }
-    assert!(Profile::from_json(&vec![b' '; 2 * 1024 * 1024]).unwrap_err().to_string().contains("longer than"));
+    assert!(
+        Profile::from_json(&vec![b' '; 2 * 1024 * 1024]).unwrap_err().to_string().contains("longer than")
+    );
 }
 
 #[test]
@@ -107,15 +136,24 @@ fn flaws_are_found() {
         let profile = Profile::from_toml(&format!("name = \"x\"\n{text}")).unwrap();
         profile.flaws().into_iter().filter(|flaw| flaw.refused == refused).map(|flaw| flaw.code).collect()
     };
-    let accepts: String =
-        ChangeClass::ALL.iter().map(|c| format!("{c} = {{ action = \"accept\", signed = false }}\n")).collect();
+    let accepts: String = ChangeClass::ALL
+        .iter()
+        .map(|c| format!("{c} = {{ action = \"accept\", signed = false }}\n"))
+        .collect();
     let on = "secure_boot = \"required\"\n";
     let off = "secure_boot = \"not-required\"\n";
     assert_eq!(codes(&format!("{on}[changes]\n{accepts}"), true), ["profile-accepts-everything"]);
     assert_eq!(codes(&format!("{off}learn = \"never\""), true), ["profile-accepts-everything"]);
     let noted: String = [
-        "shim", "boot-loader", "boot-loader-config", "kernel", "initrd", "kernel-command-line", "uki-section",
-        "signature-db", "authority",
+        "shim",
+        "boot-loader",
+        "boot-loader-config",
+        "kernel",
+        "initrd",
+        "kernel-command-line",
+        "uki-section",
+        "signature-db",
+        "authority",
     ]
     .iter()
     .map(|kind| format!("{kind} = \"ignore\"\n"))
@@ -123,7 +161,8 @@ fn flaws_are_found() {
     assert_eq!(codes(&format!("{on}[components]\n{noted}"), true), ["profile-accepts-everything"]);
     let demand = "[[rules]]\ncomponent = \"secure-boot-state\"\nstate = { secure-boot = \"off\" }\n";
     assert_eq!(codes(&format!("{on}{demand}"), true), ["profile-contradictory"]);
-    let condition = "[[conditions]]\nid = \"a\"\nexpression = \"true\"\nseverity = \"high\"\nmessage = \"m\"\n";
+    let condition =
+        "[[conditions]]\nid = \"a\"\nexpression = \"true\"\nseverity = \"high\"\nmessage = \"m\"\n";
     assert_eq!(codes(&format!("{on}{condition}{condition}"), true), ["condition-twice"]);
     let one = "[changes]\ninitrd-change = { action = \"accept\", signed = false }\n\
                kernel-update = { action = \"propose\", signed = false }\nmok-change = { action = \"fail\", following = true }\n";

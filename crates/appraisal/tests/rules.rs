@@ -29,7 +29,8 @@ fn report(machine: &Machine) -> LogReport {
 }
 
 fn capture(variant: &str) -> LogReport {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testkit/corpus").join(variant).join("eventlog.bin");
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../testkit/corpus").join(variant).join("eventlog.bin");
     examine(&std::fs::read(path).unwrap())
 }
 
@@ -115,7 +116,9 @@ fn parameters_are_required_forbidden_and_allowed() {
     let before = report(&Machine::default());
     let now = |line: &'static str| report(&machine(|m| m.command_line = line));
     let allowed = rule("{ allowed = [\"console=*\", \"quiet\"] }");
-    for line in ["root=/dev/vda1 ro console=ttyS1", "root=/dev/vda1 ro", "root=/dev/vda1 ro console=ttyS0 quiet"] {
+    for line in
+        ["root=/dev/vda1 ro console=ttyS1", "root=/dev/vda1 ro", "root=/dev/vda1 ro console=ttyS0 quiet"]
+    {
         assert_eq!(told(&held(&before, &allowed, &now(line))), "", "{line}");
     }
     for line in [
@@ -139,11 +142,15 @@ fn parameters_are_required_forbidden_and_allowed() {
 
 #[test]
 fn settings_are_demanded() {
-    let rule = |component: &str, text: &str| format!("[[rules]]\ncomponent = \"{component}\"\nstate = {text}\n");
+    let rule =
+        |component: &str, text: &str| format!("[[rules]]\ncomponent = \"{component}\"\nstate = {text}\n");
     let boot = capture("secure-boot");
     let of = |boot: &LogReport, component: &str, text: &str| held(boot, &rule(component, text), boot);
     for (component, text) in [
-        ("secure-boot-state", "{ secure-boot = \"on\", shim-validation = \"on\", setup-mode = \"off\", audit-mode = \"off\" }"),
+        (
+            "secure-boot-state",
+            "{ secure-boot = \"on\", shim-validation = \"on\", setup-mode = \"off\", audit-mode = \"off\" }",
+        ),
         ("mok-state", "{ machine-owner-keys = \"off\" }"),
         ("signature-db", "{ third-party-keys = \"on\" }"),
         // Windows did not run.
@@ -152,11 +159,21 @@ fn settings_are_demanded() {
         assert_eq!(told(&of(&boot, component, text)), "", "{text}");
     }
     for (variant, component, text, words) in [
-        ("secure-boot", "secure-boot-state", "{ deployed-mode = \"on\" }", "Nothing shows that deployed mode is on"),
+        (
+            "secure-boot",
+            "secure-boot-state",
+            "{ deployed-mode = \"on\" }",
+            "Nothing shows that deployed mode is on",
+        ),
         ("secure-boot", "secure-boot-state", "{ setup-mode = \"on\" }", "setup mode is off and must be on"),
         ("mok", "mok-state", "{ machine-owner-keys = \"off\" }", "shim's list of keys (MokList)"),
         ("secure-boot", "signature-db", "{ third-party-keys = \"off\" }", "signs loaders of everybody"),
-        ("mok-validation-off", "secure-boot-state", "{ shim-validation = \"on\" }", "verification by shim is off"),
+        (
+            "mok-validation-off",
+            "secure-boot-state",
+            "{ shim-validation = \"on\" }",
+            "verification by shim is off",
+        ),
     ] {
         let judgement = of(&capture(variant), component, text);
         assert!(!judgement.accepts() && told(&judgement).contains(words), "{words}: {}", told(&judgement));
@@ -202,17 +219,27 @@ fn lists_of_keys_hold_what_rules_name() {
     assert_eq!(told(&held(&boot, &authorities("authority", &[microsoft, debian]), &boot)), "");
     assert_eq!(told(&held(&boot, &authorities("signature-db", &[microsoft, windows]), &boot)), "");
     let stranger = held(&boot, &authorities("authority", &[microsoft]), &boot);
-    let words = format!("An authority that no rule names admitted something: `Debian Secure Boot CA` of Debian (SHA-256 {debian})");
+    let words = format!(
+        "An authority that no rule names admitted something: `Debian Secure Boot CA` of Debian (SHA-256 {debian})"
+    );
     assert!(!stranger.accepts() && told(&stranger).contains(&words), "{}", told(&stranger));
     let stranger = held(&boot, &authorities("signature-db", &[microsoft]), &boot);
-    assert!(told(&stranger).contains("`Microsoft Windows Production PCA 2011` of Microsoft"), "{}", told(&stranger));
+    assert!(
+        told(&stranger).contains("`Microsoft Windows Production PCA 2011` of Microsoft"),
+        "{}",
+        told(&stranger)
+    );
     let own = held(&boot, &authorities("platform-key", &[debian]), &boot);
     assert!(told(&own).contains("platform key (PK) has certificates that no rule names"), "{}", told(&own));
     // Another db with known certificates only is explained; the rule of db says nothing of KEK.
     let added = capture("microsoft-2023");
-    let all = [microsoft, windows, "f6124e34125bee3fe6d79a574eaa7b91c0e7bd9d929c1a321178efd611dad901",
+    let all = [
+        microsoft,
+        windows,
+        "f6124e34125bee3fe6d79a574eaa7b91c0e7bd9d929c1a321178efd611dad901",
         "076f1fea90ac29155ebf77c17682f75f1fdd1be196da302dc8461e350a9ae330",
-        "e5be3e64c6e66a281457ecdece0d6d0787577aad2a3a0144262c10c14ba8d8f1"];
+        "e5be3e64c6e66a281457ecdece0d6d0787577aad2a3a0144262c10c14ba8d8f1",
+    ];
     let judgement = held(&boot, &authorities("signature-db", &all), &added);
     assert!(!told(&judgement).contains("(db)") && told(&judgement).contains("(KEK)"), "{}", told(&judgement));
 }

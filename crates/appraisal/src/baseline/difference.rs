@@ -112,7 +112,11 @@ fn missing<'r>(rules: &'r [Rule], from: &'r [Rule]) -> impl Iterator<Item = &'r 
 }
 
 fn of_rule(code: &Code, rule: &Rule, what: &str) -> Finding {
-    let mut finding = code.finding(format!("Rule {what}, about {}: {}", rule.component.title(), shortened(&rule.title(), 160)));
+    let mut finding = code.finding(format!(
+        "Rule {what}, about {}: {}",
+        rule.component.title(),
+        shortened(&rule.title(), 160)
+    ));
     finding.component = Some(rule.component.title().to_owned());
     finding
 }

@@ -80,9 +80,7 @@ impl Profile {
     pub fn by_authority() -> Self {
         let signers = with_roles(&[AuthorityRole::Everybody, AuthorityRole::Vendor]);
         let by = |component, description| says(component, description, Says::Authorities(signers.clone()));
-        let off = |flags: &[StateFlag]| {
-            Says::State(flags.iter().map(|flag| (*flag, Switch::Off)).collect())
-        };
+        let off = |flags: &[StateFlag]| Says::State(flags.iter().map(|flag| (*flag, Switch::Off)).collect());
         let mut windows = BTreeMap::from([(StateFlag::CodeIntegrity, Switch::On)]);
         windows.extend(
             [

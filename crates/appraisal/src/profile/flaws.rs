@@ -81,7 +81,9 @@ impl Profile {
                     "change-proposed-unsigned",
                     false,
                     place,
-                    format!("A VM with any {class} stays healthy until somebody looks, whoever made the change"),
+                    format!(
+                        "A VM with any {class} stays healthy until somebody looks, whoever made the change"
+                    ),
                     "`signed = true` proposes it only when an authority signed it that the baseline trusts",
                 ));
             } else if rule.action == ChangeAction::Fail && rule.following {
@@ -161,7 +163,8 @@ impl Profile {
                 "authorities-without-secure-boot",
                 false,
                 "secure_boot".to_owned(),
-                "Rules by authority permit nothing while Secure Boot is off: nothing is verified then".to_owned(),
+                "Rules by authority permit nothing while Secure Boot is off: nothing is verified then"
+                    .to_owned(),
                 "write `secure_boot = \"required\"`, or list digests",
             ));
         }
@@ -201,7 +204,8 @@ impl Profile {
                 "profile-accepts-everything",
                 self.secure_boot == SecureBootDemand::NotRequired,
                 "learn".to_owned(),
-                "Nothing is learned, and no rule says what may run: without a baseline every boot passes".to_owned(),
+                "Nothing is learned, and no rule says what may run: without a baseline every boot passes"
+                    .to_owned(),
                 "write `learn = \"first-boots\"`, or rules with authorities or digests",
             ));
         }

@@ -60,7 +60,8 @@ impl Profile {
         if json.len() > MAX_PROFILE_BYTES {
             return Err(ProfileError::TooLarge);
         }
-        let profile: Self = serde_json::from_slice(json).map_err(|error| ProfileError::Shape(error.to_string()))?;
+        let profile: Self =
+            serde_json::from_slice(json).map_err(|error| ProfileError::Shape(error.to_string()))?;
         profile.checked()
     }
 
@@ -69,8 +70,8 @@ impl Profile {
         if text.len() > MAX_PROFILE_BYTES {
             return Err(ProfileError::TooLarge);
         }
-        let profile: Self =
-            toml::from_str(text).map_err(|error| ProfileError::Shape(error.to_string().trim_end().to_owned()))?;
+        let profile: Self = toml::from_str(text)
+            .map_err(|error| ProfileError::Shape(error.to_string().trim_end().to_owned()))?;
         profile.checked()
     }
 

@@ -54,17 +54,19 @@ fn violated(message: String, entry: Option<&Entry>, expected: String, seen: Stri
 }
 
 fn sbat(minimum: &Minimum, report: &LogReport) -> Vec<Finding> {
-    let shown = report.entries.iter().filter(|e| e.pcr == SECURE_BOOT_PCR).find_map(|entry| match &entry.content {
-        Content::Sbat(level) => Some((entry, level)),
-        _ => None,
-    });
+    let shown =
+        report.entries.iter().filter(|e| e.pcr == SECURE_BOOT_PCR).find_map(|entry| match &entry.content {
+            Content::Sbat(level) => Some((entry, level)),
+            _ => None,
+        });
     let Some((entry, level)) = shown else {
         if settings::is_windows(report) {
             return Vec::new();
         }
         let message = "No SBAT level is measured: shim is older than 15.3, or did not run".to_owned();
         let mut finding = violated(message, None, minimum.to_string(), "not measured".to_owned());
-        finding.hint = Some("Update shim: since 15.3 it refuses loaders with known holes by SBAT.".to_owned());
+        finding.hint =
+            Some("Update shim: since 15.3 it refuses loaders with known holes by SBAT.".to_owned());
         finding.change = Some(ChangeClass::SbatUpdate);
         return vec![finding];
     };
@@ -90,7 +92,8 @@ fn sbat(minimum: &Minimum, report: &LogReport) -> Vec<Finding> {
     let message = format!("The SBAT level is too low: {}", low.join("; "));
     let mut finding = violated(message, Some(entry), minimum.to_string(), seen);
     finding.hint = Some(
-        "Update shim, and let it install its current level: `mokutil --set-sbat-policy latest`, then reboot.".to_owned(),
+        "Update shim, and let it install its current level: `mokutil --set-sbat-policy latest`, then reboot."
+            .to_owned(),
     );
     finding.change = Some(ChangeClass::SbatUpdate);
     vec![finding]
@@ -100,7 +103,8 @@ fn dbx(minimum: &Minimum, report: &LogReport) -> Vec<Finding> {
     let is_dbx = |entry: &&Entry| entry.kind == ComponentKind::RevocationDb && entry.pcr == SECURE_BOOT_PCR;
     let measured = report.entries.iter().find(is_dbx);
     let shown = measured.and_then(|entry| Some((entry, entry.content.signatures()?)));
-    let hint = "Install the current revocation list: `fwupdmgr update`, or the update of the operating system.";
+    let hint =
+        "Install the current revocation list: `fwupdmgr update`, or the update of the operating system.";
     let Some((entry, list)) = shown.filter(|(_, list)| list.complete) else {
         let message = "The revocation list (dbx) is not measured, or cannot be read".to_owned();
         let mut finding = violated(message, measured, minimum.to_string(), "not shown".to_owned());
@@ -138,13 +142,20 @@ fn state_of(state: &BTreeMap<StateFlag, Switch>, report: &LogReport) -> Vec<Find
     for (flag, wanted) in state {
         let is = shown.get(*flag);
         // Without Secure Boot the other modes say nothing: one finding is enough.
-        if no_secure_boot && flag.component() == ComponentKind::SecureBootState && *flag != StateFlag::SecureBoot {
+        if no_secure_boot
+            && flag.component() == ComponentKind::SecureBootState
+            && *flag != StateFlag::SecureBoot
+        {
             continue;
         }
         if is.applies && is.value != Some(*wanted) {
             let seen = is.value.map_or("not shown", Switch::as_str);
-            let mut finding =
-                violated(flag.complaint(*wanted, is.value), None, wanted.as_str().to_owned(), seen.to_owned());
+            let mut finding = violated(
+                flag.complaint(*wanted, is.value),
+                None,
+                wanted.as_str().to_owned(),
+                seen.to_owned(),
+            );
             finding.pcr = is.pcr;
             finding.event = is.event;
             finding.change = Some(flag.change());
@@ -278,8 +289,10 @@ fn in_secure_boot_pcrs(item: &Item<'_>) -> bool {
 fn allowed(parameters: &Parameters, change: &Change<'_>) -> bool {
     let Change::Changed(old, new) = change else { return false };
     let (Some(was), Some(is)) = (old.value, new.value) else { return false };
-    let same = old.kind == new.kind && old.pcr == new.pcr && old.gap == new.gap && new.entry.is_some_and(is_whole);
-    let hands_over = |text: &str| matches!(text.split_whitespace().next(), Some("linux" | "linuxefi" | "linux16"));
+    let same =
+        old.kind == new.kind && old.pcr == new.pcr && old.gap == new.gap && new.entry.is_some_and(is_whole);
+    let hands_over =
+        |text: &str| matches!(text.split_whitespace().next(), Some("linux" | "linuxefi" | "linux16"));
     let fits = match new.kind {
         ComponentKind::KernelCommandLine => true,
         ComponentKind::BootLoaderConfig => hands_over(was) && hands_over(is),

@@ -23,7 +23,13 @@ impl<'a> Evidence<'a> {
     /// `changes` are all differences of the log.
     pub fn new(report: &'a LogReport, bank: HashAlg, changes: &[Change<'a>]) -> Self {
         let commands = changes.iter().filter(|c| c.item().pcr == COMMAND_PCR).copied().collect();
-        Self { report, bank, images: ImageChain::new(changes, report), commands, keys_unchanged: keys_unchanged(changes) }
+        Self {
+            report,
+            bank,
+            images: ImageChain::new(changes, report),
+            commands,
+            keys_unchanged: keys_unchanged(changes),
+        }
     }
 
     /// Registers of a confidential VM hold several PCRs each: no kind of component has its own.

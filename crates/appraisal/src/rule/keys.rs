@@ -29,14 +29,25 @@ pub(super) const fn are_demanded(kind: ComponentKind) -> bool {
 }
 
 /// What `trusted` does not name.
-pub(super) fn violations(kind: ComponentKind, trusted: &BTreeSet<Digest>, report: &LogReport) -> Option<Finding> {
+pub(super) fn violations(
+    kind: ComponentKind,
+    trusted: &BTreeSet<Digest>,
+    report: &LogReport,
+) -> Option<Finding> {
     if kind == ComponentKind::Authority {
         return authorities(trusted, report);
     }
     let entry = report.entries.iter().find(|entry| entry.kind == kind && entry.pcr == SECURE_BOOT_PCR);
     let list = match entry.and_then(|entry| entry.content.signatures()) {
         Some(list) if list.complete => list,
-        _ => return Some(finding(kind, entry, format!("Nothing shows what is in {}", kind.title()), "not shown")),
+        _ => {
+            return Some(finding(
+                kind,
+                entry,
+                format!("Nothing shows what is in {}", kind.title()),
+                "not shown",
+            ));
+        }
     };
     let strangers = names(list.certificates.iter().filter(|c| !trusted.contains(&c.sha256)));
     let bare = list.members.len().saturating_sub(list.certificates.len());
@@ -96,7 +107,8 @@ fn finding(kind: ComponentKind, entry: Option<&Entry>, message: String, seen: &s
 fn names<'a>(certificates: impl Iterator<Item = &'a Authority>) -> String {
     let all: Vec<&Authority> = certificates.collect();
     let told = all.iter().take(MAX_NAMED).map(|authority| {
-        let who = known_authority(&authority.sha256).map_or_else(String::new, |known| format!(" of {}", known.who));
+        let who =
+            known_authority(&authority.sha256).map_or_else(String::new, |known| format!(" of {}", known.who));
         format!("{}{who} (SHA-256 {})", quoted(&authority.subject), authority.sha256)
     });
     let mut text = told.collect::<Vec<_>>().join(", ");

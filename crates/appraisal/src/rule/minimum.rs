@@ -51,7 +51,8 @@ impl fmt::Display for Minimum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts: Vec<String> = Vec::new();
         parts.extend(self.level.map(|level| format!("level {level}")));
-        parts.extend(self.generations.iter().take(8).map(|(name, generation)| format!("{name} {generation}")));
+        parts
+            .extend(self.generations.iter().take(8).map(|(name, generation)| format!("{name} {generation}")));
         parts.extend(self.entries.map(|entries| format!("{entries} entries")));
         if !self.hashes.is_empty() {
             parts.push(format!("{} given hashes", self.hashes.len()));

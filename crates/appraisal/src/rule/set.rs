@@ -55,7 +55,8 @@ impl<'r> RuleSet<'r> {
     /// What the rules demand and the log does not show.
     pub fn violations(&self, report: &LogReport) -> Vec<Finding> {
         let listed = self.authorities.iter().filter(|(kind, _)| keys::are_demanded(**kind));
-        let mut found: Vec<Finding> = listed.flat_map(|(kind, by)| keys::violations(*kind, by, report)).collect();
+        let mut found: Vec<Finding> =
+            listed.flat_map(|(kind, by)| keys::violations(*kind, by, report)).collect();
         found.sort_by_key(|violation| violation.event);
         found.extend(self.demands.iter().flat_map(|rule| demands::violations(rule, report)));
         found
@@ -140,7 +141,9 @@ impl<'r> RuleSet<'r> {
             (K::Authority, Some(content)) if new.pcr == SECURE_BOOT_PCR => {
                 content.certificate().is_some_and(|by| self.trusts(K::Authority, &by.sha256))
             }
-            (K::PlatformKey | K::KeyExchangeKey | K::SignatureDb, Some(content)) if new.pcr == SECURE_BOOT_PCR => {
+            (K::PlatformKey | K::KeyExchangeKey | K::SignatureDb, Some(content))
+                if new.pcr == SECURE_BOOT_PCR =>
+            {
                 let Some(list) = content.signatures() else { return false };
                 list.complete
                     && list.members.len() == list.certificates.len()

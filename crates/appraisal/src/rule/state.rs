@@ -202,7 +202,9 @@ impl StateFlag {
                 "Run `bcdedit /set hypervisordebug off` as administrator, then reboot."
             }
             Self::SafeMode => "Run `bcdedit /deletevalue safeboot` as administrator, then reboot.",
-            Self::WinPe => "Find out who booted the preinstallation environment instead of the installed system.",
+            Self::WinPe => {
+                "Find out who booted the preinstallation environment instead of the installed system."
+            }
         }
     }
 }
