@@ -146,7 +146,7 @@ mod scenario {
         let proposal = operator.only();
         let summary = text(&proposal, "summary");
         assert!(summary.starts_with("2 of 4 VMs in `web` now boot "), "{summary}");
-        assert!(summary.contains("kernel") && summary.ends_with(": approve?"), "{summary}");
+        assert!(summary.ends_with("kernel, signed by Debian Secure Boot CA: approve?"), "{summary}");
         assert_eq!((proposal["vms"].as_u64(), proposal["of_vms"].as_u64()), (Some(2), Some(4)));
         assert_eq!(proposal["classes"], json!(["kernel-update"]));
         assert_eq!(proposal["baseline"], "scale-set/default/web@1");

@@ -66,10 +66,29 @@ pub(crate) fn words(findings: &[Finding], report: Option<&LogReport>) -> Words {
     }
     let signers: BTreeSet<&str> = findings.iter().filter_map(|f| f.signer.as_deref()).collect();
     let signer = match signers.len() {
-        0 => None,
+        0 => report.and_then(|report| admitted_by(report, &classes)),
         _ => Some(short(&listed(&signers.into_iter().map(common_name).collect::<Vec<_>>()))),
     };
     Words { title, signer, classes }
+}
+
+/// Whose certificate admitted what changed, when no finding says it: firmware measures what admitted shim first, shim
+/// what admitted boot loader and kernel last.
+fn admitted_by(report: &LogReport, classes: &[ChangeClass]) -> Option<String> {
+    let mut authorities = report
+        .entries
+        .iter()
+        .filter(|e| e.kind == ComponentKind::Authority)
+        .filter_map(|e| e.signer.as_deref());
+    let changed = |class| classes.contains(&class);
+    let signer = match () {
+        () if changed(ChangeClass::KernelUpdate) || changed(ChangeClass::BootloaderUpdate) => {
+            authorities.next_back()
+        }
+        () if changed(ChangeClass::ShimUpdate) => authorities.next(),
+        () => None,
+    };
+    signer.map(|signer| short(common_name(signer)))
 }
 
 /// "a", "a and b", "a, b and c".
@@ -257,6 +276,16 @@ mod tests {
         );
         let vm = Scope { kind: ScopeKind::Vm, group: "default".into(), id: "v".into() };
         assert!(summary(&row(vm, 1, said), 1).starts_with("VM `web-0` now boots another kernel"));
+    }
+
+    #[test]
+    fn who_admitted_a_kernel_is_in_its_boot() {
+        let log = veriboot_testkit::corpus::golden("other-kernel").unwrap().event_log;
+        let report = veriboot_appraisal::examine(&log);
+        let of = |class| words(&[finding(class, None)], Some(&report)).signer;
+        assert_eq!(of(ChangeClass::KernelUpdate).as_deref(), Some("Debian Secure Boot CA"));
+        assert_eq!(of(ChangeClass::ShimUpdate).as_deref(), Some("Microsoft Corporation UEFI CA 2011"));
+        assert_eq!(of(ChangeClass::DbxUpdate), None);
     }
 
     #[test]
