@@ -9,8 +9,8 @@ use anyhow::{Context as _, Result, bail};
 
 use super::disk::{self, BootFile, BootSource};
 use super::firmware::{self, VarsEdit};
-use super::keyboard::Keyboard;
 use super::job::Job;
+use super::keyboard::Keyboard;
 use super::plan::{self, BootChain, MachineBuilder};
 use super::process::{self, Guard};
 use super::report::Report;
