@@ -1,11 +1,14 @@
 //! EV_NO_ACTION: events that inform and extend nothing (PC Client Platform Firmware Profile 1.06, section 10.4.5).
 
-use serde::Serialize;
+use std::fmt;
 
+use serde::{Serialize, Serializer};
+
+use super::device_path::DevicePath;
 use super::firmware::Loose;
 use super::sipa::TaggedEvents;
 use crate::reader::Reader;
-use crate::text::{Guid, Hex, Text};
+use crate::text::{Guid, Hex, Text, Utf16};
 
 /// An informative event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -78,8 +81,35 @@ pub struct ReferenceManifest<'a> {
     pub firmware_manufacturer: Option<Text<'a>>,
     /// Version of the firmware.
     pub firmware_version: Option<Text<'a>>,
-    /// Where the manifest is (version 3): URI, path or variable.
-    pub locator: Option<Loose<'a>>,
+    /// Where the manifest is (version 3).
+    pub locator: Option<Locator<'a>>,
+}
+
+/// Where a reference manifest is (PC Client Platform Firmware Profile 1.06, section 10.4.5.2). Shown as URI, device path,
+/// or GUID and name of a variable; what is of another kind as hex.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Locator<'a> {
+    /// 0 the manifest itself, 1 URI, 2 device path, 3 variable.
+    pub kind: u32,
+    /// As the log has it.
+    pub data: &'a [u8],
+}
+
+impl fmt::Display for Locator<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.kind, self.data.split_first_chunk::<16>()) {
+            (1, _) => Text::c_string(self.data).fmt(f),
+            (2, _) => DevicePath(self.data).fmt(f),
+            (3, Some((vendor, name))) => write!(f, "{} {}", Guid(*vendor), Utf16::c_string(name)),
+            _ => Hex(self.data).fmt(f),
+        }
+    }
+}
+
+impl Serialize for Locator<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 impl<'a> NoAction<'a> {
@@ -179,9 +209,9 @@ fn reference_manifest(data: &[u8]) -> Option<ReferenceManifest<'_>> {
     }
     if version >= 3 {
         manifest.locator = (|| {
-            let _kind = r.u32()?;
+            let kind = r.u32()?;
             let len = usize::try_from(r.u32()?).ok()?;
-            r.take(len).map(Loose)
+            r.take(len).map(|data| Locator { kind, data })
         })();
     }
     Some(manifest)
