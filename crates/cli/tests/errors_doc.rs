@@ -5,11 +5,17 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Enums of other crates whose codes the CLI passes on as its own, with the beginning of those codes.
-const PASSED_ON: [(&str, &str, &str); 9] = [
+const PASSED_ON: [(&str, &str, &str); 15] = [
     ("../appraisal/src/baseline/read.rs", "Self::", "baseline-"),
     ("../appraisal/src/baseline/learn.rs", "Self::", ""),
     ("../appraisal/src/profile/read.rs", "Self::", "profile-"),
     ("../appraisal/src/envelope.rs", "Self::", ""),
+    ("../predict/src/archive/mod.rs", "Self::", ""),
+    ("../predict/src/disk/mod.rs", "Self::", ""),
+    ("../predict/src/engine.rs", "Self::", ""),
+    ("../predict/src/input.rs", "InputReason::", ""),
+    ("../predict/src/loader_entry.rs", "Self::", ""),
+    ("../predict/src/pe/mod.rs", "Self::", ""),
     ("../policy/src/document.rs", "Self::", "policy-"),
     ("../eventlog/src/structure.rs", "StructureReason::", "log-"),
     ("../eventlog/src/ima/list.rs", "ImaReason::", "ima-"),

@@ -28,7 +28,9 @@ pub enum LoaderEntryError {
 impl LoaderEntryError {
     /// Stable identifier in kebab case.
     pub const fn code(&self) -> &'static str {
-        "loader-entry-malformed"
+        match self {
+            Self::NotText | Self::NoKernel => "loader-entry-malformed",
+        }
     }
 }
 

@@ -67,8 +67,6 @@ impl DiskError {
     }
 }
 
-/// Feature of ext4: block numbers of 64 bits (Linux, Documentation/filesystems/ext4/super.rst).
-const EXT4_64_BIT: u32 = 0x80;
 /// Block groups of an ext4 file system; usual ones have 128 MiB.
 const MAX_EXT4_GROUPS: u64 = 1 << 20;
 
@@ -94,8 +92,8 @@ enum Files {
 impl std::fmt::Debug for Files {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Fat(_) => "FAT",
-            Self::Ext4(_) => "ext4",
+            Self::Fat(_) => "a FAT file system",
+            Self::Ext4(_) => "an ext4 file system",
         })
     }
 }
@@ -231,8 +229,8 @@ fn ext4_fits(partition: &dyn Source) -> bool {
     let mut fits = || {
         partition.read_at(1024, &mut superblock).ok()?;
         let fields = Fields(&superblock);
-        let is_wide = fields.u32(0x60)? & EXT4_64_BIT != 0;
-        let high = if is_wide { u64::from(fields.u32(0x150)?) } else { 0 };
+        // The reader takes the upper half whether or not the file system says that it counts.
+        let high = u64::from(fields.u32(0x150)?);
         let blocks = (high << 32) | u64::from(fields.u32(0x4)?);
         let bits = fields.u32(0x18)?.checked_add(10).filter(|bits| *bits <= 16)?;
         let per_group = u64::from(fields.u32(0x20)?);
