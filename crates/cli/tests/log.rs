@@ -155,7 +155,7 @@ fn each_kind_of_log_is_recognised_by_its_content() {
 
 #[test]
 fn the_logs_of_one_boot_replay_together() {
-    let firmware = runtime("secure-boot-off/eventlog.bin");
+    let firmware = runtime("../machines/secure-boot-off/eventlog.bin");
     let (list, user) = (runtime("secure-boot-off.bin"), runtime("tpm2-measure.log"));
     let args = ["log", "replay", &firmware, "--ima", &list, "--userspace", &user];
     let out = veriboot(&[&args[..], &["--json"]].concat());
