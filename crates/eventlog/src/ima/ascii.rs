@@ -83,7 +83,7 @@ fn rebuild(name: &[u8], text: &[u8]) -> Option<Vec<u8>> {
         push_field(&mut data, values.next()?)?;
         return values.next().is_none().then_some(data);
     }
-    for (_, kind) in kinds {
+    for (_, kind) in kinds.iter().copied() {
         let value = values.next().unwrap_or_default();
         let field = match kind {
             FieldKind::Digest => unhex(value)?,

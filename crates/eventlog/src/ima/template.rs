@@ -1,6 +1,8 @@
 //! Second layer: what the data of a template means (Linux, security/integrity/ima/ima_template.c and
 //! ima_template_lib.c). What is not known is a value with its raw bytes.
 
+use std::borrow::Cow;
+
 use serde::ser::SerializeSeq as _;
 use serde::{Serialize, Serializer};
 
@@ -15,17 +17,46 @@ pub(super) const ORIGINAL: &[u8] = b"ima";
 /// Bytes that the digest of [`ORIGINAL`] takes of a file name, padded with zero bytes.
 const ORIGINAL_NAME_BYTES: usize = 256;
 
-/// Templates that the kernel has by name.
-const TEMPLATES: &[(&[u8], &[u8])] = &[
-    (ORIGINAL, b"d|n"),
-    (b"ima-ng", b"d-ng|n-ng"),
-    (b"ima-sig", b"d-ng|n-ng|sig"),
-    (b"ima-ngv2", b"d-ngv2|n-ng"),
-    (b"ima-sigv2", b"d-ngv2|n-ng|sig"),
-    (b"ima-buf", b"d-ng|n-ng|buf"),
-    (b"ima-modsig", b"d-ng|n-ng|sig|d-modsig|modsig"),
-    (b"evm-sig", b"d-ng|n-ng|evmsig|xattrnames|xattrlengths|xattrvalues|iuid|igid|imode"),
+/// Identifier and kind of a field.
+pub(super) type FieldOf<'a> = (&'a [u8], FieldKind);
+
+/// Templates that the kernel has by name, with their fields.
+const TEMPLATES: &[(&[u8], &[FieldOf<'static>])] = &[
+    (ORIGINAL, &[(b"d", FieldKind::Digest), (b"n", FieldKind::Name)]),
+    (b"ima-ng", &[D_NG, N_NG]),
+    (b"ima-sig", &[D_NG, N_NG, SIG]),
+    (b"ima-ngv2", &[D_NGV2, N_NG]),
+    (b"ima-sigv2", &[D_NGV2, N_NG, SIG]),
+    (b"ima-buf", &[D_NG, N_NG, (b"buf", FieldKind::Buffer)]),
+    (
+        b"ima-modsig",
+        &[
+            D_NG,
+            N_NG,
+            SIG,
+            (b"d-modsig", FieldKind::AppendedDigest),
+            (b"modsig", FieldKind::AppendedSignature),
+        ],
+    ),
+    (
+        b"evm-sig",
+        &[
+            D_NG,
+            N_NG,
+            (b"evmsig", FieldKind::Signature),
+            (b"xattrnames", FieldKind::Text),
+            (b"xattrlengths", FieldKind::Hex),
+            (b"xattrvalues", FieldKind::Hex),
+            (b"iuid", FieldKind::Number { bytes: 4 }),
+            (b"igid", FieldKind::Number { bytes: 4 }),
+            (b"imode", FieldKind::Number { bytes: 2 }),
+        ],
+    ),
 ];
+const D_NG: FieldOf<'static> = (b"d-ng", FieldKind::TypedDigest);
+const D_NGV2: FieldOf<'static> = (b"d-ngv2", FieldKind::TypedDigest);
+const N_NG: FieldOf<'static> = (b"n-ng", FieldKind::Name);
+const SIG: FieldOf<'static> = (b"sig", FieldKind::Signature);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FieldKind {
@@ -68,14 +99,15 @@ pub(super) fn is_name(name: &[u8]) -> bool {
 }
 
 /// The fields of a template, by its name or its own description; `None` when one is not known.
-pub(super) fn fields_of(name: &[u8]) -> Option<impl Iterator<Item = (&[u8], FieldKind)> + Clone> {
-    let format = TEMPLATES.iter().find(|(known, _)| *known == name).map_or(name, |(_, format)| format);
-    let fields = format.split(|b| *b == b'|').map(|id| Some((id, kind_of(id)?)));
-    let known = fields.clone().take(MAX_IMA_FIELDS + 1).enumerate();
-    if !known.into_iter().all(|(count, field)| count < MAX_IMA_FIELDS && field.is_some()) {
+pub(super) fn fields_of(name: &[u8]) -> Option<Cow<'_, [FieldOf<'_>]>> {
+    if let Some((_, fields)) = TEMPLATES.iter().find(|(known, _)| *known == name) {
+        return Some(Cow::Borrowed(*fields));
+    }
+    let ids = name.split(|b| *b == b'|');
+    if ids.clone().take(MAX_IMA_FIELDS + 1).count() > MAX_IMA_FIELDS {
         return None;
     }
-    Some(fields.flatten())
+    ids.map(|id| Some((id, kind_of(id)?))).collect::<Option<Vec<_>>>().map(Cow::Owned)
 }
 
 /// A digest of a file.
@@ -207,7 +239,7 @@ impl ImaEntry<'_> {
         };
         let mut reader = Reader::new(data);
         let mut fields = Vec::with_capacity(3);
-        for (id, kind) in kinds {
+        for (id, kind) in kinds.iter().copied() {
             let value = if kind == FieldKind::Digest && self.template.0 == ORIGINAL {
                 reader.take(HashAlg::Sha1.size())
             } else {
