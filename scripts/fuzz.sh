@@ -94,8 +94,12 @@ for folder in fuzz crates/*/fuzz; do
         echo "== $folder: $target"
         seeds "target/fuzz-seeds/$target" "$target"
         mkdir -p "$folder/corpus/$target"
-        longest=4096
-        [ "$target" = ima ] && longest=1024
+        case $target in
+        ima) longest=1024 ;;
+        pe | package) longest=16384 ;;
+        disk) longest=262144 ;;
+        *) longest=4096 ;;
+        esac
         [ "$target" = disk ] && longest=65536
         [ "$target" = boot ] && longest=20000
         dictionary=
