@@ -10,7 +10,7 @@ import pathlib
 import struct
 
 HERE = pathlib.Path(__file__).resolve().parent
-CORPUS = HERE / "../../../testkit/corpus"
+MACHINES = HERE / "../machines"
 BANKS = ["sha1", "sha256", "sha384", "sha512"]
 
 
@@ -140,7 +140,7 @@ CASES = {
 
 def boot_aggregate(variant):
     """The entry that a kernel writes over the registers that the TPM of a captured machine gave."""
-    pcrs = json.loads((CORPUS / variant / "pcrs.json").read_text())["sha256"]
+    pcrs = json.loads((MACHINES / variant / "pcrs.json").read_text())["sha256"]
     d = digest("sha256", b"".join(bytes.fromhex(pcrs[str(i)]) for i in range(10)))
     data = b"sha256:\0" + d
     return Entry("ima-sig", [data, b"boot_aggregate\0", b""], [f"sha256:{d.hex()}", "boot_aggregate", ""])
