@@ -119,7 +119,7 @@ impl Baseline {
     /// Reads a TOML document, which has the same members.
     pub fn from_toml(text: &str) -> Result<Self, BaselineError> {
         bounded(text.len())?;
-        let shape = |error: toml::de::Error| BaselineError::Shape(error.to_string().trim_end().to_owned());
+        let shape = |error: toml::de::Error| BaselineError::Shape(crate::text::toml_error(text, &error));
         let probe: Probe = toml::from_str(text).map_err(shape)?;
         if is_first_version(probe.schema)? {
             return Err(BaselineError::Schema(first_version::SCHEMA.to_owned()));

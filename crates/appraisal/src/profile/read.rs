@@ -71,7 +71,7 @@ impl Profile {
             return Err(ProfileError::TooLarge);
         }
         let profile: Self = toml::from_str(text)
-            .map_err(|error| ProfileError::Shape(error.to_string().trim_end().to_owned()))?;
+            .map_err(|error| ProfileError::Shape(crate::text::toml_error(text, &error)))?;
         profile.checked()
     }
 
