@@ -79,7 +79,11 @@ pub fn registers(log: &EventLog<'_>, out: Output) -> Result<(), CliError> {
                 false => "  (not in this log)",
             };
             let tone = if note.is_empty() { Tone::Plain } else { Tone::Dim };
-            out.line(&out.paint(&format!("  {:>2}  {value}{note}", pcr), tone))?;
+            let register = match log.format {
+                Format::Ccel => format!("{pcr:>2} RTMR {}", pcr.saturating_sub(1)),
+                Format::Tcg12 | Format::Tcg2 => format!("{pcr:>2}"),
+            };
+            out.line(&out.paint(&format!("  {register}  {value}{note}"), tone))?;
         }
         if let Some(value) = ima_boot_aggregate(log, &replayed) {
             out.line(&out.paint(
