@@ -24,6 +24,8 @@ pub struct ShowArgs {
 /// Runs it.
 pub fn run(args: &ShowArgs, client: &Client, out: Output) -> Result<(), CliError> {
     let (name, version) = match args.name.rsplit_once('@') {
+        // As `vm show` names one that comes with Veriboot.
+        Some((name, "built-in")) => (name, None),
         Some((name, version)) => (name, Some(version)),
         None => (args.name.as_str(), None),
     };
