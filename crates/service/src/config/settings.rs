@@ -129,7 +129,7 @@ pub const SETTINGS: &[Setting] = &[
         "",
         "Healthy boots that the first baseline of a VM or scale set is learned from, 1 to 64. With 1, every boot is held \
          against the first one. With more, what varies harmlessly between the first boots is merged into patterns; \
-         docs/baselines.md says how.",
+         docs/attestation.md says how.",
     ),
     setting(
         "tls.cert",
