@@ -65,7 +65,7 @@ fn revocations_have_a_least_revision() {
         ("sbat-level", "{ level = 2025021801 }", "it is of 2025021800, and 2025021801 is the least"),
         ("sbat-level", "{ generations = { grub = 6 } }", "grub is at 5, and 6 is the least"),
         ("sbat-level", "{ generations = { systemd = 1 } }", "systemd is at 0, and 1 is the least"),
-        ("revocation-db", "{ entries = 2 }", "it has 1 entries, and 2 is the least"),
+        ("revocation-db", "{ entries = 2 }", "it has 1 entry, and 2 is the least"),
     ] {
         let judgement = of(component, text);
         assert!(!judgement.accepts() && told(&judgement).contains(words), "{words}: {}", told(&judgement));

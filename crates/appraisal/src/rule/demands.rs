@@ -37,6 +37,8 @@ pub(super) fn violations(rule: &Rule, report: &LogReport) -> Vec<Finding> {
     }
     for violation in &mut found {
         violation.component.get_or_insert_with(|| rule.component.title().to_owned());
+        let risk = violation.change.map(|class| crate::class::risk(class).to_owned());
+        violation.risk = violation.risk.take().or(risk);
         if let Some(description) = &rule.description {
             violation.message.push_str(&format!(" (rule: {description})"));
         }
@@ -116,7 +118,7 @@ fn dbx(minimum: &Minimum, report: &LogReport) -> Vec<Finding> {
     if let Some(wanted) = minimum.entries
         && list.members.len() < wanted
     {
-        low.push(format!("it has {} entries, and {wanted} is the least", list.members.len()));
+        low.push(format!("it has {}, and {wanted} is the least", entries(list.members.len())));
     }
     let missing: Vec<String> =
         minimum.hashes.iter().filter(|hash| !list.has(hash)).map(ToString::to_string).collect();
@@ -128,10 +130,15 @@ fn dbx(minimum: &Minimum, report: &LogReport) -> Vec<Finding> {
     }
     let message = format!("The revocation list (dbx) revokes too little: {}", low.join("; "));
     let mut finding =
-        violated(message, Some(entry), minimum.to_string(), format!("{} entries", list.members.len()));
+        violated(message, Some(entry), minimum.to_string(), entries(list.members.len()));
     finding.hint = Some(hint.to_owned());
     finding.change = Some(ChangeClass::DbxUpdate);
     vec![finding]
+}
+
+/// A number of entries in words.
+pub(super) fn entries(count: usize) -> String {
+    if count == 1 { "1 entry".to_owned() } else { format!("{count} entries") }
 }
 
 fn state_of(state: &BTreeMap<StateFlag, Switch>, report: &LogReport) -> Vec<Finding> {

@@ -53,7 +53,7 @@ impl fmt::Display for Minimum {
         parts.extend(self.level.map(|level| format!("level {level}")));
         parts
             .extend(self.generations.iter().take(8).map(|(name, generation)| format!("{name} {generation}")));
-        parts.extend(self.entries.map(|entries| format!("{entries} entries")));
+        parts.extend(self.entries.map(super::demands::entries));
         if !self.hashes.is_empty() {
             parts.push(format!("{} given hashes", self.hashes.len()));
         }
