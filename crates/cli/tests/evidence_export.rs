@@ -14,7 +14,7 @@ mod agent_support;
 on_both!(every_verdict_is_the_same_offline, proposals_and_conditions_are_the_same_offline,);
 
 mod scenario {
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
     use std::process::{Command, Output};
 
     use serde_json::{Value, json};
@@ -63,7 +63,7 @@ mod scenario {
             file
         }
 
-        fn verify(&self, bundle: &PathBuf, more: &[&str]) -> (Option<i32>, Value) {
+        fn verify(&self, bundle: &Path, more: &[&str]) -> (Option<i32>, Value) {
             let mut arguments = vec!["evidence", "verify", "--json", bundle.to_str().unwrap()];
             arguments.extend(more);
             let done = self.veriboot(&arguments);
@@ -185,7 +185,7 @@ mod scenario {
     }
 
     /// The service signs the baseline of a bundle: its key is enough, another one is not.
-    fn signed_baselines(offline: &Offline<'_>, bundle: &PathBuf) {
+    fn signed_baselines(offline: &Offline<'_>, bundle: &Path) {
         let keys = offline.operator.get("/v1/baseline-keys");
         let key = offline.folder.path().join("key.pem");
         std::fs::write(&key, keys[0]["pem"].as_str().unwrap()).unwrap();
