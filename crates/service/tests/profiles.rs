@@ -20,8 +20,8 @@ fn groups_of_the_configuration_are_the_default() {
 }
 
 mod scenario {
-    use super::agent_support;
     use super::agent_support::boot::Boot;
+    use super::agent_support::captured::Captured;
     use super::agent_support::operator::Operator;
     use super::agent_support::*;
     use serde_json::{Value, json};
@@ -252,20 +252,18 @@ mod scenario {
         // Without a baseline something must say what may run.
         let refused = operator.refused("PUT", "/v1/profiles/never", &put(&never, None));
         assert_eq!(refused.1, "profile-refused");
-        let listed = |component: &str, content: &[u8]| json!({ "component": component, "digests": [hex::encode(agent_support::boot::sha256(content))] });
-        never["rules"] = json!([
-            listed("shim", b"shim 15.8"),
-            listed("boot-loader", b"grub 2.06"),
-            listed("kernel", b"vmlinuz-6.1.0-40"),
-            listed("initrd", b"initrd 1"),
-            listed("boot-loader-config", b"menuentry"),
-        ]);
-        operator.put("/v1/profiles/never", &put(&never, None));
-        operator.put("/v1/profile-assignments", &assign(&group(), Some("never"), None));
-        let mut guest = world.healthy_guest("db-0");
-        assert_eq!(guest.attest().verdict, Verdict::Healthy);
-        assert_eq!(world.vm(&guest.vm_id()).baseline, None);
+        // Day one: no baseline, and none is made.
+        operator.put("/v1/profile-assignments", &assign(&group(), Some("by-authority"), None));
+        let mut guest = world.guest("db-0", Some(&world.join_token(None, 1)));
+        Captured::named("secure-boot").boot(&guest);
+        let receipt = guest.attest();
+        assert_eq!(receipt.verdict, Verdict::Healthy, "{:#?}", receipt.findings);
+        let vm = world.vm(&guest.vm_id());
+        assert_eq!((vm.baseline, vm.profile.as_deref()), (None, Some("by-authority@built-in")));
         assert_eq!(operator.get("/v1/baselines?all_versions=true")["items"], json!([]));
+        // A key of somebody who is not known fails without a baseline, too.
+        Captured::named("mok").boot(&guest);
+        assert_eq!(guest.attest().verdict, Verdict::Unhealthy);
     }
 
     pub fn the_configuration_is_the_default(world: &World) {

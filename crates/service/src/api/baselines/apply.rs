@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use serde_json::{Value, json};
 use veriboot_appraisal::{Baseline, BaselineError, Flaw};
+use veriboot_eventlog::ComponentKind;
 use veriboot_store::baselines::{self, NewBaseline, name_of};
 use veriboot_store::reappraisals::{self as again, NewReappraisal};
 use veriboot_store::{Tx, vms};
@@ -84,9 +85,9 @@ pub(crate) fn read(document: &str, format: DocumentFormat) -> Result<Baseline, A
     })
 }
 
-/// Whether a rule is of a component class that does not exist.
+/// Whether a rule is of a component class that does not exist: the words that it could have been are those classes.
 fn names_unknown_class(reason: &str) -> bool {
-    reason.contains("unknown variant") && reason.contains("component")
+    reason.contains("unknown variant") && reason.contains(ComponentKind::KernelCommandLine.as_str())
 }
 
 /// A document without weaknesses, or with those that were allowed.
