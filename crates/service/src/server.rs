@@ -16,7 +16,10 @@ use crate::attest::AttestState;
 use crate::gate::Gate;
 use crate::metrics::Metrics;
 use crate::state::Shared;
-use crate::{AppState, Clock, Config, StartError, files, install, members, middleware, openapi, reappraisals, silence, tls};
+use crate::{
+    AppState, Clock, Config, StartError, files, install, members, middleware, openapi, reappraisals, silence,
+    tls,
+};
 
 /// Connections that the kernel keeps for us while we are busy.
 const BACKLOG: u32 = 4096;

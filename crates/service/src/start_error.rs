@@ -157,7 +157,10 @@ pub(crate) const DOCS: &[(&str, &str)] = &[
     ("listen-failed", "The address cannot be listened on."),
     ("agent-binary-unusable", "The agent's binary cannot be handed out."),
     ("token-file-unwritable", "The file for the admin token exists or cannot be written."),
-    ("trusted-keys-unusable", "A file of `baseline_trusted_keys` cannot be read or holds something else than keys."),
+    (
+        "trusted-keys-unusable",
+        "A file of `baseline_trusted_keys` cannot be read or holds something else than keys.",
+    ),
     ("database-url-invalid", "The database URL cannot be understood."),
     ("database-tls-unsupported", "TLS to PostgreSQL was asked for and is not there."),
     ("database-file", "The database's file cannot be made or opened."),

@@ -55,8 +55,8 @@ mod tx;
 pub use error::{Constraint, OpenError, StoreError};
 pub use id::new_id;
 pub use ops::{
-    alerts, api_tokens, attestations, audit, baselines, boots, enrolments, join_tokens, logs, profiles, proposals,
-    reappraisals, reappraise_queue, scale_sets, settings, signing_keys, vms,
+    alerts, api_tokens, attestations, audit, baselines, boots, enrolments, join_tokens, logs, profiles,
+    proposals, reappraisals, reappraise_queue, scale_sets, settings, signing_keys, vms,
 };
 pub use place::Place;
 pub use signature::{Signature, Signs, Statement};

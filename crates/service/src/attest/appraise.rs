@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use veriboot_appraisal::{
-    CompiledBaseline, Conclude, Judgement, Learn, LogReport, Outcome, PreviousBoot, components_in, conclude, judge,
+    CompiledBaseline, Conclude, Judgement, Learn, LogReport, Outcome, PreviousBoot, components_in, conclude,
+    judge,
 };
 use veriboot_eventlog::HashAlg;
 use veriboot_store::StoreError;
@@ -348,7 +349,8 @@ impl AttestState {
             shown = Some(Shown::new(proposed, report, &input.judges.profile.reference, rejection));
         }
         let same_boot = quote.as_ref().is_ok_and(|quote| {
-            (Some(quote.reset_count), Some(quote.restart_count)) == (input.vm.reset_count, input.vm.restart_count)
+            (Some(quote.reset_count), Some(quote.restart_count))
+                == (input.vm.reset_count, input.vm.restart_count)
         });
         let mut learned = None;
         // What an operator is asked about is not learned.

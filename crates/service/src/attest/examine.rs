@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
-use veriboot_appraisal::{Baseline, CompiledBaseline, Judgement, LogReport, Profile, boot_key, examine, judge};
+use veriboot_appraisal::{
+    Baseline, CompiledBaseline, Judgement, LogReport, Profile, boot_key, examine, judge,
+};
 use veriboot_eventlog::HashAlg;
 use veriboot_store::{baselines, logs};
-use veriboot_tpm::{AttestationKey, Expectation, PcrSelection, Quote, QuoteError, peek_selection, verify_quote};
+use veriboot_tpm::{
+    AttestationKey, Expectation, PcrSelection, Quote, QuoteError, peek_selection, verify_quote,
+};
 
 use super::evidence::{Evidence, Log, sha256_hex};
 use super::work::{self, LONG_LOG_BYTES};

@@ -40,14 +40,14 @@ use crate::{ApiError, AppState, Clock, Config, StartError};
 pub(crate) use conditions::{dry_run_boot, long_work, seen_by_conditions};
 
 pub use admission::{Admission, Admitted};
-pub(crate) use bundle::bundle;
 pub use appraise::appraise;
+pub(crate) use appraise::judging;
 pub(crate) use appraise::{Judging, content_of};
+pub(crate) use bundle::bundle;
+pub(crate) use difference::difference;
+pub(crate) use learn::scope_of;
 pub(crate) use preview::{Against, preview};
 pub(crate) use profiles::named as named_profile;
-pub(crate) use appraise::judging;
-pub(crate) use learn::scope_of;
-pub(crate) use difference::difference;
 pub(crate) use proven::{NotProven, Proven, StoredEvidence, prove_again};
 pub use reappraise::{Again, ReappraiseError, judge_again, reappraise};
 

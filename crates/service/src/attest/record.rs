@@ -2,7 +2,9 @@
 
 use serde_json::json;
 use veriboot_store::proposals::{Followed, Rejection};
-use veriboot_store::{StoreError, Tx, attestations, audit, baselines, boots, logs, new_id, profiles, scale_sets, vms};
+use veriboot_store::{
+    StoreError, Tx, attestations, audit, baselines, boots, logs, new_id, profiles, scale_sets, vms,
+};
 use veriboot_wire::{Attestation, BaselineOrigin, FactState, ScopeKind, Verdict, VmStatus};
 
 use super::appraise::{Judged, Plan, previous_boot};
@@ -254,8 +256,7 @@ fn learned(
     let Some(learned) = &plan.judged.learned else { return Ok(None) };
     let log_sha256 = plan.evidence.log.as_ref().map(|log| log.sha256.clone());
     if let (Some(boot_id), Some(log_sha256), true) = (boot_id, &log_sha256, plan.learn_boots > 1) {
-        let boot =
-            baselines::LearnedBoot { boot_id: boot_id.to_owned(), log_sha256: log_sha256.clone() };
+        let boot = baselines::LearnedBoot { boot_id: boot_id.to_owned(), log_sha256: log_sha256.clone() };
         let new = baselines::note_learned_boot(tx, &learned.name, &boot, plan.now)?;
         if !new && learned.document.is_none() {
             return Ok(None);

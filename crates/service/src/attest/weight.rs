@@ -3,7 +3,9 @@
 
 use std::mem::size_of;
 
-use veriboot_appraisal::{BankReport, CompiledBaseline, Entry, Judgement, LogReport, Reference, ReferenceBoot, Rule, Says};
+use veriboot_appraisal::{
+    BankReport, CompiledBaseline, Entry, Judgement, LogReport, Reference, ReferenceBoot, Rule, Says,
+};
 use veriboot_eventlog::Digest;
 use veriboot_wire::Finding;
 
@@ -126,7 +128,8 @@ mod tests {
         assert_eq!(large.entries.len(), 5000);
         assert!(report(&large) > 4 * large.bytes, "{} of {} bytes", report(&large), large.bytes);
         assert!(report(&large) > 100 * report(&small));
-        let baseline_of = |report| veriboot_appraisal::Baseline::learn(report, HashAlg::Sha1).unwrap().compile();
+        let baseline_of =
+            |report| veriboot_appraisal::Baseline::learn(report, HashAlg::Sha1).unwrap().compile();
         let (few, many) = (baseline_of(&small), baseline_of(&large));
         assert!(baseline(&many) > 5000 * size_of::<Reference>());
         let judged = judge(&large, HashAlg::Sha1, Some(&few), &Profile::default());

@@ -1,8 +1,8 @@
 use veriboot_store::proposals::{self, Decision, Followed, Showing};
 use veriboot_store::{StoreError, Tx, attestations, baselines, boots, new_id, reappraise_queue, vms};
 use veriboot_wire::{
-    Attestation, ChangeAction, ChangeClass, Finding, ProposalQuery, ProposalState, Scope, ScopeKind, Severity,
-    VmStatus,
+    Attestation, ChangeAction, ChangeClass, Finding, ProposalQuery, ProposalState, Scope, ScopeKind,
+    Severity, VmStatus,
 };
 
 use crate::baselines::new as baseline;

@@ -3,7 +3,14 @@ use veriboot_wire::{Majority, ScaleSetQuery, VmStatus};
 
 use crate::harness::{at, on_both, vm};
 
-fn add(tx: &mut dyn Tx, group: &str, set: &str, n: u32, status: VmStatus, key: Option<&str>) -> Result<String, StoreError> {
+fn add(
+    tx: &mut dyn Tx,
+    group: &str,
+    set: &str,
+    n: u32,
+    status: VmStatus,
+    key: Option<&str>,
+) -> Result<String, StoreError> {
     let row = vms::VmRow {
         scale_set: Some(set.into()),
         status,

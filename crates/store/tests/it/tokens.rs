@@ -10,7 +10,8 @@ pub fn join_token(uses_left: u32) -> JoinToken {
     JoinToken {
         id: new_id(at(0)),
         group: "default".into(),
-        scale_set: Some("web".into()), image: None,
+        scale_set: Some("web".into()),
+        image: None,
         uses_left,
         expires_at: at(1000),
         created_at: at(0),
