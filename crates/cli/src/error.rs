@@ -46,6 +46,30 @@ impl CliError {
 impl From<Problem> for CliError {
     fn from(problem: Problem) -> Self {
         let detail = problem.error;
-        Self { code: detail.code, message: detail.message, hint: detail.hint, exit: EXIT_REFUSED }
+        let hint = match detail.code.as_str() {
+            "unauthenticated" => {
+                Some("run `veriboot login`, or give another token with VERIBOOT_TOKEN or --token-file")
+            }
+            "version-conflict" => Some("look at the present version, then try again"),
+            _ => list_of(&detail.message),
+        };
+        let hint = hint.map(str::to_owned).or(detail.hint);
+        Self { code: detail.code, message: detail.message, hint, exit: EXIT_REFUSED }
     }
+}
+
+/// The command that shows what there is, where the service says that something is not.
+fn list_of(message: &str) -> Option<&'static str> {
+    Some(match message.strip_prefix("there is no such ")? {
+        "VM" | "VM in this group" => "`veriboot vm list` shows all of them",
+        "alert" => "`veriboot alert list --all` shows all of them",
+        "baseline" => "`veriboot baseline list --all` shows all of them",
+        "boot" => "`veriboot boot list VM` shows those of a VM",
+        "join token" => "`veriboot token list` shows all of them",
+        "profile" => "`veriboot profile list` shows all of them",
+        "proposal" => "`veriboot proposal list --all` shows all of them",
+        "re-appraisal" => "`veriboot baseline progress` shows the last ones",
+        "scale set" => "`veriboot scale-set list` shows all of them",
+        _ => return None,
+    })
 }

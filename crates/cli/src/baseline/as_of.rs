@@ -52,7 +52,7 @@ struct Answer {
 
 /// Runs it. Exit code 1 when a VM would turn unhealthy.
 pub fn run(args: AsOfArgs, client: &Client, out: Output) -> Result<u8, CliError> {
-    let [vm, group, scale_set, image] = args.scope.parts();
+    let [vm, group, scale_set, image] = args.scope.parts()?;
     let document = args.document.as_deref().map(context::read).transpose()?;
     let mut request = ReappraiseRequest {
         baseline: args.baseline.clone(),

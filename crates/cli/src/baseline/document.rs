@@ -153,8 +153,9 @@ pub fn write(baseline: &Baseline, form: Form, path: Option<&Path>) -> Result<(),
         text.push('\n');
     }
     match path.filter(|path| *path != Path::new("-")) {
-        Some(path) => std::fs::write(path, text)
-            .map_err(|e| CliError::usage("cannot-write", format!("cannot write {}: {e}", path.display()))),
+        Some(path) => std::fs::write(path, text).map_err(|e| {
+            CliError::usage("cannot-write-file", format!("cannot write {}: {e}", path.display()))
+        }),
         None => crate::output::print(&text),
     }
 }

@@ -3,6 +3,7 @@
 use clap::Args;
 use veriboot_wire::BaselineSummary;
 
+use super::version;
 use crate::client::Client;
 use crate::error::CliError;
 use crate::output::{Output, Styled, Tone};
@@ -21,6 +22,9 @@ pub struct HistoryArgs {
 pub fn run(args: &HistoryArgs, client: &Client, out: Output) -> Result<(), CliError> {
     let query = [("name", args.name.clone()), ("all_versions", "true".to_owned())];
     let (versions, more): (Vec<BaselineSummary>, bool) = client.list("/v1/baselines", &query, args.limit)?;
+    if versions.is_empty() {
+        return Err(version::unknown(&args.name));
+    }
     if out.json {
         return out.print_json(&versions);
     }
@@ -38,11 +42,7 @@ pub fn run(args: &HistoryArgs, client: &Client, out: Output) -> Result<(), CliEr
             ]
         })
         .collect();
-    out.table(
-        &["VERSION", "NOW", "ORIGIN", "COMPONENTS", "MADE", "BY", "COMMENT"],
-        rows,
-        "no baseline has this name; `veriboot baseline list --all` shows all of them",
-    )?;
+    out.table(&["VERSION", "NOW", "ORIGIN", "COMPONENTS", "MADE", "BY", "COMMENT"], rows, "no versions")?;
     if more {
         out.line(&format!("… more than {} versions: raise --limit", args.limit))?;
     }

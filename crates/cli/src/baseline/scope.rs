@@ -20,13 +20,14 @@ pub struct ScopeArgs {
     #[arg(long, value_name = "NAME")]
     pub image: Option<String>,
     /// The group of these, or, alone, all of its VMs [default with the others: default]
-    #[arg(long, required_unless_present_any = ["vm", "scale_set", "image"])]
+    #[arg(long)]
     pub group: Option<String>,
 }
 
 impl ScopeArgs {
     /// The scope; a VM's by its id.
     pub fn resolve(&self, client: &Client) -> Result<Scope, CliError> {
+        self.given()?;
         if let Some(name) = &self.vm {
             let query = NameArgs::query(self.group.as_ref());
             let vm: VmDetail = client.get(&format!("/v1/vms/{}", segment(name)), &query)?;
@@ -41,8 +42,18 @@ impl ScopeArgs {
     }
 
     /// What selects the same VMs in a request: VM, group, scale set, image.
-    pub fn parts(&self) -> [Option<String>; 4] {
-        [self.vm.clone(), self.group.clone(), self.scale_set.clone(), self.image.clone()]
+    pub fn parts(&self) -> Result<[Option<String>; 4], CliError> {
+        self.given()?;
+        Ok([self.vm.clone(), self.group.clone(), self.scale_set.clone(), self.image.clone()])
+    }
+
+    /// Nobody means every VM by saying nothing.
+    fn given(&self) -> Result<(), CliError> {
+        if [&self.vm, &self.scale_set, &self.image, &self.group].into_iter().any(Option::is_some) {
+            return Ok(());
+        }
+        Err(CliError::usage("no-scope", "nothing says which VMs this is about")
+            .hint("give --vm, --scale-set, --image or --group"))
     }
 }
 

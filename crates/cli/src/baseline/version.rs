@@ -28,7 +28,8 @@ pub fn id_of(client: &Client, key: &str) -> Result<String, CliError> {
     found.map(|row| row.id.clone()).ok_or_else(|| unknown(key))
 }
 
-fn unknown(key: &str) -> CliError {
+/// Nothing is called `key`.
+pub fn unknown(key: &str) -> CliError {
     CliError::usage("baseline-unknown", format!("there is no baseline {:?}", safe(key)))
         .hint("`veriboot baseline list --all` shows all of them")
 }

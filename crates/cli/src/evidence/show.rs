@@ -12,7 +12,9 @@ pub(super) fn show(report: &Report, out: Output) -> Result<(), CliError> {
     let why = match report.findings.first().filter(|f| f.fails()) {
         Some(finding) => format!(": {}", safe(&finding.message)),
         None if report.trusted && report.facts.baseline == FactState::Unknown => {
-            " (quote and log; no baseline was compared)".to_owned()
+            let judged =
+                if report.log.is_some() { "quote and log; no" } else { "quote alone; no log and no" };
+            format!(" ({judged} baseline was compared)")
         }
         None => String::new(),
     };

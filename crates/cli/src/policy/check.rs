@@ -42,7 +42,7 @@ pub fn run(args: &CheckArgs, out: Output) -> Result<u8, CliError> {
         _ => ("nothing is wrong", Tone::Good),
     };
     out.line(&format!(
-        "{} condition(s), {} error(s), {} warning(s): {}",
+        "conditions {}, errors {}, warnings {}: {}",
         linted.conditions,
         count(Level::Error),
         count(Level::Warning),

@@ -136,5 +136,5 @@ fn show(tested: &Tested, out: Output) -> Result<(), CliError> {
         out.line(&format!("{:<10} {file}: {}", out.paint("skipped", Tone::Dim), safe(&skipped.why)))?;
     }
     let failing = tested.logs.iter().filter(|log| !log.holds).count();
-    out.line(&format!("{failing} of {} event log(s) do not meet all conditions", tested.logs.len()))
+    out.line(&format!("event logs that do not meet all conditions: {failing} of {}", tested.logs.len()))
 }

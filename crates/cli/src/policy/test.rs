@@ -138,7 +138,7 @@ fn show(tested: &PolicyTested, out: Output) -> Result<(), CliError> {
         }
     }
     out.line(&format!(
-        "{} of {} VM(s) would fail, by {} attestation(s)",
+        "VMs that would fail: {} of {} (attestations looked at: {})",
         tested.failing_vms, tested.vms, tested.attestations
     ))?;
     if tested.next_cursor.is_some() {

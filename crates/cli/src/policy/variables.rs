@@ -39,9 +39,12 @@ pub fn run(args: &VariablesArgs, out: Output) -> Result<(), CliError> {
                 Styled::new(variable.ty, Tone::Dim),
                 basis,
                 Styled::new(variable.meaning, Tone::Plain),
-                Styled::new(variable.absent.unwrap_or("never"), Tone::Dim),
+                Styled::new(
+                    variable.absent.map_or_else(String::new, |why| format!("absent: {why}")),
+                    Tone::Dim,
+                ),
             ]
         })
         .collect();
-    out.table(&["VARIABLE", "TYPE", "RESTS ON", "MEANING", "ABSENT WHEN"], rows, "no variables")
+    out.table(&["VARIABLE", "TYPE", "RESTS ON", "MEANING", "ABSENT"], rows, "no variables")
 }

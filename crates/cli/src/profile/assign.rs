@@ -64,10 +64,6 @@ struct ChangeArgs {
 pub fn assign(args: AssignArgs, client: &Client, out: Output) -> Result<(), CliError> {
     let Some(name) = args.name else { return list(args.limit, client, out) };
     let OptionalScope { vm, scale_set, image, group } = args.scope;
-    if vm.is_none() && scale_set.is_none() && image.is_none() && group.is_none() {
-        return Err(CliError::usage("no-scope", "nothing says whom the profile shall judge")
-            .hint("give --vm, --scale-set, --image or --group"));
-    }
     let scope = ScopeArgs { vm, scale_set, image, group }.resolve(client)?;
     change(scope, Some(name), args.change, client, out)
 }
