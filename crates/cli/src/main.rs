@@ -96,10 +96,10 @@ struct Offline<C: Subcommand> {
 #[derive(Args, Debug, Clone, Copy)]
 pub struct Format {
     /// JSON for programs instead of tables for people
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 900)]
     json: bool,
     /// When to use colour
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN", display_order = 901)]
     color: ColorChoice,
 }
 
