@@ -116,7 +116,7 @@ fn files_of_trusted_keys_are_read_or_named() {
         dir.path().join("absent.pem"),
         file("empty.pem", ""),
         file("text.pem", "no key"),
-        file("cut.pem", &pem[..pem.len() / 2]),
+        file("cut.pem", pem.get(..pem.len() / 2).unwrap()),
         file("other.pem", &pem.replace("PUBLIC KEY", "CERTIFICATE")),
         file("broken.pem", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"),
     ];
