@@ -53,9 +53,7 @@ fn the_predicted_boot_is_accepted() {
     run(dir, 1, &[&check[..], &["base.json"]].concat());
     let predict = ["baseline", "predict", "--baseline", "base.json", "--grub-cfg", "grub.cfg"];
     let (said, _) = run(dir, 0, &[&predict[..], &["-o", "next.json"]].concat());
-    for words in
-        ["changed", "grub.cfg", "kernel command line", "init=/bin/sh", "Written to next.json"]
-    {
+    for words in ["changed", "grub.cfg", "kernel command line", "init=/bin/sh", "Written to next.json"] {
         assert!(said.contains(words), "{words}: {said}");
     }
     run(dir, 0, &[&check[..], &["next.json"]].concat());
