@@ -15,11 +15,11 @@
 
 use std::collections::BTreeSet;
 
-use veriboot_eventlog::{Digest, EventType, Format};
+use veriboot_eventlog::{Digest, EventType, Format, HashAlg};
 
 use crate::content::Content;
 use crate::known_authorities::signs_for_everybody;
-use crate::report::{Entry, LogReport};
+use crate::report::{BankReport, Entry, LogReport};
 use crate::rule::Authority;
 use crate::structure_checks::SECURE_BOOT_PCR;
 
@@ -71,15 +71,27 @@ pub(crate) fn admitted(report: &LogReport) -> Result<Vec<&Authority>, Doubt> {
 }
 
 /// What PCR 7 has after its separator, and authorities before it: firmware that loads option ROMs early measures them
-/// there.
-fn of_images(report: &LogReport) -> impl Iterator<Item = &Entry> {
-    let separator = |entry: &Entry| entry.event_type == EventType::EV_SEPARATOR;
+/// there. The separator is known by its digest: types are in none, and one that is shown as something else must not take
+/// what follows it along.
+pub(crate) fn of_images(report: &LogReport) -> impl Iterator<Item = &Entry> {
+    let of = |bank: HashAlg| [bank.hash(&[&[0; 4]]), bank.hash(&[&[0xFF; 4]])];
+    let known: Vec<(&BankReport, [Digest; 2])> =
+        report.banks.iter().map(|bank| (bank, of(bank.replay.bank))).collect();
+    let separates = move |at: usize, entry: &Entry| {
+        let is = |(bank, known): &(&BankReport, [Digest; 2])| {
+            bank.digests.get(at).copied().flatten().is_some_and(|digest| known.contains(&digest))
+        };
+        entry.event_type == EventType::EV_SEPARATOR || known.iter().any(is)
+    };
     let mut after = false;
-    report.entries.iter().filter(|entry| entry.pcr == SECURE_BOOT_PCR).filter(move |entry| {
-        let first = !after && separator(entry);
-        after |= first;
-        (after && !first) || entry.event_type == EventType::EV_EFI_VARIABLE_AUTHORITY
-    })
+    let of_pcr = report.entries.iter().enumerate().filter(|(_, entry)| entry.pcr == SECURE_BOOT_PCR);
+    of_pcr
+        .filter(move |(at, entry)| {
+            let first = !after && separates(*at, entry);
+            after |= first;
+            (after && !first) || entry.event_type == EventType::EV_EFI_VARIABLE_AUTHORITY
+        })
+        .map(|(_, entry)| entry)
 }
 
 /// Whether nothing ran that `trusted` did not admit.

@@ -19,7 +19,7 @@ use crate::structure_checks::{SECURE_BOOT_PCR, SHIM_STATE_PCR};
 use crate::text::shortened;
 
 /// The PCR of command lines, credentials and configuration that systemd-stub takes over.
-const STUB_PCR: u32 = 12;
+pub(crate) const STUB_PCR: u32 = 12;
 /// Certificates of one list that are kept; a list with more counts as one that could not be read whole.
 const MAX_CERTIFICATES: usize = 64;
 /// Signatures of one list that are kept.
@@ -162,7 +162,9 @@ pub(crate) fn of_event(event: &Event<'_>) -> Content {
             _ => Content::Opaque,
         },
         EventType::EV_IPL => match Ipl::parse(event.data) {
-            Ipl::Command { .. } | Ipl::KernelCommandLine { .. } | Ipl::ModuleCommandLine { .. } => {
+            Ipl::Command { .. } | Ipl::KernelCommandLine { .. } | Ipl::ModuleCommandLine { .. }
+                if event.pcr != STUB_PCR =>
+            {
                 Content::Text
             }
             // systemd-stub measures the command line as it writes it; other texts of that form are names of sections.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use veriboot_eventlog::HashAlg;
+use veriboot_eventlog::{Digest, HashAlg};
 use veriboot_wire::{ChangeAction, Finding};
 
 use crate::diff::{Change, Item};
@@ -27,23 +27,22 @@ impl Proposed {
     }
 }
 
-/// One line per difference, in the order of PCRs and of places in them. Names and texts are no part of it: they are
-/// claims of one machine's log, and paths differ between machines with one change.
+/// One line per side of a difference, in the order of PCRs and of places in them: what is gone, then what is new. Nothing
+/// that the log claims is part of it, neither names and types nor which measurement replaces which: paths differ between
+/// machines with one change, and whoever owns a machine whose change was rejected could give it another name.
 fn key(changes: &[&Change<'_>]) -> String {
-    let side = |item: Option<&Item<'_>>| match item {
-        Some(item) => format!("{:08x}:{}", item.event_type, item.digest),
-        None => "-".to_owned(),
-    };
-    let mut lines: Vec<(u32, usize, String)> = changes
-        .iter()
-        .map(|change| {
-            let item = change.item();
-            let line = format!("{} {} {}\n", item.pcr, side(change.earlier()), side(change.later()));
-            (item.pcr, item.place, line)
+    let shown = changes.iter().filter(|change| !matches!(change, Change::Described(..)));
+    let mut sides: Vec<(u32, bool, usize, Digest)> = shown
+        .flat_map(|change| {
+            let side = |new: bool, item: &Item<'_>| (item.pcr, new, item.place, *item.digest);
+            let gone = change.earlier().map(|item| side(false, item));
+            gone.into_iter().chain(change.later().map(|item| side(true, item)))
         })
         .collect();
-    lines.sort();
-    let mut canonical = "veriboot-change/1\n".to_owned();
-    canonical.extend(lines.into_iter().map(|(_, _, line)| line));
+    sides.sort_unstable_by_key(|(pcr, new, place, _)| (*pcr, *new, *place));
+    let mut canonical = "veriboot-change/2\n".to_owned();
+    for (pcr, new, _, digest) in sides {
+        canonical.push_str(&format!("{pcr} {} {digest}\n", if new { '+' } else { '-' }));
+    }
     HashAlg::Sha256.hash(&[canonical.as_bytes()]).to_string()
 }

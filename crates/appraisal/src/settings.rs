@@ -128,7 +128,9 @@ fn third_party_keys(report: &LogReport, settings: &mut Settings) {
     let kek: Vec<(&Entry, Signatures)> = lists(ComponentKind::KeyExchangeKey).collect();
     let stranger = |list: &Signatures| list.certificates.iter().any(|c| of_third_party(&c.sha256));
     let found = kek.iter().chain(&db).find(|(_, list)| stranger(list)).map(|(entry, _)| entry.event);
-    let readable = !db.is_empty() && kek.iter().chain(&db).all(|(_, list)| list.complete);
+    // One that is not there is shown as something else.
+    let there = !db.is_empty() && !kek.is_empty();
+    let readable = there && kek.iter().chain(&db).all(|(_, list)| list.complete);
     let admitted = admitted(report).is_ok_and(|all| all.iter().any(|a| of_third_party(&a.sha256)));
     let value = match (found.is_some() || admitted, readable) {
         (true, _) => Some(Switch::On),

@@ -479,3 +479,196 @@ fn windows_settings_are_not_hidden() {
         }
     }
 }
+
+fn rules_and_note(text: &str) -> Baseline {
+    let head = "schema = \"veriboot-baseline/2\"\nbank = \"sha256\"\nunlisted = \"note\"\n\
+                [[rules]]\ncomponent = \"secure-boot-state\"\nstate = { secure-boot = \"on\" }\n";
+    Baseline::from_toml(&format!("{head}{text}")).unwrap()
+}
+
+/// GRUB measures the command and the command line that it hands over; the words before both are in no digest.
+#[test]
+fn a_command_line_is_not_hidden_by_both_of_its_descriptions() {
+    let profile = Profile::by_authority();
+    let required = rules_and_note(
+        "[[rules]]\ncomponent = \"kernel-command-line\"\nparameters = { required = [\"lockdown=integrity\"] }\n",
+    );
+    let evil = Boot::of("cmdline");
+    assert!(passes(None, &Boot::of("secure-boot"), &profile) && !passes(None, &evil, &profile));
+    let prefixes = ["kernel_cmdline: ", "grub_cmd: ", "module_cmdline: "];
+    let places: Vec<usize> = (0..evil.events.len())
+        .filter(|at| {
+            let event = &evil.events[*at];
+            event.pcr == 8
+                && (event.data.starts_with(b"kernel_cmdline: ") || event.data.starts_with(b"grub_cmd: linux"))
+        })
+        .collect();
+    assert!(places.len() >= 2, "{places:?}");
+    let text_of = |at: usize| {
+        let data = &evil.events[at].data;
+        let prefix = prefixes.iter().find(|p| data.starts_with(p.as_bytes())).unwrap();
+        data[prefix.len()..].to_vec()
+    };
+    for kinds in [["module_cmdline: ", "grub_cmd: "], ["module_cmdline: ", "module_cmdline: "]] {
+        let mut forged = evil.clone();
+        for at in &places {
+            let text = text_of(*at);
+            let prefix = if text.starts_with(b"linux") { kinds[0] } else { kinds[1] };
+            forged.events[*at].data = [prefix.as_bytes(), &text].concat();
+        }
+        assert!(!passes(None, &forged, &profile), "{kinds:?}");
+        // A second command line that has all that is required.
+        let line = "/vmlinuz lockdown=integrity";
+        forged.events.push(Ev {
+            pcr: 8,
+            event_type: EventType::EV_IPL.0,
+            digest: digest(line),
+            data: format!("kernel_cmdline: {line}\0").into_bytes(),
+        });
+        assert!(!passes(None, &forged, &profile), "{kinds:?}");
+        assert!(!passes(Some(&required), &forged, &Profile::default()), "{kinds:?}");
+    }
+    let mut actions = evil.clone();
+    for at in &places {
+        let text = text_of(*at);
+        let text = text.strip_suffix(b"\0").unwrap_or(&text);
+        assert_eq!(SHA256.hash(&[text]).as_ref(), actions.events[*at].digest, "what GRUB measures");
+        actions.events[*at].event_type = EventType::EV_ACTION.0;
+        actions.events[*at].data = text.to_vec();
+    }
+    assert!(!passes(None, &actions, &profile));
+}
+
+/// What systemd-stub measures as its options, with an end that names of measured things have, or as a command.
+#[test]
+fn options_of_the_stub_are_command_lines_whatever_they_end_with() {
+    let forbidden = rules_and_note(
+        "[[rules]]\ncomponent = \"kernel-command-line\"\nparameters = { forbidden = [\"init=*\"] }\n",
+    );
+    let boot = Boot::of("secure-boot");
+    assert!(passes(Some(&forbidden), &boot, &Profile::default()));
+    for line in ["init=/bin/sh", "init=/bin/sh initrd", "init=/bin/sh credentials", "init=/bin/sh extensions"]
+    {
+        let wide: Vec<u8> = line.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect();
+        for prefix in ["", "grub_cmd: ", "kernel_cmdline: ", "module_cmdline: "] {
+            let evil = boot.with(|boot| {
+                let digest = SHA256.hash(&[&wide]).as_ref().to_vec();
+                let data = [prefix.as_bytes(), &wide].concat();
+                boot.events.push(Ev { pcr: 12, event_type: EventType::EV_IPL.0, digest, data });
+            });
+            assert!(!passes(Some(&forbidden), &evil, &Profile::default()), "{prefix}{line}");
+        }
+    }
+}
+
+/// The separator of PCR 7 and what admitted an image, both shown as actions with the data that was measured.
+#[test]
+fn an_authority_is_not_hidden_with_the_separator() {
+    let profile = Profile::by_authority();
+    let honest = Boot::of("secure-boot");
+    let lab = Boot::of("extra-program");
+    let authority = EventType::EV_EFI_VARIABLE_AUTHORITY.0;
+    let of_lab =
+        |e: &&Ev| e.pcr == 7 && e.event_type == authority && e.data.windows(12).any(|w| w == b"Veriboot lab");
+    let stranger = lab.events.iter().find(of_lab).unwrap().clone();
+    let at = honest.find(7, b"sbat,1");
+    let evil = honest.with(|boot| boot.events.insert(at, stranger));
+    assert!(!passes(None, &evil, &profile));
+    let separator = |e: &Ev| e.pcr == 7 && e.event_type == EventType::EV_SEPARATOR.0;
+    let separator = evil.events.iter().position(separator).unwrap();
+    for event_type in [EventType::EV_EFI_ACTION, EventType::EV_ACTION, EventType::EV_SEPARATOR] {
+        let forged = evil.with(|boot| {
+            boot.events[separator].event_type = event_type.0;
+            boot.events[at].event_type = EventType::EV_EFI_ACTION.0;
+        });
+        assert!(!passes(None, &forged, &profile), "{event_type}");
+    }
+}
+
+/// The level that shim applied came first, whatever the log calls it.
+#[test]
+fn a_low_sbat_level_is_not_overtaken() {
+    let wanted = rules_and_note("[[rules]]\ncomponent = \"sbat-level\"\nminimum = { level = 2025051000 }\n");
+    let (low, high) = (Boot::of("secure-boot"), Boot::of("sbat-raised"));
+    assert!(passes(Some(&wanted), &high, &Profile::default()));
+    assert!(!passes(Some(&wanted), &low, &Profile::default()));
+    let at = low.find(7, b"sbat,1");
+    let level = high.events[high.find(7, b"sbat,1")].clone();
+    let late = low.with(|boot| boot.events.push(level));
+    for forged in forged(&late, at) {
+        assert!(!passes(Some(&wanted), &forged, &Profile::default()), "{:?}", forged.events[at]);
+    }
+}
+
+/// Whoever owns a machine whose change was rejected calls its parts something else: it is the same change still.
+#[test]
+fn a_change_has_one_key_whatever_its_parts_are_called() {
+    let (before, now) = (Boot::of("uki"), Boot::of("uki-other-kernel"));
+    let (baseline, profile) = (before.baseline(), Profile::default());
+    let key = |boot: &Boot| judged(&baseline, boot, &profile).proposed.map(|proposed| proposed.key);
+    let honest = key(&now).unwrap();
+    let names: Vec<Vec<u8>> = now.events.iter().filter(|e| e.pcr == 11).map(|e| e.data.clone()).collect();
+    let mut proposed = 0;
+    for at in (0..now.events.len()).filter(|at| now.events[*at].pcr == 11) {
+        for name in &names {
+            let forged = now.with(|boot| boot.events[at].data.clone_from(name));
+            if let Some(key) = key(&forged) {
+                assert_eq!(key, honest, "{at} as {}", String::from_utf8_lossy(name));
+                proposed += 1;
+            }
+        }
+    }
+    println!("{proposed} of {} still proposed", names.len() * names.len());
+    assert!(proposed > names.len());
+}
+
+/// A rule that is met explains the list that it was held against, and reads it once.
+#[test]
+fn further_revocation_lists_are_neither_explained_nor_held_against_a_rule() {
+    use std::time::{Duration, Instant};
+    let boot = Boot::of("secure-boot");
+    let name: Vec<u8> = "dbx".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let at = boot.events.iter().position(|e| e.pcr == 7 && e.data.get(32..38) == Some(&name[..])).unwrap();
+    let vendor = boot.events[at].data[..16].to_vec();
+    let dbx = |hashes: u32| {
+        // EFI_CERT_SHA256_GUID
+        let kind =
+            [0x26, 0x16, 0xC4, 0xC1, 0x4C, 0x50, 0x92, 0x40, 0xAC, 0xA9, 0x41, 0xF9, 0x36, 0x93, 0x43, 0x28];
+        let mut list = kind.to_vec();
+        for field in [28 + hashes * 48, 0, 48] {
+            list.extend(field.to_le_bytes());
+        }
+        for n in 0..hashes {
+            list.extend([0; 16]);
+            list.extend(SHA256.hash(&[&n.to_le_bytes()]).as_ref());
+        }
+        let sizes = [3_u64.to_le_bytes(), (list.len() as u64).to_le_bytes()].concat();
+        let data = [&vendor[..], &sizes, &name, &list].concat();
+        let digest = SHA256.hash(&[&data]).as_ref().to_vec();
+        Ev { pcr: 7, event_type: EventType::EV_EFI_VARIABLE_DRIVER_CONFIG.0, digest, data }
+    };
+    let mut baseline = boot.baseline();
+    baseline.rules =
+        rules_and_note("[[rules]]\ncomponent = \"revocation-db\"\nminimum = { entries = 1 }\n").rules;
+    let larger = boot.with(|boot| boot.events[at] = dbx(12_000));
+    assert!(judged(&baseline, &larger, &Profile::default()).accepts());
+    let evil = larger.with(|boot| boot.events.extend(std::iter::repeat_with(|| dbx(1)).take(4000)));
+    let report = examine(&evil.bytes());
+    let compiled = baseline.compile();
+    let started = Instant::now();
+    assert!(!judge(&report, SHA256, Some(&compiled), &Profile::default()).accepts());
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+}
+
+/// Who may change db is not hidden by showing KEK as an action.
+#[test]
+fn key_exchange_keys_are_not_hidden() {
+    let (boot, profile) = (Boot::of("own-keys"), Profile::own_keys());
+    assert!(passes(None, &boot, &profile));
+    let name: Vec<u8> = "KEK".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let at = boot.events.iter().position(|e| e.pcr == 7 && e.data.get(32..38) == Some(&name[..])).unwrap();
+    for event_type in [EventType::EV_EFI_ACTION, EventType::EV_ACTION] {
+        let forged = boot.with(|boot| boot.events[at].event_type = event_type.0);
+        assert!(!passes(None, &forged, &profile), "{event_type}");
+    }
+}

@@ -5,13 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use veriboot_eventlog::{ComponentKind, Format};
+use veriboot_eventlog::{ComponentKind, EventType, Format};
 use veriboot_wire::{ChangeClass, Finding};
 
 use super::{Minimum, Parameters, Rule, Says, StateFlag, Switch};
+use crate::authority::of_images;
 use crate::cmdline::{self, CmdlineDiff};
 use crate::code;
-use crate::content::Content;
+use crate::content::{Content, STUB_PCR};
 use crate::diff::{Change, Item};
 use crate::report::{Entry, LogReport};
 use crate::settings;
@@ -55,12 +56,22 @@ fn violated(message: String, entry: Option<&Entry>, expected: String, seen: Stri
     finding
 }
 
+/// The entry that has the level: shim's own comes first, and what cannot be read before it may be it.
+fn sbat_level(report: &LogReport) -> Option<&Entry> {
+    of_images(report).find(|entry| matches!(entry.content, Content::Sbat(_) | Content::Opaque))
+}
+
+/// The entry that has the revocation list.
+fn revocation_list(report: &LogReport) -> Option<&Entry> {
+    let is_dbx = |entry: &&Entry| entry.kind == ComponentKind::RevocationDb && entry.pcr == SECURE_BOOT_PCR;
+    report.entries.iter().find(is_dbx)
+}
+
 fn sbat(minimum: &Minimum, report: &LogReport) -> Vec<Finding> {
-    let shown =
-        report.entries.iter().filter(|e| e.pcr == SECURE_BOOT_PCR).find_map(|entry| match &entry.content {
-            Content::Sbat(level) => Some((entry, level)),
-            _ => None,
-        });
+    let shown = sbat_level(report).and_then(|entry| match &entry.content {
+        Content::Sbat(level) => Some((entry, level)),
+        _ => None,
+    });
     let Some((entry, level)) = shown else {
         if settings::is_windows(report) {
             return Vec::new();
@@ -102,8 +113,7 @@ fn sbat(minimum: &Minimum, report: &LogReport) -> Vec<Finding> {
 }
 
 fn dbx(minimum: &Minimum, report: &LogReport) -> Vec<Finding> {
-    let is_dbx = |entry: &&Entry| entry.kind == ComponentKind::RevocationDb && entry.pcr == SECURE_BOOT_PCR;
-    let measured = report.entries.iter().find(is_dbx);
+    let measured = revocation_list(report);
     let shown = measured.and_then(|entry| Some((entry, entry.content.signatures()?)));
     let hint =
         "Install the current revocation list: `fwupdmgr update`, or the update of the operating system.";
@@ -129,8 +139,7 @@ fn dbx(minimum: &Minimum, report: &LogReport) -> Vec<Finding> {
         return Vec::new();
     }
     let message = format!("The revocation list (dbx) revokes too little: {}", low.join("; "));
-    let mut finding =
-        violated(message, Some(entry), minimum.to_string(), entries(list.members.len()));
+    let mut finding = violated(message, Some(entry), minimum.to_string(), entries(list.members.len()));
     finding.hint = Some(hint.to_owned());
     finding.change = Some(ChangeClass::DbxUpdate);
     vec![finding]
@@ -186,21 +195,37 @@ pub(super) enum CommandLines<'r> {
 }
 
 /// PCRs of what boot loaders measure as text: GRUB's commands and command line, the options of systemd-stub.
-const TEXT_PCRS: [u32; 2] = [8, 12];
+const TEXT_PCRS: [u32; 2] = [8, STUB_PCR];
 
 fn command_lines(report: &LogReport) -> CommandLines<'_> {
     if report.format == Some(Format::Ccel) || settings::is_windows(report) {
         return CommandLines::None;
     }
     let texts = || report.entries.iter().filter(|entry| TEXT_PCRS.contains(&entry.pcr));
-    if let Some(hidden) = texts().find(|entry| entry.content != Content::Text || !is_whole(entry)) {
+    let hides = |entry: &&Entry| entry.content != Content::Text || !is_whole(entry) || !is_as_written(entry);
+    if let Some(hidden) = texts().find(hides) {
         return CommandLines::Unreadable(hidden);
     }
-    let lines: Vec<(&Entry, &str)> = texts()
-        .filter(|entry| entry.kind == ComponentKind::KernelCommandLine)
-        .filter_map(|entry| Some((entry, entry.value.as_deref()?)))
-        .collect();
+    let lines: Vec<(&Entry, &str)> = texts().filter_map(|entry| Some((entry, line_of(entry)?))).collect();
     if lines.is_empty() { CommandLines::None } else { CommandLines::Shown(lines) }
+}
+
+/// Whether the log shows a text in the form that whoever measures there gives it. The form is in no digest.
+fn is_as_written(entry: &Entry) -> bool {
+    let stub = entry.pcr == STUB_PCR;
+    entry.event_type == EventType::EV_IPL && (!stub || entry.kind == ComponentKind::KernelCommandLine)
+}
+
+/// The parameters, where a text is a command line or hands one over. Whether the log calls it a command or a command line
+/// is in no digest; the text is.
+fn line_of(entry: &Entry) -> Option<&str> {
+    let text = entry.value.as_deref()?;
+    if entry.kind == ComponentKind::KernelCommandLine {
+        return Some(text);
+    }
+    let first = text.split_whitespace().next()?;
+    let is_line = matches!(first, "linux" | "linuxefi" | "linux16") || first.starts_with(['/', '(']);
+    is_line.then(|| text.trim_start().strip_prefix(first)).flatten()
 }
 
 /// Whether the text in the report is all of it.
@@ -274,7 +299,15 @@ pub(super) fn explains(rule: &Rule, change: &Change<'_>, report: &LogReport) -> 
     let (Some(new), false) = (change.later(), matches!(change, Change::Described(..))) else { return false };
     match (&rule.says, new.entry.map(|entry| &entry.content)) {
         (Says::Minimum(_), Some(Content::Sbat(_) | Content::Signatures(_))) => {
-            new.pcr == SECURE_BOOT_PCR && new.kind == rule.component && violations(rule, report).is_empty()
+            // The one that the rule was held against, and no other: each costs reading it.
+            let held = match rule.component {
+                ComponentKind::SbatLevel => sbat_level(report),
+                _ => revocation_list(report),
+            };
+            new.pcr == SECURE_BOOT_PCR
+                && new.kind == rule.component
+                && held.is_some_and(|held| Some(held.event) == new.event)
+                && violations(rule, report).is_empty()
         }
         (Says::State(state), Some(Content::Settings(settings))) if in_secure_boot_pcrs(new) => {
             !settings.is_empty()
