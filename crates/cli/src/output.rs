@@ -159,7 +159,10 @@ impl Output {
     }
 
     /// Prints findings as they come.
-    pub fn findings_in_order<'f>(&self, findings: impl IntoIterator<Item = &'f Finding>) -> Result<(), CliError> {
+    pub fn findings_in_order<'f>(
+        &self,
+        findings: impl IntoIterator<Item = &'f Finding>,
+    ) -> Result<(), CliError> {
         for finding in findings {
             let tone = severity_tone(finding.severity);
             let severity = self.paint(&format!("{:<8}", finding.severity.as_str()), tone);

@@ -36,18 +36,25 @@ impl Topic<'_> {
                     sides.reference
                 )
             }
-            Change::Described(old, new) if described(old) == described(new) => format!(
-                "{what}: the log gives {} the event type {} instead of {}, with the same digest",
-                self.called(new),
-                EventType(new.event_type),
-                EventType(old.event_type)
-            ),
-            Change::Described(old, new) => format!(
-                "{what}: the log calls what {} has as {} now {}, with the same digest",
-                sides.reference,
-                described(old),
-                described(new)
-            ),
+            Change::Described(old, new)
+                if (old.kind, old.name, old.value) == (new.kind, new.name, new.value) =>
+            {
+                format!(
+                    "{what}: the log gives {} the event type {} instead of {}, with the same digest",
+                    self.called(new),
+                    EventType(new.event_type),
+                    EventType(old.event_type)
+                )
+            }
+            Change::Described(old, new) => {
+                let (was, is) = (described(old), described(new));
+                // Long paths that begin alike: what differs is in `expected` and `seen`.
+                let is = if was == is { "something else further on".to_owned() } else { is };
+                format!(
+                    "{what}: the log calls what {} has as {was} now {is}, with the same digest",
+                    sides.reference
+                )
+            }
         };
         text.push_str(&self.others(primary));
         text

@@ -85,6 +85,11 @@ pub fn run(args: AsOfArgs, client: &Client, out: Output) -> Result<u8, CliError>
             }
         }
     }
+    if looked_at_nobody(&answer.counts) {
+        // A name that is misspelt must not look like a change that harms nobody.
+        return Err(CliError::usage("nothing-to-judge", "there is no VM in this scope")
+            .hint("`veriboot vm list` and `veriboot scale-set list` show what there is"));
+    }
     let worse = answer.counts.turn_unhealthy > 0;
     if out.json {
         out.print_json(&answer)?;
@@ -92,6 +97,10 @@ pub fn run(args: AsOfArgs, client: &Client, out: Output) -> Result<u8, CliError>
         show(&answer, args.limit, out)?;
     }
     Ok(if worse { EXIT_NEGATIVE } else { 0 })
+}
+
+fn looked_at_nobody(c: &PreviewCounts) -> bool {
+    c.stay_healthy + c.stay_unhealthy + c.turn_healthy + c.turn_unhealthy + c.without_evidence == 0
 }
 
 fn add(sum: &mut PreviewCounts, page: &PreviewCounts) {

@@ -142,9 +142,8 @@ fn in_the_bundle(document: &JudgingDocument, why: &dyn std::fmt::Display) -> Str
 }
 
 fn read_baseline(document: &JudgingDocument, bytes: &[u8]) -> Result<Baseline, CliError> {
-    Baseline::from_json(bytes).map_err(|error| {
-        CliError::usage(error.code(), in_the_bundle(document, &error)).hint(OWN_INSTEAD)
-    })
+    Baseline::from_json(bytes)
+        .map_err(|error| CliError::usage(error.code(), in_the_bundle(document, &error)).hint(OWN_INSTEAD))
 }
 
 /// The baseline out of the envelope; without a good signature there is none, and that fails.

@@ -80,6 +80,10 @@ pub fn run(
         cursor: None,
     };
     let tested = all_pages(request, args.limit, &connect()?)?;
+    if tested.vms == 0 {
+        return Err(CliError::usage("nothing-to-judge", "there is no VM with these filters")
+            .hint("`veriboot vm list` shows all VMs; with --log conditions are tried on event logs"));
+    }
     let exit = if tested.items.iter().any(|item| !item.findings.is_empty()) { EXIT_NEGATIVE } else { 0 };
     match out.json {
         true => out.print_json(&tested)?,

@@ -125,11 +125,15 @@ pub(crate) fn check_flaws(
         return Err(invalid(format!("allow_flaws must have at most {MAX_ALLOWED_FLAWS} codes")));
     }
     if let Some(flaw) = flaws.iter().find(|flaw| flaw.refused) {
-        let message = format!("{} [{}]", placed(&flaw.place, &flaw.message), flaw.code);
-        return Err(ApiError::new(refusal(flaw.code), message).hint(flaw.hint));
+        let kind = refusal(flaw.code);
+        let mut message = placed(&flaw.place, &flaw.message);
+        if kind.code != flaw.code {
+            message = format!("{message} ({})", flaw.code);
+        }
+        return Err(ApiError::new(kind, message).hint(flaw.hint));
     }
     if let Some(flaw) = flaws.iter().find(|flaw| !allowed.iter().any(|code| code == flaw.code)) {
-        let message = format!("{} [{}]", placed(&flaw.place, &flaw.message), flaw.code);
+        let message = format!("{} ({})", placed(&flaw.place, &flaw.message), flaw.code);
         let hint = format!("{}; or allow it: put {:?} in allow_flaws (--allow-flaw)", flaw.hint, flaw.code);
         return Err(ApiError::new(&kinds::DOCUMENT_FLAWED, message).hint(hint));
     }
