@@ -150,6 +150,12 @@ const ROWS: &[Row] = &[
         7,
         &[r#""name":"MokListRT""#, "CN=Debian Secure Boot CA"],
     ),
+    (
+        Own("other-lists"),
+        T::EV_EFI_VARIABLE_DRIVER_CONFIG,
+        7,
+        &[r#""name":"dbt","signatures":[{"type":"sha256""#, "a1a1a1a1"],
+    ),
     (Own("mok-validation-off"), T::EV_EFI_VARIABLE_AUTHORITY, 7, &[r#""name":"MokSBState","enabled":true"#]),
     (
         Others("go-eventlog--coreos_36_shielded_vm_no_secure_boot_eventlog.bin"),

@@ -17,6 +17,8 @@ use super::variants::{Age, Chain, Edit, Menu, Variant};
 const SHIM_GUID: &str = "605dab50-e046-4300-abb6-3dd810dd8b23";
 /// Owner of the variables that UEFI defines.
 const GLOBAL_GUID: &str = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
+/// Owner of db, dbx, dbt and dbr.
+const IMAGE_SECURITY_GUID: &str = "d719b2cb-3d3a-4596-a3bc-dad00e67656f";
 /// The SBAT level that shim's project published in May 2025; shim 16.1 itself sets that of February 2025.
 const SBAT_LEVEL: &str = "sbat,1,2025051000\nshim,4\ngrub,5\ngrub.proxmox,2\n";
 /// Digests that nothing has: SHA-256 of nothing the lab boots.
@@ -244,6 +246,17 @@ impl<'a> Parts<'a> {
             Edit::Sbat => vec![VarsEdit::SbatLevel(SBAT_LEVEL.to_owned())],
             Edit::SecureBootOff => vec![VarsEdit::SecureBoot(false)],
             Edit::BootEntry => vec![VarsEdit::AppendBootEntry("EFI/other/grubx64.efi".to_owned())],
+            Edit::OtherLists => ["dbt", "dbr"]
+                .into_iter()
+                .zip(REVOKED)
+                .map(|(name, byte)| VarsEdit::Set {
+                    name,
+                    guid: IMAGE_SECURITY_GUID,
+                    // Non-volatile, for boot services and run time, authenticated by time.
+                    attributes: 0x27,
+                    data: digest_list([byte; 32]),
+                })
+                .collect(),
             Edit::Program => {
                 let set = |name, data| VarsEdit::Set { name, guid: GLOBAL_GUID, attributes: 7, data };
                 vec![
@@ -253,6 +266,15 @@ impl<'a> Parts<'a> {
             }
         })
     }
+}
+
+/// An EFI_SIGNATURE_LIST with one SHA-256 digest (UEFI 2.10, section 32.4.1).
+fn digest_list(digest: [u8; 32]) -> Vec<u8> {
+    // EFI_CERT_SHA256_GUID, sizes of the list, of its header and of one signature; no owner.
+    const TYPE: [u8; 16] =
+        [0x26, 0x16, 0xc4, 0xc1, 0x4c, 0x50, 0x92, 0x40, 0xac, 0xa9, 0x41, 0xf9, 0x36, 0x93, 0x43, 0x28];
+    let sizes = [76_u32, 0, 48].into_iter().flat_map(u32::to_le_bytes);
+    TYPE.into_iter().chain(sizes).chain([0; 16]).chain(digest).collect()
 }
 
 /// An active EFI_LOAD_OPTION (UEFI 2.10, section 3.1.3) with a short-form file path.

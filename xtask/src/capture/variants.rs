@@ -83,6 +83,8 @@ pub enum Edit {
     SecureBootOff,
     /// A boot entry at the end of the boot order.
     BootEntry,
+    /// dbt (who may time-stamp) and dbr (what may repair the platform), with one digest each.
+    OtherLists,
     /// A program that the firmware runs before the boot loader, signed with the lab's key.
     Program,
 }
@@ -170,6 +172,12 @@ pub const VARIANTS: &[Variant] = &[
         ..PLAIN
     },
     Variant { name: "mok", about: "a machine owner key enrolled", edits: &[Edit::Mok], ..PLAIN },
+    Variant {
+        name: "other-lists",
+        about: "dbt and dbr are set; the firmware measures dbt",
+        edits: &[Edit::OtherLists],
+        ..PLAIN
+    },
     Variant {
         name: "mok-validation-off",
         about: "shim does not verify what it loads (MokSBState)",
