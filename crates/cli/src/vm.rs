@@ -130,7 +130,11 @@ fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
     out.table(
         &["NAME", "GROUP", "SCALE SET", "STATUS", "SECURE BOOT", "ATTESTED", "WHY"],
         rows,
-        "no VMs; `veriboot token create` makes a join token for the first agent",
+        if query.is_empty() {
+            "no VMs; `veriboot token create` makes a join token for the first agent"
+        } else {
+            "no VM matches the filter; `veriboot vm list` without one shows all of them"
+        },
     )?;
     if more {
         out.line(&format!("… more than {} VMs: raise --limit or filter", args.limit))?;

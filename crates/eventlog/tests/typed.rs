@@ -28,6 +28,8 @@ use Log::{Others, Own};
 type Row = (Log, EventType, u32, &'static [&'static str]);
 
 const WINDOWS: &str = "go-attestation--attest_testdata_windows_gcp_shielded_vm.json__Log_Raw.bin";
+/// Windows on hardware, with a hypervisor and virtualization-based security.
+const WINDOWS_VBS: &str = "go-eventlog--option_rom_eventlog.bin";
 
 const ROWS: &[Row] = &[
     (Own("secure-boot"), T::EV_NO_ACTION, 0, &[r#""type":"spec-id""#, r#""version":"2.0""#]),
@@ -202,6 +204,12 @@ const ROWS: &[Row] = &[
     (Own("secure-boot"), T::EV_IPL, 8, &[r#""type":"command""#]),
     (Own("secure-boot"), T::EV_IPL, 8, &[r#""type":"kernel-command-line""#, "console=ttyS0"]),
     (Own("secure-boot"), T::EV_IPL, 9, &[r#""type":"file","path":"(hd0,gpt1)/EFI/debian/grub.cfg""#]),
+    (
+        Others("go-tpm-tools--gdc-host.bin"),
+        T::EV_IPL,
+        9,
+        &[r#""type":"file","path":"(hd0,gpt2)/grub/x86_64-efi/bli.mod""#],
+    ),
     (Others("go-eventlog--rhel8-uefi.bin"), T::EV_IPL, 9, &["grub_linuxefi Kernel"]),
     (Own("uki"), T::EV_IPL, 11, &[r#""type":"section","name":".linux""#]),
     (Own("uki"), T::EV_IPL, 11, &[r#""type":"section","name":".osrel""#]),
@@ -229,6 +237,81 @@ const ROWS: &[Row] = &[
         T::EV_EVENT_TAG,
         13,
         &["LOADEDMODULE_AGGREGATION", "FILEPATH", "AUTHENTICODEHASH", "AUTHORITYPUBLISHER"],
+    ),
+    (
+        Others(WINDOWS),
+        T::EV_EVENT_TAG,
+        13,
+        &[
+            r#""HASHALGORITHMID","value":32780"#,
+            r#""AUTHORITYISSUER","value":"Microsoft Windows Third Party Component CA 2014""#,
+            r#""IMAGEVALIDATED","value":true"#,
+        ],
+    ),
+    (Others(WINDOWS_VBS), T::EV_EVENT_TAG, 13, &[r#""HASHALGORITHMID","value":32772"#]),
+    (
+        Others(WINDOWS),
+        T::EV_EVENT_TAG,
+        13,
+        &[
+            r#""BOOT_REVOCATION_LIST","value":"76dea1e54ada0c2e765bdb30099a5739"#,
+            r#""OS_REVOCATION_LIST","value":"1bab1978c5b1129914361dc69ea6093a"#,
+        ],
+    ),
+    (
+        Others(WINDOWS),
+        T::EV_EVENT_TAG,
+        12,
+        &[r#""FLIGHTSIGNING","value":false"#, r#""BITLOCKER_UNLOCK","value":0"#],
+    ),
+    (Others(WINDOWS_VBS), T::EV_EVENT_TAG, 12, &[r#""BITLOCKER_UNLOCK","value":4"#]),
+    (Others(WINDOWS), T::EV_EVENT_TAG, 12, &[r#""DRIVER_LOAD_POLICY","value":"good only (1)""#]),
+    (
+        Others(WINDOWS),
+        T::EV_EVENT_TAG,
+        12,
+        &[
+            r#""ELAM_AGGREGATION","events":["#,
+            r#""ELAM_KEYNAME","value":"Windows Defender""#,
+            r#""ELAM_MEASURED","value":"067d5b9dc5627f97dcf3feff602a342ed698d2cc""#,
+        ],
+    ),
+    (
+        Others("python3-uefi-eventlog--ideapad1.bin"),
+        T::EV_EVENT_TAG,
+        12,
+        &[r#""ELAM_KEYNAME","value":"Symantec""#, r#""ELAM_CONFIGURATION","value":"3d7409d8c4b43df0"#],
+    ),
+    (
+        Others(WINDOWS),
+        T::EV_EVENT_TAG,
+        12,
+        &[r#""HYPERVISOR_LAUNCH_TYPE","value":"off (0)""#, r#""VSM_LAUNCH_TYPE","value":"off (0)""#],
+    ),
+    (
+        Others(WINDOWS_VBS),
+        T::EV_EVENT_TAG,
+        12,
+        &[
+            r#""HYPERVISOR_LAUNCH_TYPE","value":"on (1)""#,
+            r#""VSM_LAUNCH_TYPE","value":"on (1)""#,
+            r#""VBS_VSM_REQUIRED","value":true"#,
+            r#""VBS_SECUREBOOT_REQUIRED","value":true"#,
+            r#""VBS_MMIO_NX_REQUIRED","value":true"#,
+            r#""VBS_MSR_FILTERING_REQUIRED","value":true"#,
+            r#""VBS_MICROSOFT_BOOT_CHAIN_REQUIRED","value":true"#,
+        ],
+    ),
+    (
+        Others(WINDOWS_VBS),
+        T::EV_EVENT_TAG,
+        12,
+        &[
+            r#""HYPERVISOR_DEBUG","value":false"#,
+            r#""HYPERVISOR_IOMMU_POLICY","value":"default (0)""#,
+            r#""HYPERVISOR_MMIO_NX_POLICY","value":"enabled (1)""#,
+            r#""HYPERVISOR_MSR_FILTER_POLICY","value":"enabled (1)""#,
+        ],
     ),
 ];
 

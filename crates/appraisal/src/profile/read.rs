@@ -4,7 +4,7 @@ use super::{MAX_CONDITIONS, MAX_PROFILE_BYTES, Profile};
 use crate::rule::MAX_RULES;
 
 /// Characters of a name.
-const MAX_NAME_CHARS: usize = 64;
+const MAX_NAME_CHARS: usize = 63;
 /// Characters of a description.
 const MAX_DESCRIPTION_CHARS: usize = 1024;
 

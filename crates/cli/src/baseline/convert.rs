@@ -26,9 +26,10 @@ pub struct ConvertArgs {
 
 /// Runs it.
 pub fn run(args: &ConvertArgs, out: Output) -> Result<(), CliError> {
-    let document = document::read(&args.baseline, args.key.as_deref())?;
     let output = args.output.as_deref();
-    document::write(&document.baseline, Form::of(args.format, output), output)?;
+    let form = Form::of(args.format, output)?;
+    let document = document::read(&args.baseline, args.key.as_deref())?;
+    document::write(&document.baseline, form, output)?;
     match output.filter(|path| !document::is_stdout(Some(path))) {
         Some(path) if !out.json => out.line(&format!("written to {}", safe(&path.display().to_string()))),
         _ => Ok(()),

@@ -133,10 +133,20 @@ pub enum Form {
 }
 
 impl Form {
-    /// What was asked for, else what the name of the file says, else JSON.
-    pub fn of(asked: Option<Self>, path: Option<&Path>) -> Self {
-        let toml = path.and_then(Path::extension).is_some_and(|e| e.eq_ignore_ascii_case("toml"));
-        asked.unwrap_or(if toml { Self::Toml } else { Self::Json })
+    /// What was asked for, else what the name of the file says; JSON where it says nothing.
+    pub fn of(asked: Option<Self>, path: Option<&Path>) -> Result<Self, CliError> {
+        let Some(ending) = path.and_then(Path::extension).filter(|_| asked.is_none()) else {
+            return Ok(asked.unwrap_or(Self::Json));
+        };
+        match ending.to_ascii_lowercase().to_str() {
+            Some("json") => Ok(Self::Json),
+            Some("toml") => Ok(Self::Toml),
+            _ => Err(CliError::usage(
+                "format-unknown",
+                format!("the ending .{} names no form of a baseline", safe(&ending.to_string_lossy())),
+            )
+            .hint("name the file .json or .toml, or give --format")),
+        }
     }
 }
 

@@ -54,6 +54,7 @@ pub fn run(args: LearnArgs, out: Output) -> Result<(), CliError> {
         return Err(CliError::usage("output-missing", "with --json the baseline needs a file of its own")
             .hint("give it with --output; the baseline itself is JSON without --json"));
     }
+    let form = Form::of(args.format, args.output.as_deref())?;
     let read = |path: PathBuf| logs::examined(&path).map(|report| (path, report));
     let reports: Vec<(PathBuf, LogReport)> = args.log.into_iter().map(read).collect::<Result<_, _>>()?;
     let bank = logs::bank_of(args.bank, &reports)?;
@@ -64,7 +65,7 @@ pub fn run(args: LearnArgs, out: Output) -> Result<(), CliError> {
     })?;
     baseline.name = args.name;
     baseline.description = args.description;
-    document::write(&baseline, Form::of(args.format, args.output.as_deref()), args.output.as_deref())?;
+    document::write(&baseline, form, args.output.as_deref())?;
     for (path, report) in &reports {
         warn_about(path, report);
     }
@@ -85,7 +86,7 @@ pub fn run(args: LearnArgs, out: Output) -> Result<(), CliError> {
 /// What is wrong with a log is learned with it: somebody should know.
 fn warn_about(path: &std::path::Path, report: &LogReport) {
     for finding in report.findings.iter().filter(|finding| finding.fails()) {
-        eprintln!("warning: {}: {} [{}]", path.display(), safe(&finding.message), finding.code);
+        eprintln!("warning: {}: {} [{}]", safe(&path.display().to_string()), safe(&finding.message), finding.code);
     }
 }
 

@@ -85,6 +85,7 @@ pub fn run(args: &PredictArgs, out: Output) -> Result<u8, CliError> {
         return Err(CliError::usage("output-missing", "with --json the baseline needs a file of its own")
             .hint("give it with --output; the baseline itself is JSON without --json"));
     }
+    let form = Form::of(args.format, args.output.as_deref())?;
     let baseline = document::read(&args.baseline, args.key.as_deref())?.baseline;
     let inputs = inputs(args)?;
     let prediction = predict(&baseline, &inputs).map_err(|error| {
@@ -99,7 +100,7 @@ pub fn run(args: &PredictArgs, out: Output) -> Result<u8, CliError> {
         None => baseline.clone(),
     };
     if let Some(path) = &args.output {
-        document::write(&next, Form::of(args.format, Some(path)), Some(path))?;
+        document::write(&next, form, Some(path))?;
     }
     let exit = if prediction.is_complete() { 0 } else { EXIT_NEGATIVE };
     if out.json {

@@ -42,8 +42,8 @@ impl Material {
         })?;
         for (name, part) in [("quote", &bundle.quote), ("signature", &bundle.signature)] {
             if part.is_empty() {
-                let message = format!("the bundle has no {name}");
-                return Err(CliError::usage("bundle-incomplete", message));
+                return Err(CliError::usage("bundle-incomplete", format!("the bundle has no {name}"))
+                    .hint("Add what the TPM answered to the quote: TPMS_ATTEST and TPMT_SIGNATURE, both in base64."));
             }
         }
         let certificate = bundle.ak_certificate.as_ref().map(|der| {
@@ -82,11 +82,13 @@ fn key_bytes(text: &str) -> Result<Vec<u8>, CliError> {
 
 /// A challenge in hex.
 pub(super) fn read_nonce(text: &str) -> Result<Vec<u8>, CliError> {
-    let nonce = hex::decode(text.trim())
-        .map_err(|error| CliError::usage("nonce-unreadable", format!("the nonce is not hex: {error}")))?;
+    let refuse = |message: String| {
+        CliError::usage("nonce-unreadable", message)
+            .hint("Give the bytes that were to be signed in hex, two digits each, without 0x and separators.")
+    };
+    let nonce = hex::decode(text.trim()).map_err(|error| refuse(format!("the nonce is not hex: {error}")))?;
     if nonce.len() > MAX_NONCE_BYTES {
-        let message = format!("a nonce has at most {MAX_NONCE_BYTES} bytes, not {}", nonce.len());
-        return Err(CliError::usage("nonce-unreadable", message));
+        return Err(refuse(format!("a nonce has at most {MAX_NONCE_BYTES} bytes, not {}", nonce.len())));
     }
     Ok(nonce)
 }

@@ -85,6 +85,7 @@ fn change(
         Some(name) => Some(name),
         None => present(&scope, client)?,
     };
+    let had_none = expected_profile.is_none();
     let request = ProfileAssign { scope: scope.clone(), profile, expected_profile, comment: change.comment };
     let done: ProfileAssigned = client.put("/v1/profile-assignments", &request)?;
     if out.json {
@@ -93,6 +94,7 @@ fn change(
     let whom = safe(&words(&scope, None));
     out.line(&match &done.assignment {
         Some(assignment) => format!("{} judges {whom}", safe(&assignment.profile)),
+        None if had_none => format!("{whom} had no profile of its own: nothing is changed"),
         None => format!("{whom} has no profile of its own"),
     })?;
     out.line(&progress(&done.reappraisal))
