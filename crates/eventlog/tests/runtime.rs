@@ -299,6 +299,29 @@ fn user_space_records_replay() {
     assert_eq!(check_words(&log).iter().map(|m| m.record).collect::<Vec<_>>(), [5; 4]);
 }
 
+/// The log that systemd-pcrextend 257 of Debian wrote beside a real TPM, and what that TPM's register 11 then held
+/// (docs/lab.md).
+#[test]
+fn boot_phases_of_a_real_systemd() {
+    let bytes = read("systemd-257.log");
+    let log = userspace::parse(&bytes).unwrap();
+    assert_eq!((log.layout, log.cut), (Layout::Sequence, None));
+    let told: Vec<(String, String)> = (log.records.iter())
+        .map(|record| {
+            let Content::Systemd(content) = record.content() else { panic!("systemd's content") };
+            (content.title().to_owned(), content.string.clone())
+        })
+        .collect();
+    let phases = ["enter-initrd", "leave-initrd", "sysinit", "ready"];
+    assert_eq!(told, phases.map(|phase| ("boot phase".to_owned(), phase.to_owned())));
+    let logs = BootLogs { user_space: Some(&log), ..BootLogs::default() };
+    assert_eq!(
+        logs.replay(HashAlg::Sha256).pcrs[&11].to_string(),
+        "38d2047d0545f701a253005037bd1d1662e5f59388885f9e9443f38e2f23531e"
+    );
+    assert_eq!(check_words(&log), []);
+}
+
 #[test]
 fn pcrlock_and_cel_records_are_read() {
     for (file, layout) in [("phase.pcrlock", Layout::Component), ("cel.json", Layout::Array)] {

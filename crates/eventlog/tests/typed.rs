@@ -214,6 +214,8 @@ const ROWS: &[Row] = &[
     (Own("uki"), T::EV_IPL, 11, &[r#""type":"section","name":".linux""#]),
     (Own("uki"), T::EV_IPL, 11, &[r#""type":"section","name":".osrel""#]),
     (Own("uki"), T::EV_IPL, 12, &[r#""type":"wide","text":"console=ttyS0 quiet"#]),
+    (Own("uki-credentials"), T::EV_IPL, 12, &[r#""type":"wide","text":"Credentials initrd""#]),
+    (Own("uki-credentials"), T::EV_IPL, 12, &[r#""type":"wide","text":"Global credentials initrd""#]),
     (Own("uki"), T::EV_EVENT_TAG, 9, &[r#""tag":"kernel-initrd","text":"Linux initrd""#]),
     (Own("uki"), T::EV_EVENT_TAG, 9, &[r#""tag":"kernel-load-options""#]),
     (

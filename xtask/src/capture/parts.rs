@@ -23,6 +23,8 @@ const IMAGE_SECURITY_GUID: &str = "d719b2cb-3d3a-4596-a3bc-dad00e67656f";
 const SBAT_LEVEL: &str = "sbat,1,2025051000\nshim,4\ngrub,5\ngrub.proxmox,2\n";
 /// Digests that nothing has: SHA-256 of nothing the lab boots.
 const REVOKED: [u8; 3] = [0xa1, 0xb2, 0xc3];
+/// Where systemd-stub looks for credentials of one image, and of all.
+const CREDENTIALS: [&str; 2] = ["EFI/Linux/veriboot.efi.extra.d/lab.cred", "loader/credentials/all.cred"];
 /// Where the extra program is on the boot disk.
 const PROGRAM: &str = "EFI/extra/program.efi";
 
@@ -111,6 +113,11 @@ impl<'a> Parts<'a> {
             for edit in self.vars_edits(*edit)? {
                 builder = builder.edit_vars(edit);
             }
+            if *edit == Edit::Credentials {
+                for path in CREDENTIALS {
+                    builder = builder.boot_file(path, self.credential()?);
+                }
+            }
             if *edit == Edit::Program {
                 builder = builder.boot_file(PROGRAM, self.program()?);
             }
@@ -189,6 +196,13 @@ impl<'a> Parts<'a> {
         Ok(program)
     }
 
+    /// A credential, which nobody encrypted: the stub measures and hands over what is there.
+    fn credential(&self) -> Result<PathBuf> {
+        let file = self.folder.join("lab.cred");
+        fs::write(&file, "a credential of the lab\n")?;
+        Ok(file)
+    }
+
     fn chain(&mut self) -> Result<BootChain> {
         let kernel = self.kernel.image.clone();
         let initrd = self.initrd.clone();
@@ -257,6 +271,8 @@ impl<'a> Parts<'a> {
                     data: digest_list([byte; 32]),
                 })
                 .collect(),
+            // Files of the boot disk.
+            Edit::Credentials => Vec::new(),
             Edit::Program => {
                 let set = |name, data| VarsEdit::Set { name, guid: GLOBAL_GUID, attributes: 7, data };
                 vec![

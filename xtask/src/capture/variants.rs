@@ -85,6 +85,8 @@ pub enum Edit {
     BootEntry,
     /// dbt (who may time-stamp) and dbr (what may repair the platform), with one digest each.
     OtherLists,
+    /// Credentials beside the UKI: one for it, one for all.
+    Credentials,
     /// A program that the firmware runs before the boot loader, signed with the lab's key.
     Program,
 }
@@ -186,6 +188,12 @@ pub const VARIANTS: &[Variant] = &[
     },
     UKI,
     Variant { name: "uki-other-kernel", about: "the UKI with another kernel", kernel: Age::Older, ..UKI },
+    Variant {
+        name: "uki-credentials",
+        about: "the UKI with credentials beside it, one for this image and one for all",
+        edits: &[Edit::LabDb, Edit::Credentials],
+        ..UKI
+    },
     Variant {
         name: "uki-cmdline",
         about: "the UKI with another command line, signed with the same key",
