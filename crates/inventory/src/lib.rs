@@ -1,0 +1,1 @@
+//! Which virtual machines exist, and what is configured for them: reads what clouds, hypervisors and people write.

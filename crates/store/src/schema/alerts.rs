@@ -1,0 +1,3 @@
+//! Alerts with a cause in common, rules that dismiss them, and declared maintenance.
+
+pub(super) const DDL: &[&str] = &[];

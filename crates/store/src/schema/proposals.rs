@@ -1,0 +1,50 @@
+//! Changes that wait for a decision, and what members of scale sets booted. A VM is a member of the proposal that its own
+//! row names.
+
+pub(super) const DDL: &[&str] = &[
+    "ALTER TABLE vms ADD COLUMN proposal_id TEXT",
+    "ALTER TABLE vms ADD COLUMN proposal_since BIGINT",
+    "ALTER TABLE vms ADD COLUMN boot_key TEXT",
+    "CREATE INDEX vms_by_proposal ON vms (proposal_id, proposal_since, id) WHERE proposal_id IS NOT NULL",
+    "CREATE INDEX vms_by_boot_key ON vms (group_name, scale_set, boot_key, status, id) WHERE scale_set IS NOT NULL",
+    "CREATE TABLE proposals (
+        id TEXT NOT NULL PRIMARY KEY,
+        baseline_id TEXT NOT NULL REFERENCES baselines (id),
+        baseline TEXT NOT NULL,
+        baseline_name TEXT NOT NULL,
+        scope_kind TEXT NOT NULL,
+        scope_group TEXT NOT NULL,
+        scope_id TEXT NOT NULL,
+        profile TEXT NOT NULL,
+        change_key TEXT NOT NULL,
+        state TEXT NOT NULL,
+        revision BIGINT NOT NULL,
+        classes TEXT NOT NULL,
+        title TEXT NOT NULL,
+        signer TEXT,
+        pcrs TEXT NOT NULL,
+        findings TEXT NOT NULL,
+        vm_id TEXT NOT NULL,
+        vm_name TEXT NOT NULL,
+        boot_id TEXT NOT NULL,
+        attestation_id TEXT NOT NULL,
+        log_sha256 TEXT NOT NULL,
+        first_seen_at BIGINT NOT NULL,
+        last_seen_at BIGINT NOT NULL,
+        decided_at BIGINT,
+        decided_by TEXT,
+        comment TEXT,
+        result TEXT,
+        vms BIGINT,
+        CONSTRAINT proposals_change UNIQUE (baseline_id, profile, change_key)
+    )",
+    "CREATE INDEX proposals_by_age ON proposals (first_seen_at, id)",
+    "CREATE INDEX proposals_by_state ON proposals (state, first_seen_at, id)",
+    "CREATE INDEX proposals_rejected ON proposals (baseline_name, change_key) WHERE state = 'rejected'",
+    "CREATE TABLE reappraise_queue (
+        vm_id TEXT NOT NULL PRIMARY KEY,
+        asked_at BIGINT NOT NULL,
+        claimed_until BIGINT NOT NULL
+    )",
+    "CREATE INDEX reappraise_queue_by_age ON reappraise_queue (asked_at, vm_id)",
+];
