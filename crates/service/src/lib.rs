@@ -28,6 +28,7 @@ mod clock;
 mod config;
 #[cfg(test)]
 mod errors_doc;
+mod etag;
 mod files;
 mod gate;
 mod health;

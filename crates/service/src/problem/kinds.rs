@@ -98,6 +98,9 @@ kinds! {
     VERSION_CONFLICT = 409 "version-conflict" Client,
         "What is to be changed is not what the caller looked at: somebody else was faster.",
         "look at the present version, then try again naming it in expected_version or If-Match";
+    PRECONDITION_FAILED = 412 "precondition-failed" Client,
+        "The thing is not in the state that `If-Match` names: somebody else changed or removed it.",
+        "look at it again, then send the change with its present ETag";
     BUILT_IN = 409 "built-in" Client,
         "A profile that comes with Veriboot cannot be changed.",
         "store a profile under another name and assign that";
