@@ -38,6 +38,8 @@ macro_rules! words {
     };
 }
 
+pub(crate) use words;
+
 /// A word outside of the closed set.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{}` is not one of {}", .word.escape_debug(), .allowed.join(", "))]
@@ -273,6 +275,56 @@ words! {
         Operator = "operator",
         /// Also handle API tokens.
         Admin = "admin",
+    }
+}
+
+words! {
+    /// How a notification target is told.
+    TargetKind {
+        /// CloudEvents 1.0 by HTTP POST, signed.
+        Webhook = "webhook",
+        /// Alerts to a Prometheus Alertmanager (API v2).
+        Alertmanager = "alertmanager",
+        /// Mail by SMTP.
+        Email = "email",
+        /// Syslog (RFC 5424) over TCP or TLS.
+        Syslog = "syslog",
+        /// Findings of OCSF 1.x, as JSON, to a file or by HTTP POST.
+        Ocsf = "ocsf",
+    }
+}
+
+words! {
+    /// What became of a notification.
+    DeliveryState {
+        /// It waits for its turn, or for another attempt.
+        Waiting = "waiting",
+        /// The target took it.
+        Delivered = "delivered",
+        /// Given up; it stays until it is replayed or its retention ends.
+        Dead = "dead",
+    }
+}
+
+words! {
+    /// Outcome of a check on a resource (SPEC section 6).
+    AssessmentStatus {
+        /// It holds.
+        Healthy = "healthy",
+        /// It does not hold.
+        Unhealthy = "unhealthy",
+        /// It is not about this resource, or nothing shows whether it is.
+        NotApplicable = "not-applicable",
+    }
+}
+
+words! {
+    /// What an assessment is about.
+    ResourceKind {
+        /// An enrolled VM.
+        Vm = "vm",
+        /// An entry of the inventory that is no enrolled VM.
+        InventoryItem = "inventory-item",
     }
 }
 
