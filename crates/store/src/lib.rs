@@ -32,6 +32,7 @@
 //! | [`scale_sets`] | `set_boot_key` `list` `by_name` `boot_groups` `group_members` `group_boot` `majority` |
 //! | [`signing_keys`] | `insert` `active` `published` `set_published_until` `of_purpose` |
 //! | [`settings`] | `value` `set` `value_or_insert` (replicas agree) `delete` |
+//! | [`events`] | `append` (with its deliveries) `list` `after` `bounds` `purge` |
 //! | [`audit`] | `append` `list` `verify_chain` |
 //!
 //! PostgreSQL is reached over TCP or a Unix socket (`postgres:///veriboot?host=/run/postgresql`), with or without
@@ -55,7 +56,7 @@ mod tx;
 pub use error::{Constraint, OpenError, StoreError};
 pub use id::new_id;
 pub use ops::{
-    alerts, api_tokens, attestations, audit, baselines, boots, enrolments, join_tokens, logs, profiles,
+    alerts, api_tokens, attestations, audit, baselines, boots, enrolments, events, join_tokens, logs, profiles,
     proposals, reappraisals, reappraise_queue, scale_sets, settings, signing_keys, vms,
 };
 pub use place::Place;

@@ -7,6 +7,7 @@ pub mod audit;
 pub mod baselines;
 pub mod boots;
 pub mod enrolments;
+pub mod events;
 pub mod join_tokens;
 pub mod logs;
 pub mod profiles;

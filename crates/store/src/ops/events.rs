@@ -1,0 +1,227 @@
+//! Events: what happened, in the order in which it was committed, without gaps.
+//!
+//! [`append`] runs in the transaction of the change, and writes there whom it is to be told: a change and its
+//! notifications are committed together or not at all.
+
+use veriboot_wire::{Alert, Event, EventQuery, Page, Route, Severity, TargetKind, Time, kind_matches};
+
+use crate::StoreError;
+use crate::page::{decode_cursor, encode_cursor, page_rows};
+use crate::tx::{Row, Tx, json, params, query_one};
+
+/// An event to append.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewEvent<'a> {
+    /// When.
+    pub at: Time,
+    /// What: one of [`veriboot_wire::EVENT_KINDS`].
+    pub kind: &'a str,
+    /// How much it matters to somebody on call.
+    pub severity: Severity,
+    /// Group that it concerns; `None` when it concerns all.
+    pub group: Option<&'a str>,
+    /// Scale set that it concerns.
+    pub scale_set: Option<&'a str>,
+    /// VM that it concerns.
+    pub vm_id: Option<&'a str>,
+    /// Name of that VM or item.
+    pub vm_name: Option<&'a str>,
+    /// Id of the thing that changed.
+    pub subject: Option<&'a str>,
+    /// Details by kind, an object; `message` is one sentence for people. Never secrets.
+    pub data: &'a serde_json::Value,
+}
+
+const COLUMNS: &str = "sequence, at, kind, severity, group_name, scale_set, vm_id, vm_name, subject, data";
+
+pub(super) fn read_columns(c: &mut crate::Columns) -> Result<Event, StoreError> {
+    Ok(Event {
+        sequence: c.u64()?,
+        at: c.time()?,
+        kind: c.text()?,
+        severity: c.word()?,
+        group: c.opt_text()?,
+        scale_set: c.opt_text()?,
+        vm_id: c.opt_text()?,
+        vm_name: c.opt_text()?,
+        subject: c.opt_text()?,
+        data: c.json()?,
+    })
+}
+
+fn read(row: Row) -> Result<Event, StoreError> {
+    read_columns(&mut row.columns())
+}
+
+/// Appends an event, queues it for every target that is to be told, and gives its sequence number. Writers that append
+/// at once are put in a row: whoever sees an event sees all those before it.
+pub fn append(tx: &mut dyn Tx, event: &NewEvent<'_>) -> Result<u64, StoreError> {
+    let sql = "UPDATE event_counter SET newest = newest + 1 WHERE id = 1 RETURNING newest";
+    let row =
+        query_one(tx, sql, &[])?.ok_or_else(|| StoreError::corrupt("the counter of events is missing"))?;
+    let sequence = row.columns().u64()?;
+    let data = json(event.data)?;
+    let sql = format!("INSERT INTO events ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)");
+    tx.execute(
+        &sql,
+        params![
+            sequence,
+            event.at,
+            event.kind,
+            event.severity.as_str(),
+            event.group,
+            event.scale_set,
+            event.vm_id,
+            event.vm_name,
+            event.subject,
+            &data
+        ],
+    )?;
+    queue(tx, sequence, event)?;
+    Ok(sequence)
+}
+
+/// Appends an event about an alert. Its data is what [`alert_data`] gives: the notifications read it.
+pub fn append_alert(tx: &mut dyn Tx, kind: &str, alert: &Alert, at: Time) -> Result<u64, StoreError> {
+    let data = alert_data(alert)?;
+    let event = NewEvent {
+        at,
+        kind,
+        severity: alert.severity,
+        group: Some(&alert.group),
+        scale_set: alert.scale_set.as_deref(),
+        vm_id: Some(&alert.vm_id),
+        vm_name: Some(&alert.vm_name),
+        subject: Some(&alert.id),
+        data: &data,
+    };
+    append(tx, &event)
+}
+
+/// What an event about an alert says: the alert without its timeline and with the codes of its findings only.
+pub fn alert_data(alert: &Alert) -> Result<serde_json::Value, StoreError> {
+    let mut data = serde_json::to_value(alert).map_err(StoreError::failed)?;
+    if let Some(members) = data.as_object_mut() {
+        members.remove("timeline");
+        let codes: Vec<&str> = alert.findings.iter().map(|finding| finding.code.as_str()).collect();
+        members.insert("findings".to_owned(), codes.into());
+    }
+    Ok(data)
+}
+
+/// Queues an event for the targets whose route takes it.
+fn queue(tx: &mut dyn Tx, sequence: u64, event: &NewEvent<'_>) -> Result<(), StoreError> {
+    let rows =
+        tx.query("SELECT id, kind, route FROM notification_targets WHERE enabled = 1 ORDER BY id", &[])?;
+    for row in rows {
+        let mut c = row.columns();
+        let (id, kind, route) = (c.text()?, c.word::<TargetKind>()?, c.json::<Route>()?);
+        if !kind.speaks_of(event.kind) || !route.takes(event.kind, event.severity, event.group) {
+            continue;
+        }
+        tx.execute(
+            "INSERT INTO deliveries (target_id, sequence, state, queued_at, attempts) VALUES ($1, $2, 'waiting', $3, 0)",
+            params![&id, sequence, event.at],
+        )?;
+    }
+    Ok(())
+}
+
+/// Which events somebody wants.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Kinds, as in [`Route::kinds`]; all when empty.
+    pub kinds: Vec<String>,
+    /// Only this group.
+    pub group: Option<String>,
+    /// Only this severity and above.
+    pub severity: Option<Severity>,
+    /// Only this VM.
+    pub vm_id: Option<String>,
+}
+
+impl Wanted {
+    /// What a query asks for.
+    pub fn of(query: &EventQuery) -> Self {
+        let kinds = query.kind.as_deref().unwrap_or_default().split(',');
+        Self {
+            kinds: kinds.map(str::trim).filter(|kind| !kind.is_empty()).map(str::to_owned).collect(),
+            group: query.group.clone(),
+            severity: query.severity,
+            vm_id: query.vm.clone(),
+        }
+    }
+
+    /// Whether an event is wanted.
+    pub fn takes(&self, event: &Event) -> bool {
+        (self.kinds.is_empty() || self.kinds.iter().any(|pattern| kind_matches(pattern, &event.kind)))
+            && self.group.as_ref().is_none_or(|group| event.group.as_ref() == Some(group))
+            && self.severity.is_none_or(|severity| event.severity >= severity)
+            && self.vm_id.as_ref().is_none_or(|vm| event.vm_id.as_ref() == Some(vm))
+    }
+}
+
+/// Events that one look at the table for a page or a stream reads at most.
+const LOOK: u32 = 1000;
+
+/// A page of wanted events, oldest first. A page may hold fewer rows than asked for and still not be the last one: one
+/// call reads a bounded number of events.
+pub fn list(tx: &mut dyn Tx, query: &EventQuery) -> Result<Page<Event>, StoreError> {
+    let key: Option<[String; 1]> = decode_cursor("events", query.cursor.as_deref())?;
+    let after = match &key {
+        Some([sequence]) => sequence.parse().map_err(|_| StoreError::BadCursor)?,
+        None => query.after.unwrap_or(0),
+    };
+    let limit = usize::try_from(page_rows(query.limit)).unwrap_or(usize::MAX);
+    let wanted = Wanted::of(query);
+    let looked = self::after(tx, after, LOOK)?;
+    let full = looked.len() >= usize::try_from(LOOK).unwrap_or(usize::MAX);
+    let seen = looked.last().map(|event| event.sequence);
+    let mut items: Vec<Event> = looked.into_iter().filter(|event| wanted.takes(event)).collect();
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let last = if more { items.last().map(|event| event.sequence) } else { seen.filter(|_| full) };
+    let next_cursor = last.map(|sequence| encode_cursor("events", &[&sequence.to_string()]));
+    Ok(Page { items, next_cursor })
+}
+
+/// Up to `limit` events after this sequence number, oldest first.
+pub fn after(tx: &mut dyn Tx, sequence: u64, limit: u32) -> Result<Vec<Event>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM events WHERE sequence > $1 ORDER BY sequence LIMIT $2");
+    let sequence = i64::try_from(sequence).unwrap_or(i64::MAX);
+    tx.query(&sql, params![sequence, limit])?.into_iter().map(read).collect()
+}
+
+/// What there is of events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bounds {
+    /// Oldest event that is still there, or the next one to come.
+    pub oldest: u64,
+    /// Newest event that ever was; 0 before the first.
+    pub newest: u64,
+}
+
+/// The oldest and the newest event.
+pub fn bounds(tx: &mut dyn Tx) -> Result<Bounds, StoreError> {
+    let sql = "SELECT newest, (SELECT MIN(sequence) FROM events) FROM event_counter WHERE id = 1";
+    let row =
+        query_one(tx, sql, &[])?.ok_or_else(|| StoreError::corrupt("the counter of events is missing"))?;
+    let mut c = row.columns();
+    let newest = c.u64()?;
+    Ok(Bounds { oldest: c.opt_u64()?.unwrap_or(newest.saturating_add(1)), newest })
+}
+
+/// Forgets up to `limit` events from before `before` that nobody is still to be told, oldest first, with what is noted of
+/// their delivery; gives how many they were.
+pub fn purge(tx: &mut dyn Tx, before: Time, limit: u32) -> Result<u64, StoreError> {
+    // A prefix of the sequence goes, so that what is left has no gaps.
+    let sql = "SELECT MAX(sequence) FROM (SELECT sequence FROM events WHERE at < $1 AND sequence < \
+               COALESCE((SELECT MIN(sequence) FROM deliveries WHERE state <> 'delivered'), 9223372036854775807) \
+               AND sequence < COALESCE((SELECT MIN(sequence) FROM events WHERE at >= $1), 9223372036854775807) \
+               ORDER BY sequence LIMIT $2) AS old";
+    let last =
+        query_one(tx, sql, params![before, limit])?.map(|row| row.columns().opt_int()).transpose()?.flatten();
+    let Some(last) = last else { return Ok(0) };
+    tx.execute("DELETE FROM deliveries WHERE sequence <= $1", params![last])?;
+    tx.execute("DELETE FROM events WHERE sequence <= $1", params![last])
+}
