@@ -23,6 +23,8 @@ pub fn describe() -> MachineInfo {
         platform: clean(&format!("{vendor} {product}")),
         boot_id: text("/proc/sys/kernel/random/boot_id"),
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        // Readable by root only.
+        machine_uuid: text("/sys/class/dmi/id/product_uuid").to_ascii_lowercase(),
     }
 }
 

@@ -943,6 +943,7 @@ mod scenario {
             platform: nasty.into(),
             boot_id: nasty.into(),
             agent_version: nasty.into(),
+            machine_uuid: nasty.into(),
         };
         let (mut request, endorsement, ak) = guest.agent.enroll_request().unwrap();
         request.machine = hostile();

@@ -39,6 +39,8 @@ pub struct MachineInfo {
     pub boot_id: String,
     /// Version of the agent.
     pub agent_version: String,
+    /// UUID of the machine as its hypervisor names it (SMBIOS); empty where the guest cannot read it.
+    pub machine_uuid: String,
 }
 
 /// Starts an enrolment: names the keys and asks for a credential that only this TPM can open.

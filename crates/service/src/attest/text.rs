@@ -23,6 +23,7 @@ pub fn machine(info: &MachineInfo) -> MachineInfo {
         platform: plain(&info.platform, 128),
         boot_id: plain(&info.boot_id, 64),
         agent_version: plain(&info.agent_version, 64),
+        machine_uuid: plain(&info.machine_uuid, 36),
     }
 }
 

@@ -1,3 +1,77 @@
-//! What sources say about VMs that exist, and what changed between two looks.
+//! What sources say about VMs that exist, and what changed between two looks. Nothing is ever deleted from these tables.
 
-pub(super) const DDL: &[&str] = &[];
+pub(super) const DDL: &[&str] = &[
+    "CREATE TABLE inventory_sources (
+        name TEXT NOT NULL PRIMARY KEY,
+        format TEXT,
+        group_name TEXT,
+        path TEXT,
+        comment TEXT,
+        created_at BIGINT NOT NULL,
+        created_by TEXT NOT NULL,
+        retired_at BIGINT,
+        last_sync_at BIGINT,
+        document_sha256 TEXT,
+        failed_at BIGINT,
+        last_error TEXT,
+        items BIGINT NOT NULL,
+        claimed_until BIGINT NOT NULL,
+        revision BIGINT NOT NULL
+    )",
+    "CREATE TABLE inventory_vms (
+        id TEXT NOT NULL PRIMARY KEY,
+        source TEXT NOT NULL REFERENCES inventory_sources (name),
+        item_key TEXT NOT NULL,
+        name TEXT NOT NULL,
+        group_name TEXT NOT NULL,
+        scale_set TEXT,
+        platform TEXT NOT NULL,
+        os TEXT,
+        region TEXT,
+        power TEXT NOT NULL,
+        security_type TEXT NOT NULL,
+        confidential_kind TEXT,
+        secure_boot TEXT NOT NULL,
+        vtpm TEXT NOT NULL,
+        machine_uuid TEXT,
+        cloud_id TEXT,
+        ek_sha256 TEXT,
+        tags TEXT NOT NULL,
+        first_seen_at BIGINT NOT NULL,
+        changed_at BIGINT NOT NULL,
+        gone_at BIGINT,
+        stopped_at BIGINT,
+        vm_id TEXT,
+        matched_by TEXT,
+        linked_by TEXT,
+        revision BIGINT NOT NULL,
+        CONSTRAINT inventory_vms_key UNIQUE (source, item_key)
+    )",
+    "CREATE INDEX inventory_vms_by_name ON inventory_vms (group_name, name, id)",
+    "CREATE INDEX inventory_vms_by_vm ON inventory_vms (vm_id) WHERE vm_id IS NOT NULL",
+    "CREATE INDEX inventory_vms_by_ek ON inventory_vms (ek_sha256) WHERE ek_sha256 IS NOT NULL",
+    "CREATE INDEX inventory_vms_by_uuid ON inventory_vms (machine_uuid) WHERE machine_uuid IS NOT NULL",
+    "CREATE INDEX inventory_vms_unmatched ON inventory_vms (id) WHERE vm_id IS NULL AND gone_at IS NULL",
+    "CREATE INDEX inventory_vms_by_scale_set ON inventory_vms (scale_set, group_name, name) WHERE scale_set IS NOT NULL",
+    "CREATE TABLE inventory_changes (
+        id TEXT NOT NULL PRIMARY KEY,
+        at BIGINT NOT NULL,
+        source TEXT NOT NULL,
+        item_id TEXT NOT NULL,
+        item_key TEXT NOT NULL,
+        name TEXT NOT NULL,
+        group_name TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        differences TEXT NOT NULL,
+        changed_by TEXT NOT NULL
+    )",
+    "CREATE INDEX inventory_changes_by_age ON inventory_changes (at, id)",
+    "CREATE INDEX inventory_changes_by_source ON inventory_changes (source, at, id)",
+    "CREATE INDEX inventory_changes_by_item ON inventory_changes (item_id, at, id)",
+    // What a guest says about itself; only ever suggests.
+    "CREATE TABLE inventory_declared (
+        vm_id TEXT NOT NULL PRIMARY KEY,
+        machine_uuid TEXT NOT NULL
+    )",
+    "CREATE INDEX inventory_declared_by_uuid ON inventory_declared (machine_uuid)",
+];
