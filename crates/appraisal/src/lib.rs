@@ -34,6 +34,7 @@ mod profile;
 mod proof;
 mod proposal;
 mod recommend;
+mod rejection;
 mod report;
 mod rule;
 mod settings;
@@ -65,8 +66,9 @@ pub use profile::{
     SecureBootDemand, default_enforcement,
 };
 pub use proof::PcrValues;
-pub use proposal::Proposed;
+pub use proposal::{MAX_PROPOSED, Proposed};
 pub use recommend::recommendations;
+pub use rejection::{Booted, Rejected};
 pub use report::{BankReport, Entry, LogReport, MAX_EVENTS, examine};
 pub use rule::{
     Authority, MAX_RULE_DIGESTS, MAX_RULE_MEMBERS, MAX_RULES, Minimum, Parameters, Pattern, Rule, RuleError,

@@ -14,7 +14,7 @@ use crate::code;
 use crate::diff::{Change, Item};
 use crate::enforcement::Rules;
 use crate::profile::Enforcement;
-use crate::proposal::Proposed;
+use crate::proposal::{MAX_PROPOSED, Proposed, count_new};
 use crate::rule::Evidence;
 use crate::weigher::Weigher;
 
@@ -67,17 +67,18 @@ pub(crate) fn weigh(
     let mut actions: Vec<Option<ChangeAction>> = topics.iter().map(action_of).collect();
     if actions.contains(&Some(ChangeAction::Fail)) {
         // What may be proposed is proposed alone: nobody can tell what follows from what.
-        for action in actions.iter_mut().filter(|a| **a == Some(ChangeAction::Propose)) {
-            *action = Some(ChangeAction::Fail);
-        }
+        refuse(&mut actions);
     }
-    let to_propose: Vec<&Change<'_>> = topics
-        .iter()
-        .zip(&actions)
-        .filter(|(_, action)| **action == Some(ChangeAction::Propose))
-        .flat_map(|(topic, _)| topic.all())
-        .filter(|change| rules.of(change) == Enforcement::Enforce)
-        .collect();
+    let proposable = |actions: &[Option<ChangeAction>]| -> Vec<&Change<'_>> {
+        let proposed = topics.iter().zip(actions).filter(|(_, a)| **a == Some(ChangeAction::Propose));
+        let changes = proposed.flat_map(|(topic, _)| topic.all());
+        changes.filter(|change| rules.of(change) == Enforcement::Enforce).collect()
+    };
+    let mut to_propose = proposable(&actions);
+    if count_new(&to_propose) > MAX_PROPOSED {
+        refuse(&mut actions);
+        to_propose.clear();
+    }
     let mut findings: Vec<Finding> =
         topics.iter().zip(&actions).filter_map(|(topic, action)| topic.finding(sides, *action)).collect();
     findings.sort_by_key(|f| std::cmp::Reverse(f.severity));
@@ -90,8 +91,17 @@ pub(crate) fn weigh(
         }
         findings.push(more);
     }
-    let proposed = (!to_propose.is_empty()).then(|| Proposed::new(&to_propose, &findings));
+    let proposed = weigher.as_ref().filter(|_| !to_propose.is_empty()).map(|weigher| {
+        Proposed::new(&to_propose, &findings, |change| weigher.is_fixed_by_a_signature(change))
+    });
     Weighed { findings, proposed }
+}
+
+/// What could be proposed fails.
+fn refuse(actions: &mut [Option<ChangeAction>]) {
+    for action in actions.iter_mut().filter(|a| **a == Some(ChangeAction::Propose)) {
+        *action = Some(ChangeAction::Fail);
+    }
 }
 
 /// One finding per component that differs between two boots, most telling first.
