@@ -67,6 +67,7 @@ fn vm(server: &TestServer, name: &str, group: &str, scale_set: Option<&str>) -> 
         monitoring: true,
         proposal_id: None,
         boot_key: None,
+        posture_key: None,
     };
     let id = row.id.clone();
     server.block_on(server.state().store.write(move |tx| vms::insert(tx, &row))).unwrap();

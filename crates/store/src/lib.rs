@@ -18,6 +18,7 @@
 //! |---|---|
 //! | [`vms`] | `insert` `by_id` `by_name` `by_name_in_any_group` `by_ek_sha256` `summary` `list` (filter, page) `counts_by_status` `use_challenge` (single use) `update_after_attestation` `touch` `set_status` `set_fault` `set_monitoring` `set_cadence` `reenrol` (new AK and agent token) `reenrolment_wait_ms` `due_for_silence` `delete` (with its history) |
 //! | [`enrolments`] | `insert` (bounded per EK and join token) `attempt` (expiry, counts attempts) `take` (single use) `purge_expired` |
+//! | [`inventory`] | `sync` (one look at a source, in batches) `list` `by_id` `items_for_vm` `item_for_vm` `unmatched` `absent_since` `unlisted` `changes` `link` `unlink` `match_enrolled` `suggestions_for_item` `put_source` `retire` `claim_configured` |
 //! | [`join_tokens`] | `insert` `by_id` `by_secret_sha256` `check` `consume` (atomic) `list` `revoke` |
 //! | [`api_tokens`] | `insert` `by_id` `by_secret_sha256` (valid ones) `count_admins` `list` `revoke`; [`api_tokens::Role`] |
 //! | [`logs`] | `put_if_absent` `content` `has`, by SHA-256 |
@@ -30,9 +31,18 @@
 //! | [`proposals`] | `follow` (a VM is a member of what its last attestation shows) `rejection` `by_id` `findings` `list` `members` `close` `reopen` `supersede` `open_count` `open_by_class` |
 //! | [`reappraise_queue`] | `queue` `queue_members` `claim` (with a lease) `done` `pending` |
 //! | [`scale_sets`] | `set_boot_key` `list` `by_name` `boot_groups` `group_members` `group_boot` `majority` |
+//! | [`heartbeats`] | `beat` (tells the outage that it ends) `replicas` `last_outage` `outages` |
+//! | [`deadlines`] | `put_off_after_outage` `pull_in` `put_off` `of` `switch` |
+//! | [`monitoring`] | `set` `remove` `of_scope` `for_place` (most specific) `for_scope` `list` `count` `ask` `claim` `advance` `switch_by_id` `open_switch` `pending` |
 //! | [`signing_keys`] | `insert` `active` `published` `set_published_until` `of_purpose` |
 //! | [`settings`] | `value` `set` `value_or_insert` (replicas agree) `delete` |
+//! | [`incidents`] | `by_id` `list` `members` `open_count`; alerts join and leave by themselves |
+//! | [`suppressions`] | `matching` `create` `by_id` `end` `list` `simulate` |
+//! | [`maintenance`] | `covers` (may a VM be silent now) `declare` `by_id` `end` `list` |
 //! | [`events`] | `append` (with its deliveries) `list` `after` `bounds` `purge` |
+//! | [`assessments`] | `put` (changed ones) `of_resource` `of_resources` `list` `remove` `counts` `counts_by_group` `causes` `set_counts` `inputs_of` `inputs_after` `put_log_facts` `set_key`; sweeps: `enqueue` `claim` `advance`; `put_points` `points` |
+//! | [`targets`] | `insert` (bounded) `update` `by_name` `by_id` `list` `delete` `health` |
+//! | [`deliveries`] | `due` `claim` (a target, with a lease) `waiting` `attempted` `release` `list` `replay` `give_up_disabled` `purge_dead` `depths` |
 //! | [`audit`] | `append` `list` `verify_chain` |
 //!
 //! PostgreSQL is reached over TCP or a Unix socket (`postgres:///veriboot?host=/run/postgresql`), with or without
@@ -44,6 +54,7 @@ mod engine;
 mod error;
 mod hash;
 mod id;
+mod observe;
 mod ops;
 mod page;
 mod place;
@@ -55,9 +66,12 @@ mod tx;
 
 pub use error::{Constraint, OpenError, StoreError};
 pub use id::new_id;
+pub use observe::Observe;
 pub use ops::{
-    alerts, api_tokens, attestations, audit, baselines, boots, enrolments, events, join_tokens, logs, profiles,
-    proposals, reappraisals, reappraise_queue, scale_sets, settings, signing_keys, vms,
+    alerts, api_tokens, assessments, attestations, audit, baselines, boots, deadlines, deliveries,
+    enrolments, events, heartbeats, incidents, inventory, join_tokens, logs, maintenance, monitoring,
+    profiles, proposals, reappraisals, reappraise_queue, scale_sets, settings, signing_keys, suppressions,
+    targets, vms,
 };
 pub use place::Place;
 pub use signature::{Signature, Signs, Statement};

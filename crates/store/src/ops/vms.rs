@@ -88,6 +88,8 @@ pub struct VmRow {
     pub proposal_id: Option<String>,
     /// SHA-256 over everything that is enforced of its present boot, hex; absent while that boot is not believed.
     pub boot_key: Option<String>,
+    /// Hash over what its last assessment rested on.
+    pub posture_key: Option<String>,
 }
 
 impl VmRow {
@@ -106,7 +108,7 @@ const COLUMNS: &str = "id, name, group_name, scale_set, image, status, status_de
      ek_sha256, ek_public, ek_certificate, ak_public, ak_name, agent_token_sha256, challenge_used_us, interval_s, \
      silence_limit_s, enrolled_at, last_attested_at, last_seen_at, current_boot_id, reset_count, restart_count, \
      clock_ms, firmware_version, counted_ak_name, log_sha256, last_attestation_id, fault, baseline, baseline_scope, \
-     profile, monitoring, proposal_id, boot_key";
+     profile, monitoring, proposal_id, boot_key, posture_key";
 
 fn read(row: Row) -> Result<VmRow, StoreError> {
     let mut c = row.columns();
@@ -148,6 +150,7 @@ fn read(row: Row) -> Result<VmRow, StoreError> {
         monitoring: c.bool()?,
         proposal_id: c.opt_text()?,
         boot_key: c.opt_text()?,
+        posture_key: c.opt_text()?,
     })
 }
 
@@ -173,7 +176,7 @@ pub fn insert(tx: &mut dyn Tx, vm: &VmRow) -> Result<(), StoreError> {
     let sql = format!(
         "INSERT INTO vms ({COLUMNS}, silent_after) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, \
          $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, \
-         $37, $38)"
+         $37, $38, $39)"
     );
     tx.execute(
         &sql,
@@ -215,6 +218,7 @@ pub fn insert(tx: &mut dyn Tx, vm: &VmRow) -> Result<(), StoreError> {
             vm.monitoring,
             vm.proposal_id.as_deref(),
             vm.boot_key.as_deref(),
+            vm.posture_key.as_deref(),
             silent_after,
         ],
     )?;
@@ -535,14 +539,21 @@ pub fn delete(tx: &mut dyn Tx, id: &str, now: Time) -> Result<bool, StoreError> 
         super::proposals::settle(tx, &proposal, id, now)?;
     }
     tx.execute("UPDATE baselines SET is_current = 0 WHERE scope_kind = 'vm' AND scope_id = $1", params![id])?;
+    super::inventory::forget_vm(tx, id)?;
+    let incidents = super::incidents::of_vm(tx, id)?;
     for sql in [
         "DELETE FROM alerts WHERE vm_id = $1",
         "DELETE FROM attestations WHERE vm_id = $1",
         "DELETE FROM boots WHERE vm_id = $1",
         "DELETE FROM enrolments WHERE vm_id = $1",
         "DELETE FROM reappraise_queue WHERE vm_id = $1",
+        "DELETE FROM assessments WHERE resource_id = $1",
+        "DELETE FROM vm_log_facts WHERE vm_id = $1",
     ] {
         tx.execute(sql, params![id])?;
+    }
+    for incident in incidents {
+        super::incidents::settle(tx, &incident, now)?;
     }
     Ok(tx.execute("DELETE FROM vms WHERE id = $1", params![id])? == 1)
 }

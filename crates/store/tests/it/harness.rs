@@ -124,6 +124,7 @@ pub fn vm(group: &str, name: &str) -> VmRow {
         monitoring: true,
         proposal_id: None,
         boot_key: None,
+        posture_key: None,
     }
 }
 

@@ -1,0 +1,85 @@
+//! What the checks of a VM rest on, without its keys and secrets.
+
+use veriboot_wire::{Facts, MachineInfo, SecurityType, VmStatus};
+
+use crate::StoreError;
+use crate::tx::{Row, Tx, params, query_one};
+
+/// What is stored about a VM that checks ask for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VmInputs {
+    /// UUIDv7.
+    pub id: String,
+    /// Unique within its group.
+    pub name: String,
+    /// Group.
+    pub group: String,
+    /// Scale set.
+    pub scale_set: Option<String>,
+    /// Health.
+    pub status: VmStatus,
+    /// One sentence that explains the status.
+    pub status_detail: Option<String>,
+    /// The separate facts.
+    pub facts: Facts,
+    /// Security type.
+    pub security_type: SecurityType,
+    /// What the agent says about the machine (advisory).
+    pub machine: MachineInfo,
+    /// Whether the TPM gave an EK certificate.
+    pub ek_certificate: bool,
+    /// SHA-256 of the log of the last trusted quote, hex.
+    pub log_sha256: Option<String>,
+    /// Hash over what the last assessment rested on.
+    pub posture_key: Option<String>,
+    /// What the log with [`Self::log_sha256`] shows, JSON; absent while it was not read for posture.
+    pub log_facts: Option<String>,
+}
+
+const HEAD: &str = "SELECT v.id, v.name, v.group_name, v.scale_set, v.status, v.status_detail, v.facts, \
+     v.security_type, v.machine, CASE WHEN v.ek_certificate IS NULL THEN 0 ELSE 1 END, v.log_sha256, \
+     v.posture_key, f.facts FROM vms v LEFT JOIN vm_log_facts f ON f.vm_id = v.id AND f.log_sha256 = v.log_sha256";
+
+fn read(row: Row) -> Result<VmInputs, StoreError> {
+    let mut c = row.columns();
+    Ok(VmInputs {
+        id: c.text()?,
+        name: c.text()?,
+        group: c.text()?,
+        scale_set: c.opt_text()?,
+        status: c.word()?,
+        status_detail: c.opt_text()?,
+        facts: c.json()?,
+        security_type: c.word()?,
+        machine: c.json()?,
+        ek_certificate: c.bool()?,
+        log_sha256: c.opt_text()?,
+        posture_key: c.opt_text()?,
+        log_facts: c.opt_text()?,
+    })
+}
+
+/// Of one VM.
+pub fn inputs_of(tx: &mut dyn Tx, vm_id: &str) -> Result<Option<VmInputs>, StoreError> {
+    query_one(tx, &format!("{HEAD} WHERE v.id = $1"), params![vm_id])?.map(read).transpose()
+}
+
+/// Of VMs in the order of their ids, from the first one behind `after_id` on, at most `limit`.
+pub fn inputs_after(tx: &mut dyn Tx, after_id: &str, limit: u32) -> Result<Vec<VmInputs>, StoreError> {
+    let sql = format!("{HEAD} WHERE v.id > $1 ORDER BY v.id LIMIT $2");
+    tx.query(&sql, params![after_id, limit])?.into_iter().map(read).collect()
+}
+
+/// Notes what the last assessment of a VM rested on.
+pub fn set_key(tx: &mut dyn Tx, vm_id: &str, key: &str) -> Result<(), StoreError> {
+    tx.execute("UPDATE vms SET posture_key = $2 WHERE id = $1", params![vm_id, key])?;
+    Ok(())
+}
+
+/// Keeps what the log of a VM shows, in place of what an earlier one showed.
+pub fn put_log_facts(tx: &mut dyn Tx, vm_id: &str, log_sha256: &str, facts: &str) -> Result<(), StoreError> {
+    let sql = "INSERT INTO vm_log_facts (vm_id, log_sha256, facts) VALUES ($1, $2, $3) \
+               ON CONFLICT (vm_id) DO UPDATE SET log_sha256 = excluded.log_sha256, facts = excluded.facts";
+    tx.execute(sql, params![vm_id, log_sha256, facts])?;
+    Ok(())
+}

@@ -1,0 +1,200 @@
+//! Assessments: what became of each check on each VM and inventory item.
+//!
+//! A row is written when its outcome becomes another one, and never otherwise. Name, group and scale set stand in each
+//! row, so that lists are filtered, ordered and counted by index.
+
+mod counts;
+mod inputs;
+mod scores;
+mod sweeps;
+
+use veriboot_wire::{Assessment, AssessmentQuery, AssessmentSort, AssessmentStatus, Page, Severity};
+
+use crate::StoreError;
+use crate::page::{decode_cursor, encode_cursor, page, page_rows};
+use crate::query::Select;
+use crate::tx::{Param, Row, Tx, params};
+
+pub use counts::{
+    CheckStatus, SetCount, causes, counts, counts_by_group, counts_of_set, set_counts, sets_page,
+};
+pub use inputs::{VmInputs, inputs_after, inputs_of, put_log_facts, set_key};
+pub use scores::{NewPoint, Point, points, purge_points, put_points};
+pub use sweeps::{Phase, Sweep, advance, claim, enqueue, latest, pending};
+
+const COLUMNS: &str = "resource_id, check_id, kind, name, group_name, scale_set, severity, status, cause, description, \
+     first_evaluated_at, last_status_change_at";
+/// Columns of [`COLUMNS`].
+const WIDTH: usize = 12;
+/// Rows that one statement writes. A few sizes only, so that statements are prepared once.
+const CHUNKS: [usize; 3] = [100, 10, 1];
+/// Resources that one statement reads.
+const RESOURCES_AT_ONCE: usize = 100;
+
+fn read(row: Row) -> Result<Assessment, StoreError> {
+    let mut c = row.columns();
+    Ok(Assessment {
+        resource_id: c.text()?,
+        check: c.text()?,
+        resource_kind: c.word()?,
+        name: c.text()?,
+        group: c.text()?,
+        scale_set: c.opt_text()?,
+        severity: c.word()?,
+        status: c.word()?,
+        cause: c.opt_text()?,
+        description: c.text()?,
+        first_evaluated_at: c.time()?,
+        last_status_change_at: c.time()?,
+    })
+}
+
+/// All assessments of one resource, by check.
+pub fn of_resource(tx: &mut dyn Tx, resource_id: &str) -> Result<Vec<Assessment>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM assessments WHERE resource_id = $1 ORDER BY check_id");
+    tx.query(&sql, params![resource_id])?.into_iter().map(read).collect()
+}
+
+/// All assessments of these resources, ordered by resource and check.
+pub fn of_resources(tx: &mut dyn Tx, ids: &[&str]) -> Result<Vec<Assessment>, StoreError> {
+    let mut found = Vec::with_capacity(ids.len().saturating_mul(10));
+    for chunk in ids.chunks(RESOURCES_AT_ONCE) {
+        // One statement text for all: what is missing at the end is asked for twice.
+        let last = chunk.last().copied().unwrap_or_default();
+        let ids: Vec<Param<'_>> =
+            (0..RESOURCES_AT_ONCE).map(|at| Param::Text(chunk.get(at).copied().unwrap_or(last))).collect();
+        let places: Vec<String> = (1..=RESOURCES_AT_ONCE).map(|at| format!("${at}")).collect();
+        let sql = format!("SELECT {COLUMNS} FROM assessments WHERE resource_id IN ({})", places.join(", "));
+        for row in tx.query(&sql, &ids)? {
+            found.push(read(row)?);
+        }
+    }
+    found.sort_by(|a, b| (&a.resource_id, &a.check).cmp(&(&b.resource_id, &b.check)));
+    Ok(found)
+}
+
+/// Writes assessments, new ones and changed ones. When a check was first made stays as it is.
+pub fn put(tx: &mut dyn Tx, rows: &[Assessment]) -> Result<(), StoreError> {
+    let mut rest = rows;
+    while !rest.is_empty() {
+        let size = CHUNKS.into_iter().find(|size| *size <= rest.len()).unwrap_or(1);
+        let (chunk, after) = rest.split_at(size.min(rest.len()));
+        put_chunk(tx, chunk)?;
+        rest = after;
+    }
+    Ok(())
+}
+
+fn put_chunk(tx: &mut dyn Tx, rows: &[Assessment]) -> Result<(), StoreError> {
+    let mut sql = format!("INSERT INTO assessments ({COLUMNS}) VALUES ");
+    let mut values: Vec<Param<'_>> = Vec::with_capacity(rows.len() * WIDTH);
+    for (at, a) in rows.iter().enumerate() {
+        sql.push_str(if at == 0 { "(" } else { ", (" });
+        for column in 1..=WIDTH {
+            sql.push_str(if column == 1 { "$" } else { ", $" });
+            sql.push_str(&(at * WIDTH + column).to_string());
+        }
+        sql.push(')');
+        values.extend_from_slice(params![
+            &a.resource_id,
+            &a.check,
+            a.resource_kind.as_str(),
+            &a.name,
+            &a.group,
+            a.scale_set.as_deref(),
+            a.severity.as_str(),
+            a.status.as_str(),
+            a.cause.as_deref(),
+            &a.description,
+            a.first_evaluated_at,
+            a.last_status_change_at,
+        ]);
+    }
+    sql.push_str(
+        " ON CONFLICT (resource_id, check_id) DO UPDATE SET kind = excluded.kind, name = excluded.name, \
+         group_name = excluded.group_name, scale_set = excluded.scale_set, severity = excluded.severity, \
+         status = excluded.status, cause = excluded.cause, description = excluded.description, \
+         last_status_change_at = excluded.last_status_change_at",
+    );
+    tx.execute(&sql, &values)?;
+    Ok(())
+}
+
+/// Removes what is known about a resource that is no longer one, and says how many assessments that were.
+pub fn remove(tx: &mut dyn Tx, resource_id: &str) -> Result<u64, StoreError> {
+    tx.execute("DELETE FROM assessments WHERE resource_id = $1", params![resource_id])
+}
+
+/// Removes assessments by checks that this version does not have.
+pub fn remove_unknown_checks(tx: &mut dyn Tx, known: &[&str]) -> Result<u64, StoreError> {
+    let mut removed = 0;
+    for row in tx.query("SELECT DISTINCT check_id FROM assessments", &[])? {
+        let check = row.columns().text()?;
+        if !known.contains(&check.as_str()) {
+            removed += tx.execute("DELETE FROM assessments WHERE check_id = $1", params![&check])?;
+        }
+    }
+    Ok(removed)
+}
+
+/// A page of assessments, by [`AssessmentQuery::sort`]. `resource` is the id that the query's `vm` stands for.
+pub fn list(
+    tx: &mut dyn Tx,
+    query: &AssessmentQuery,
+    resource: Option<&str>,
+) -> Result<Page<Assessment>, StoreError> {
+    let limit = page_rows(query.limit);
+    let head = format!("SELECT {COLUMNS} FROM assessments");
+    let mut select = Select::new(&head);
+    // As text, so that the index of unhealthy ones is used.
+    match query.status {
+        Some(AssessmentStatus::Unhealthy) => {
+            select.and("status = 'unhealthy'", &[]);
+        }
+        Some(AssessmentStatus::Healthy) => {
+            select.and("status = 'healthy'", &[]);
+        }
+        Some(AssessmentStatus::NotApplicable) => {
+            select.and("status = 'not-applicable'", &[]);
+        }
+        None => {}
+    }
+    select
+        .and_if("check_id = ?", query.check.as_ref())
+        .and_if("group_name = ?", query.group.as_ref())
+        .and_if("scale_set = ?", query.scale_set.as_ref())
+        .and_if("resource_id = ?", resource)
+        .and_if("severity = ?", query.severity.map(Severity::as_str))
+        .and_if("last_status_change_at >= ?", query.changed_since);
+    match query.sort.unwrap_or_default() {
+        AssessmentSort::Name => {
+            let key: Option<[String; 4]> = decode_cursor("assessments", query.cursor.as_deref())?;
+            if let Some([group, name, resource, check]) = &key {
+                select.and(
+                    "(group_name, name, resource_id, check_id) > (?, ?, ?, ?)",
+                    params![group, name, resource, check],
+                );
+            }
+            let rows = select.page(tx, " ORDER BY group_name, name, resource_id, check_id", limit)?;
+            page(rows, limit, read, |a| {
+                encode_cursor("assessments", &[&a.group, &a.name, &a.resource_id, &a.check])
+            })
+        }
+        AssessmentSort::Changed => {
+            let key: Option<[String; 3]> = decode_cursor("assessments-changed", query.cursor.as_deref())?;
+            if let Some([at, resource, check]) = &key {
+                let at: i64 = at.parse().map_err(|_| StoreError::BadCursor)?;
+                select.and(
+                    "(last_status_change_at, resource_id, check_id) < (?, ?, ?)",
+                    params![at, resource, check],
+                );
+            }
+            let order = " ORDER BY last_status_change_at DESC, resource_id DESC, check_id DESC";
+            let rows = select.page(tx, order, limit)?;
+            page(rows, limit, read, |a| {
+                let at = a.last_status_change_at.unix_ms().to_string();
+                encode_cursor("assessments-changed", &[&at, &a.resource_id, &a.check])
+            })
+        }
+    }
+}
