@@ -147,6 +147,8 @@ pub enum Constraint {
     BaselineCurrent,
     /// Versions of a profile are unique, and one of them is current.
     ProfileVersion,
+    /// Name of a notification target.
+    TargetName,
     /// One boot per VM, counters and log.
     Boot,
     /// A row refers to one that does not exist.
@@ -168,6 +170,7 @@ impl Constraint {
             Self::BaselineVersion => "baseline-version",
             Self::BaselineCurrent => "baseline-current",
             Self::ProfileVersion => "profile-version",
+            Self::TargetName => "target-name",
             Self::Boot => "boot",
             Self::Reference => "reference",
             Self::Other => "other",

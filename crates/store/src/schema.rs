@@ -52,6 +52,7 @@ const UNIQUE: &[(&str, &str, Constraint)] = &[
     ),
     ("profiles_version", "profiles.name, profiles.version", Constraint::ProfileVersion),
     ("profiles_current", "profiles.name", Constraint::ProfileVersion),
+    ("notification_targets_name", "notification_targets.name", Constraint::TargetName),
 ];
 
 /// The constraint with this name in PostgreSQL.

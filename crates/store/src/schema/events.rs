@@ -28,6 +28,7 @@ pub(super) const DDL: &[&str] = &[
         name TEXT NOT NULL,
         kind TEXT NOT NULL,
         enabled BIGINT NOT NULL,
+        digest_ms BIGINT NOT NULL,
         settings TEXT NOT NULL,
         secrets TEXT NOT NULL,
         route TEXT NOT NULL,
@@ -43,7 +44,7 @@ pub(super) const DDL: &[&str] = &[
         claimed_until BIGINT NOT NULL,
         next_at BIGINT NOT NULL,
         failures BIGINT NOT NULL,
-        repeat_at BIGINT NOT NULL,
+        repeat_at BIGINT,
         last_delivered_at BIGINT,
         last_failed_at BIGINT,
         last_error TEXT
@@ -59,6 +60,7 @@ pub(super) const DDL: &[&str] = &[
         PRIMARY KEY (target_id, sequence)
     )",
     "CREATE INDEX deliveries_waiting ON deliveries (target_id, sequence) WHERE state = 'waiting'",
+    "CREATE INDEX deliveries_of_target ON deliveries (target_id, state, queued_at) WHERE state <> 'delivered'",
     "CREATE INDEX deliveries_unsettled ON deliveries (sequence) WHERE state <> 'delivered'",
     "CREATE INDEX deliveries_by_age ON deliveries (state, queued_at)",
     "CREATE INDEX deliveries_by_sequence ON deliveries (sequence, target_id)",

@@ -1,0 +1,256 @@
+//! The outbox: events that targets are still to be told, and what became of those that they were told.
+//!
+//! A target is claimed as a whole and told in the order of the events; two replicas never tell one target at the same
+//! time. A claim ends by itself: what a replica that died had sent without noting it is sent again by another.
+
+use veriboot_wire::{Delivery, DeliveryQuery, DeliveryState, Event, Page, TargetKind, Time};
+
+use super::events::read_columns;
+use crate::StoreError;
+use crate::page::{decode_cursor, encode_cursor, page, page_rows};
+use crate::query::Select;
+use crate::tx::{Row, Tx, params, query_one};
+
+/// An event that a target is to be told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Waiting {
+    /// The event.
+    pub event: Event,
+    /// Attempts so far.
+    pub attempts: u64,
+    /// When it was queued.
+    pub queued_at: Time,
+}
+
+/// A target whose turn it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// The target.
+    pub target_id: String,
+}
+
+/// Targets that nobody has claimed and that there is something to tell, those that waited longest first.
+pub fn due(tx: &mut dyn Tx, now: Time, limit: u32) -> Result<Vec<Due>, StoreError> {
+    let sql = "SELECT t.id FROM notification_targets t JOIN target_state s ON s.target_id = t.id \
+               WHERE t.enabled = 1 AND s.claimed_until <= $1 AND s.next_at <= $1 AND (s.repeat_at <= $1 OR EXISTS \
+               (SELECT 1 FROM deliveries d WHERE d.target_id = t.id AND d.state = 'waiting' \
+               AND d.queued_at <= $1 - t.digest_ms)) ORDER BY s.claimed_until, t.id LIMIT $2";
+    let rows = tx.query(sql, params![now, limit])?;
+    rows.into_iter().map(|row| Ok(Due { target_id: row.columns().text()? })).collect()
+}
+
+/// What a claim tells about its target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    /// Attempts in a row that failed.
+    pub failures: u64,
+    /// When the open alerts are to be told again.
+    pub repeat_at: Option<Time>,
+}
+
+/// Claims a target until `until` in the name of `by`. `None` when somebody else has it, or it is not its turn.
+pub fn claim(
+    tx: &mut dyn Tx,
+    target_id: &str,
+    by: &str,
+    now: Time,
+    until: Time,
+) -> Result<Option<Claimed>, StoreError> {
+    let sql = "UPDATE target_state SET claimed_by = $2, claimed_until = $4 \
+               WHERE target_id = $1 AND claimed_until <= $3 AND next_at <= $3 RETURNING failures, repeat_at";
+    let Some(row) = query_one(tx, sql, params![target_id, by, now, until])? else { return Ok(None) };
+    let mut c = row.columns();
+    Ok(Some(Claimed { failures: c.u64()?, repeat_at: c.opt_time()? }))
+}
+
+/// The oldest events that a target is still to be told.
+pub fn waiting(tx: &mut dyn Tx, target_id: &str, limit: u32) -> Result<Vec<Waiting>, StoreError> {
+    let sql = "SELECT e.sequence, e.at, e.kind, e.severity, e.group_name, e.scale_set, e.vm_id, e.vm_name, e.subject, \
+               e.data, d.attempts, d.queued_at FROM deliveries d JOIN events e ON e.sequence = d.sequence \
+               WHERE d.target_id = $1 AND d.state = 'waiting' ORDER BY d.sequence LIMIT $2";
+    tx.query(sql, params![target_id, limit])?
+        .into_iter()
+        .map(|row| {
+            let mut c = row.columns();
+            Ok(Waiting { event: read_columns(&mut c)?, attempts: c.u64()?, queued_at: c.time()? })
+        })
+        .collect()
+}
+
+/// What became of an attempt to tell a target some events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt<'a> {
+    /// The target.
+    pub target_id: &'a str,
+    /// Who claimed it.
+    pub by: &'a str,
+    /// When.
+    pub at: Time,
+    /// The events; none for a repetition of what is open.
+    pub sequences: &'a [u64],
+    /// Until when the claim lasts on; `at` gives it back.
+    pub until: Time,
+    /// When the open alerts are told next.
+    pub repeat_at: Option<Time>,
+    /// Why it failed.
+    pub failed: Option<Failed<'a>>,
+}
+
+/// A failed attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed<'a> {
+    /// Why, for people.
+    pub error: &'a str,
+    /// When the target is told next.
+    pub next_at: Time,
+    /// Those of the events that are given up.
+    pub give_up: &'a [u64],
+}
+
+/// Notes an attempt. `false`, and nothing is noted, when the claim was lost meanwhile.
+pub fn attempted(tx: &mut dyn Tx, attempt: &Attempt<'_>) -> Result<bool, StoreError> {
+    let Attempt { target_id, by, at, until, repeat_at, .. } = *attempt;
+    let kept = match &attempt.failed {
+        None => tx.execute(
+            "UPDATE target_state SET claimed_until = $3, next_at = 0, failures = 0, repeat_at = $4, \
+             last_delivered_at = $5 WHERE target_id = $1 AND claimed_by = $2",
+            params![target_id, by, until, repeat_at, at],
+        )?,
+        Some(failed) => tx.execute(
+            "UPDATE target_state SET claimed_until = $3, next_at = $4, failures = failures + 1, repeat_at = $5, \
+             last_failed_at = $6, last_error = $7 WHERE target_id = $1 AND claimed_by = $2",
+            params![target_id, by, until, failed.next_at, repeat_at, at, failed.error],
+        )?,
+    };
+    if kept == 0 {
+        return Ok(false);
+    }
+    for sequence in attempt.sequences.iter().copied() {
+        let (state, error) = match &attempt.failed {
+            None => (DeliveryState::Delivered, None),
+            Some(failed) if failed.give_up.contains(&sequence) => (DeliveryState::Dead, Some(failed.error)),
+            Some(failed) => (DeliveryState::Waiting, Some(failed.error)),
+        };
+        tx.execute(
+            "UPDATE deliveries SET state = $3, attempts = attempts + 1, last_at = $4, last_error = $5 \
+             WHERE target_id = $1 AND sequence = $2 AND state = 'waiting'",
+            params![target_id, sequence, state.as_str(), at, error],
+        )?;
+    }
+    Ok(true)
+}
+
+/// Gives a claim back without an attempt.
+pub fn release(
+    tx: &mut dyn Tx,
+    target_id: &str,
+    by: &str,
+    repeat_at: Option<Time>,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE target_state SET claimed_until = 0, repeat_at = $3 WHERE target_id = $1 AND claimed_by = $2",
+        params![target_id, by, repeat_at],
+    )?;
+    Ok(())
+}
+
+/// A page of deliveries, those of the newest events first.
+pub fn list(tx: &mut dyn Tx, query: &DeliveryQuery) -> Result<Page<Delivery>, StoreError> {
+    let key: Option<[String; 2]> = decode_cursor("deliveries", query.cursor.as_deref())?;
+    let limit = page_rows(query.limit);
+    let mut select = Select::new(
+        "SELECT e.sequence, e.at, e.kind, e.severity, e.group_name, e.scale_set, e.vm_id, e.vm_name, e.subject, e.data, \
+         t.name, d.state, d.queued_at, d.attempts, d.last_at, d.last_error FROM deliveries d \
+         JOIN events e ON e.sequence = d.sequence JOIN notification_targets t ON t.id = d.target_id",
+    );
+    select
+        .and_if("t.name = ?", query.target.as_ref())
+        .and_if("d.state = ?", query.state.map(DeliveryState::as_str));
+    if let Some([sequence, target]) = &key {
+        let sequence: i64 = sequence.parse().map_err(|_| StoreError::BadCursor)?;
+        select.and("(d.sequence, t.name) < (?, ?)", params![sequence, target]);
+    }
+    let read = |row: Row| {
+        let mut c = row.columns();
+        let event = read_columns(&mut c)?;
+        Ok(Delivery {
+            event,
+            target: c.text()?,
+            state: c.word()?,
+            queued_at: c.time()?,
+            attempts: c.u64()?,
+            last_at: c.opt_time()?,
+            last_error: c.opt_text()?,
+        })
+    };
+    let rows = select.page(tx, " ORDER BY d.sequence DESC, t.name DESC", limit)?;
+    page(rows, limit, read, |d| encode_cursor("deliveries", &[&d.event.sequence.to_string(), &d.target]))
+}
+
+/// Queues dead deliveries again: of one target or of all, of one event or of all. Gives how many.
+pub fn replay(
+    tx: &mut dyn Tx,
+    target_id: Option<&str>,
+    sequence: Option<u64>,
+    now: Time,
+) -> Result<u64, StoreError> {
+    let queued = tx.execute(
+        "UPDATE deliveries SET state = 'waiting', queued_at = $1, attempts = 0 WHERE state = 'dead' \
+         AND (target_id = $2 OR $2 = '') AND (sequence = $3 OR $3 = 0)",
+        params![now, target_id.unwrap_or_default(), sequence.unwrap_or(0)],
+    )?;
+    tx.execute(
+        "UPDATE target_state SET next_at = 0, failures = 0 WHERE (target_id = $1 OR $1 = '') AND EXISTS \
+         (SELECT 1 FROM deliveries d WHERE d.target_id = target_state.target_id AND d.state = 'waiting')",
+        params![target_id.unwrap_or_default()],
+    )?;
+    Ok(queued)
+}
+
+/// Gives up what targets that are switched off were to be told before `before`.
+pub fn give_up_disabled(tx: &mut dyn Tx, before: Time) -> Result<u64, StoreError> {
+    tx.execute(
+        "UPDATE deliveries SET state = 'dead', last_error = 'the target is switched off' WHERE state = 'waiting' \
+         AND queued_at < $1 AND target_id IN (SELECT id FROM notification_targets WHERE enabled = 0)",
+        params![before],
+    )
+}
+
+/// Forgets dead deliveries that were queued before `before`.
+pub fn purge_dead(tx: &mut dyn Tx, before: Time) -> Result<u64, StoreError> {
+    tx.execute("DELETE FROM deliveries WHERE state = 'dead' AND queued_at < $1", params![before])
+}
+
+/// What waits and what was given up, by kind of target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Depth {
+    /// How the targets are told.
+    pub kind: TargetKind,
+    /// Deliveries that wait.
+    pub waiting: u64,
+    /// Deliveries that were given up.
+    pub dead: u64,
+    /// Since when the oldest one that waits does so.
+    pub oldest_waiting_at: Option<Time>,
+}
+
+/// What waits and what was given up, for every kind of target.
+pub fn depths(tx: &mut dyn Tx) -> Result<Vec<Depth>, StoreError> {
+    let mut depths: Vec<Depth> = TargetKind::ALL
+        .iter()
+        .map(|kind| Depth { kind: *kind, waiting: 0, dead: 0, oldest_waiting_at: None })
+        .collect();
+    let sql = "SELECT t.kind, d.state, COUNT(*), MIN(d.queued_at) FROM deliveries d \
+               JOIN notification_targets t ON t.id = d.target_id WHERE d.state <> 'delivered' GROUP BY t.kind, d.state";
+    for row in tx.query(sql, &[])? {
+        let mut c = row.columns();
+        let (kind, state, count, oldest) =
+            (c.word::<TargetKind>()?, c.word::<DeliveryState>()?, c.u64()?, c.opt_time()?);
+        let Some(depth) = depths.iter_mut().find(|depth| depth.kind == kind) else { continue };
+        match state {
+            DeliveryState::Waiting => (depth.waiting, depth.oldest_waiting_at) = (count, oldest),
+            _ => depth.dead = count,
+        }
+    }
+    Ok(depths)
+}
