@@ -1,20 +1,18 @@
-//! The alert "VM attestation failed": raised by reason, counted while it is open, resolved by what heals it.
+//! The life of alerts as attestations and silence drive it: raised by reason, counted while it is open, opened again when
+//! its cause comes back, resolved by what heals it. What becomes of one raise is `veriboot_store::alerts::raise`.
 
-use std::collections::BTreeSet;
-
-use veriboot_appraisal::{Outcome, alert_remediation, alert_title, primary};
-use veriboot_store::alerts::{
-    AlertRaise, auto_resolve, count_again, forget_dismissals, is_remembered, latest_for, raise,
-};
+use veriboot_appraisal::{Outcome, primary};
+use veriboot_store::alerts::{AlertRaise, Became, auto_resolve, forget_dismissals, raise};
 use veriboot_store::{StoreError, Tx};
-use veriboot_wire::{ALERT_ATTESTATION_FAILED, AlertReason, Finding, Severity, Time, Verdict, VmStatus};
+use veriboot_wire::{AlertReason, Finding, Time, Verdict, VmStatus, reason_words, type_severity};
 
 /// Reasons that a healthy attestation ends. A lost endorsement is not: a good quote does not bring it back.
-const HEALED: [AlertReason; 4] = [
+const HEALED: [AlertReason; 5] = [
     AlertReason::BaselineDeviation,
     AlertReason::QuoteUntrusted,
     AlertReason::LogMismatch,
     AlertReason::AgentSilent,
+    AlertReason::AppraisalFailed,
 ];
 
 /// Codes that say only that nothing is known, because evidence that another reason tells of is not believed.
@@ -25,8 +23,10 @@ const CONSEQUENCES: [&str; 1] = ["secure-boot-unknown"];
 pub struct AlertChanges {
     /// Reasons that were raised, anew or once more.
     pub raised: Vec<AlertReason>,
-    /// New alerts.
+    /// New alerts, and those that came back.
     pub opened: Vec<(AlertReason, String)>,
+    /// Alerts that a suppression rule dismissed, and had not dismissed before.
+    pub suppressed: Vec<(AlertReason, String)>,
     /// Alerts that were resolved.
     pub resolved: Vec<String>,
 }
@@ -44,14 +44,27 @@ pub struct Attested<'a> {
     pub attestation_id: &'a str,
     /// Ends `agent-silent` even when the attestation fails: the VM was heard of.
     pub quote_believed: bool,
+    /// An alert that was resolved at most this long ago comes back as the same one, seconds.
+    pub reopen_window_s: u32,
     /// When.
     pub at: Time,
 }
 
+impl AlertChanges {
+    fn note(&mut self, reason: AlertReason, became: Became, id: String) {
+        match became {
+            Became::Opened | Became::Reopened => {
+                self.raised.push(reason);
+                self.opened.push((reason, id));
+            }
+            Became::Counted => self.raised.push(reason),
+            Became::Suppressed => self.suppressed.push((reason, id)),
+            Became::CountedDismissed => {}
+        }
+    }
+}
+
 /// Raises an alert for each reason of an unhealthy attestation, or resolves what a healthy one heals.
-///
-/// A dismissed alert stands for its findings until a healthy attestation: the same ones are counted on it and open
-/// nothing.
 pub fn after_attestation(tx: &mut dyn Tx, attested: &Attested<'_>) -> Result<AlertChanges, StoreError> {
     let Attested { vm_id, outcome, at, .. } = *attested;
     let mut changes = AlertChanges::default();
@@ -68,47 +81,28 @@ pub fn after_attestation(tx: &mut dyn Tx, attested: &Attested<'_>) -> Result<Ale
         let silent = [AlertReason::AgentSilent];
         changes.resolved = auto_resolve(tx, vm_id, &silent, "the agent reports again", at)?;
     }
+    if !outcome.reasons.contains(&AlertReason::AppraisalFailed) {
+        let broken = [AlertReason::AppraisalFailed];
+        changes.resolved.extend(auto_resolve(tx, vm_id, &broken, "evidence can be appraised again", at)?);
+    }
     for reason in &outcome.reasons {
         let findings: Vec<Finding> =
             outcome.findings.iter().filter(|f| f.fails() && f.reason == Some(*reason)).cloned().collect();
         if is_consequence(&findings, *reason, &outcome.reasons) {
             continue;
         }
-        if let Some(dismissed) = latest_for(tx, vm_id, *reason)?.filter(is_remembered)
-            && causes(&dismissed.findings) == causes(&findings)
-        {
-            count_again(tx, &dismissed.id, Some(attested.attestation_id), at)?;
-            continue;
-        }
         let telling = primary(&findings);
-        let message = telling.map_or_else(|| alert_title(*reason).to_owned(), |f| f.message.clone());
-        let raised = raise(
-            tx,
-            &AlertRaise {
-                vm_id,
-                kind: ALERT_ATTESTATION_FAILED,
-                title: alert_title(*reason),
-                reason: *reason,
-                severity: Severity::Medium,
-                component: telling.and_then(|f| f.component.as_deref()),
-                message: &message,
-                remediation: alert_remediation(*reason),
-                findings: &findings,
-                attestation_id: Some(attested.attestation_id),
-                at,
-            },
-        )?;
-        changes.raised.push(*reason);
-        if raised.count == 1 {
-            changes.opened.push((*reason, raised.id));
-        }
+        let failure = Failure {
+            reason: *reason,
+            component: telling.and_then(|f| f.component.as_deref()),
+            message: telling.map(|f| f.message.as_str()),
+            findings: &findings,
+            attestation_id: Some(attested.attestation_id),
+        };
+        let raised = raise_for(tx, vm_id, &failure, attested.reopen_window_s, at)?;
+        changes.note(*reason, raised.became, raised.id);
     }
     Ok(changes)
-}
-
-/// What makes a failure the same one as before.
-fn causes(findings: &[Finding]) -> BTreeSet<(&str, Option<&str>, Option<&str>)> {
-    findings.iter().map(|f| (f.code.as_str(), f.component.as_deref(), f.seen.as_deref())).collect()
 }
 
 /// Whether these findings follow from evidence that is not believed: one cause, one alert.
@@ -118,23 +112,71 @@ fn is_consequence(findings: &[Finding], reason: AlertReason, reasons: &[AlertRea
         && findings.iter().all(|f| CONSEQUENCES.contains(&f.code.as_str()))
 }
 
-/// Raises `agent-silent`.
-pub fn agent_silent(tx: &mut dyn Tx, vm_id: &str, message: &str, now: Time) -> Result<(), StoreError> {
+/// Raises `agent-silent`, unless a suppression rule hides it. Whether maintenance covers the VM is the caller's to ask
+/// (`veriboot_store::maintenance::covers`).
+pub fn agent_silent(
+    tx: &mut dyn Tx,
+    vm_id: &str,
+    message: &str,
+    reopen_window_s: u32,
+    now: Time,
+) -> Result<AlertChanges, StoreError> {
+    let reason = AlertReason::AgentSilent;
+    let failure = Failure {
+        reason,
+        component: Some("agent"),
+        message: Some(message),
+        findings: &[],
+        attestation_id: None,
+    };
+    let raised = raise_for(tx, vm_id, &failure, reopen_window_s, now)?;
+    let mut changes = AlertChanges::default();
+    changes.note(reason, raised.became, raised.id);
+    Ok(changes)
+}
+
+/// Resolves `agent-silent` of a VM that nobody waits for any more.
+pub fn no_longer_silent(
+    tx: &mut dyn Tx,
+    vm_id: &str,
+    because: &str,
+    now: Time,
+) -> Result<Vec<String>, StoreError> {
+    auto_resolve(tx, vm_id, &[AlertReason::AgentSilent], because, now)
+}
+
+/// What went wrong, as far as it differs from alert to alert.
+struct Failure<'a> {
+    reason: AlertReason,
+    component: Option<&'a str>,
+    message: Option<&'a str>,
+    findings: &'a [Finding],
+    attestation_id: Option<&'a str>,
+}
+
+fn raise_for(
+    tx: &mut dyn Tx,
+    vm_id: &str,
+    failure: &Failure<'_>,
+    reopen_window_s: u32,
+    at: Time,
+) -> Result<veriboot_store::alerts::Raised, StoreError> {
+    let words = reason_words(failure.reason);
     raise(
         tx,
         &AlertRaise {
             vm_id,
-            kind: ALERT_ATTESTATION_FAILED,
-            title: alert_title(AlertReason::AgentSilent),
-            reason: AlertReason::AgentSilent,
-            severity: Severity::Medium,
-            component: Some("agent"),
-            message,
-            remediation: alert_remediation(AlertReason::AgentSilent),
-            findings: &[],
-            attestation_id: None,
-            at: now,
+            kind: words.kind,
+            title: words.title,
+            reason: failure.reason,
+            severity: type_severity(words.kind),
+            component: failure.component,
+            message: failure.message.unwrap_or(words.title),
+            remediation: words.remediation,
+            findings: failure.findings,
+            attestation_id: failure.attestation_id,
+            reopen_window_s,
+            at,
         },
-    )?;
-    Ok(())
+    )
 }

@@ -38,6 +38,8 @@ pub struct Config {
     pub baseline_trusted_keys: Vec<PathBuf>,
     /// Healthy boots that a first baseline is learned from.
     pub learn_boots: u32,
+    /// Alerts.
+    pub alerts: AlertConfig,
     /// TLS.
     pub tls: TlsConfig,
     /// Logs.
@@ -81,6 +83,20 @@ pub enum LogFormat {
     Text,
     /// One JSON object per line.
     Json,
+}
+
+/// The life of alerts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AlertConfig {
+    /// Seconds after it was resolved in which an alert comes back as the same one.
+    pub reopen_window_s: u32,
+}
+
+impl Default for AlertConfig {
+    fn default() -> Self {
+        Self { reopen_window_s: 7 * 86_400 }
+    }
 }
 
 /// Signed results of attestations.
@@ -134,6 +150,7 @@ impl Default for Config {
             measured_only_groups: Vec::new(),
             baseline_trusted_keys: Vec::new(),
             learn_boots: 1,
+            alerts: AlertConfig::default(),
             tls: TlsConfig::default(),
             log: LogConfig::default(),
             tokens: TokenConfig::default(),
@@ -273,6 +290,7 @@ impl Config {
             let reason = "must have 1 to 256 bytes".to_owned();
             return Err(ConfigError::Value { setting: "tokens.audience", reason });
         }
+        range("alerts.reopen_window_s", self.alerts.reopen_window_s, 0, 90 * 86_400)?;
         range("learn_boots", self.learn_boots, 1, 64)?;
         range("limits.connections", self.limits.connections, 16, 1_000_000)?;
         range("limits.requests", self.limits.requests, 4, 1_000_000)?;

@@ -45,6 +45,9 @@ pub(crate) fn attested(attested: &Attested<'_>) {
     for (reason, alert) in &attested.alerts.opened {
         tracing::info!(vm, name, group, %reason, alert, code, "alert raised");
     }
+    for (reason, alert) in &attested.alerts.suppressed {
+        tracing::info!(vm, name, group, %reason, alert, code, "alert dismissed by a suppression rule");
+    }
     for alert in &attested.alerts.resolved {
         tracing::info!(vm, name, group, alert, "alert resolved");
     }

@@ -121,6 +121,8 @@ words! {
         AgentSilent = "agent-silent",
         /// The TPM or TEE endorsement is no longer valid.
         EndorsementLost = "endorsement-lost",
+        /// The service could not appraise the evidence: nothing is known about the VM.
+        AppraisalFailed = "appraisal-failed",
     }
 }
 
@@ -135,6 +137,76 @@ words! {
         Resolved = "resolved",
         /// Closed on purpose although the cause may remain.
         Dismissed = "dismissed",
+    }
+}
+
+words! {
+    /// Order of a list of alerts.
+    AlertSort {
+        /// By the first time that it was raised, newest first.
+        Newest = "newest",
+        /// By severity, then newest first.
+        Severity = "severity",
+        /// By how often it was raised, then newest first.
+        Count = "count",
+    }
+}
+
+words! {
+    /// What people do with alerts.
+    AlertAction {
+        /// Somebody works on it.
+        Acknowledge = "acknowledge",
+        /// The cause is gone.
+        Resolve = "resolve",
+        /// It is closed on purpose although the cause may remain.
+        Dismiss = "dismiss",
+    }
+}
+
+words! {
+    /// Life of an incident.
+    IncidentState {
+        /// At least one of its alerts is active or in progress.
+        Open = "open",
+        /// All of its alerts are closed.
+        Closed = "closed",
+    }
+}
+
+words! {
+    /// Life of a suppression rule.
+    SuppressionState {
+        /// It dismisses what it matches.
+        Active = "active",
+        /// Its time is over; it matches nothing any more.
+        Expired = "expired",
+        /// Somebody ended it.
+        Ended = "ended",
+    }
+}
+
+words! {
+    /// Why a suppression rule hides more than one should.
+    SuppressionBreadth {
+        /// Nothing narrows it: it hides every alert (of a type).
+        Everything = "everything",
+        /// Only the group narrows it: it hides every alert of the group.
+        WholeGroup = "whole-group",
+        /// Only the reason narrows it: it hides that reason in the whole fleet.
+        WholeReason = "whole-reason",
+    }
+}
+
+words! {
+    /// Life of a maintenance window.
+    MaintenanceState {
+        /// Its time has not come yet.
+        Planned = "planned",
+        /// It holds now.
+        Active = "active",
+        /// Its time is over, or somebody ended it.
+        Over = "over",
     }
 }
 

@@ -132,6 +132,13 @@ pub const SETTINGS: &[Setting] = &[
          docs/attestation.md says how.",
     ),
     setting(
+        "alerts.reopen_window_s",
+        ValueType::Number,
+        "",
+        "Seconds after an alert was resolved in which the same cause opens it again, with its history, instead of raising a \
+         new one, 0 to 7776000. The same holds for incidents. With 0, every failure after a recovery is a new alert.",
+    ),
+    setting(
         "tls.cert",
         ValueType::Text,
         "a certificate of the service's own CA, renewed by itself",

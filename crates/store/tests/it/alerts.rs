@@ -16,6 +16,7 @@ pub fn raise(vm_id: &str, time: Time) -> AlertRaise<'_> {
         remediation: "look",
         findings: &[],
         attestation_id: None,
+        reopen_window_s: 0,
         at: time,
     }
 }
