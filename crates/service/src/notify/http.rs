@@ -1,0 +1,151 @@
+//! One bounded POST: no redirects, no proxy, no more of the answer than an error text needs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::fmt::rfc2822;
+use ureq::http::Uri;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
+use veriboot_wire::{TargetSettings, Time};
+
+use super::tell::SendError;
+use super::{address, roots, words};
+
+/// Time for the whole exchange.
+const TIMEOUT: Duration = Duration::from_secs(15);
+/// Bytes of an answer that are read.
+const MAX_ANSWER_BYTES: u64 = 16 * 1024;
+
+/// A request to make.
+pub(super) struct Post<'a> {
+    pub settings: &'a TargetSettings,
+    /// Below the target's URL; empty for the URL itself.
+    pub path: &'a str,
+    pub headers: Vec<(&'static str, String)>,
+    pub body: Vec<u8>,
+    pub now: Time,
+}
+
+/// Resolves a name and keeps what may be connected to; the connection is made to these addresses.
+#[derive(Debug)]
+struct Permitted {
+    allow_local: bool,
+    inner: DefaultResolver,
+}
+
+/// How a refused address gets through an error type that is not ours.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Refused(String);
+
+impl Resolver for Permitted {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        config: &ureq::config::Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let found = self.inner.resolve(uri, config, timeout)?;
+        let host = uri.host().unwrap_or_default();
+        let permitted = address::permitted(host, found.iter().copied(), self.allow_local)
+            .map_err(|error| ureq::Error::Other(Box::new(Refused(error.message().to_owned()))))?;
+        let mut kept = self.empty();
+        for address in permitted {
+            kept.push(address);
+        }
+        Ok(kept)
+    }
+}
+
+/// Sends it; what is not a 2xx answer is an error.
+pub(super) fn post(request: Post<'_>) -> Result<(), SendError> {
+    let Post { settings, path, headers, body, now } = request;
+    let base =
+        settings.url.as_deref().ok_or_else(|| SendError::refused("the target has no url".to_owned()))?;
+    let url = if path.is_empty() { base.to_owned() } else { format!("{}{path}", base.trim_end_matches('/')) };
+    let mut builder = agent(settings)?.post(url);
+    for (name, value) in headers {
+        builder = builder.header(name, value);
+    }
+    let mut response = builder.send(body).map_err(|error| SendError::failed(told(&error)))?;
+    let status = response.status();
+    if status.is_success() {
+        return Ok(());
+    }
+    let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
+    let retry_after_s = retry_after.and_then(|value| retry_after_s(value, now));
+    let answer = response.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_vec().unwrap_or_default();
+    let answer = words::excerpt(&String::from_utf8_lossy(&answer));
+    let message = match (status.is_redirection(), answer.is_empty()) {
+        (true, _) => format!("the receiver answered {} and redirects are not followed", status.as_u16()),
+        (false, true) => format!("the receiver answered {}", status.as_u16()),
+        (false, false) => format!("the receiver answered {}: {answer}", status.as_u16()),
+    };
+    Err(match status.as_u16() {
+        // What somebody can mend at the receiver, or passes: kept until it is too old.
+        401 | 403 | 404 | 407 | 408 | 421 | 425 | 429 | 500.. => {
+            SendError::failed(message).after(retry_after_s)
+        }
+        _ => SendError::refused(message).after(retry_after_s),
+    })
+}
+
+fn agent(settings: &TargetSettings) -> Result<ureq::Agent, SendError> {
+    let roots = roots::roots(settings.ca.as_deref())?;
+    let roots: Vec<Certificate<'static>> =
+        roots.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
+    let tls = TlsConfig::builder()
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .root_certs(RootCerts::Specific(Arc::new(roots)))
+        .build();
+    let config = ureq::Agent::config_builder()
+        .tls_config(tls)
+        // A proxy of the environment would resolve names itself, past the check of addresses.
+        .proxy(None)
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .max_response_header_size(16 * 1024)
+        .timeout_global(Some(TIMEOUT))
+        .user_agent(concat!("veriboot/", env!("CARGO_PKG_VERSION")))
+        .build();
+    let resolver = Permitted { allow_local: settings.allow_local, inner: DefaultResolver::default() };
+    Ok(ureq::Agent::with_parts(config, DefaultConnector::default(), resolver))
+}
+
+fn told(error: &ureq::Error) -> String {
+    match error {
+        ureq::Error::Other(other) if other.is::<Refused>() => other.to_string(),
+        ureq::Error::Timeout(what) => {
+            format!("no answer within {} s ({})", TIMEOUT.as_secs(), words::excerpt(&what.to_string()))
+        }
+        error => format!("the receiver cannot be reached: {}", words::excerpt(&error.to_string())),
+    }
+}
+
+/// Seconds, or the time from now to a date.
+fn retry_after_s(text: &str, now: Time) -> Option<u32> {
+    if let Ok(seconds) = text.trim().parse() {
+        return Some(seconds);
+    }
+    let at = rfc2822::parse(text.trim()).ok()?.timestamp().as_millisecond();
+    u32::try_from(at.saturating_sub(now.unix_ms()).max(0) / 1000).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_receiver_says_when_to_come_back_in_seconds_or_as_a_date() {
+        let now = Time::from_unix_ms(784_111_777_000); // Sun, 06 Nov 1994 08:49:37 GMT
+        assert_eq!(retry_after_s("120", now), Some(120));
+        assert_eq!(retry_after_s("Sun, 06 Nov 1994 08:50:37 GMT", now), Some(60));
+        assert_eq!(retry_after_s("Sun, 06 Nov 1994 08:40:00 GMT", now), Some(0));
+        for bad in ["", "-1", "soon", "1e9", "99999999999999999999"] {
+            assert_eq!(retry_after_s(bad, now), None, "{bad}");
+        }
+    }
+}
