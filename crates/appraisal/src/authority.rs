@@ -6,15 +6,14 @@
 //! boot, then nothing was started that none of them admitted:
 //!
 //! 1. Secure Boot is on, and shim was not told to skip verification;
-//! 2. after the separator of PCR 7 there are only authorities and shim's own state, each with data that its digest covers,
-//!    whatever type the log gives the event;
+//! 2. in PCR 7 there are, beside configuration before the separator, only authorities and shim's own state, each with data
+//!    that its digest covers, whatever type the log gives the event;
 //! 3. each of them is a certificate and not a bare hash.
 //!
 //! What an admitted image does afterwards is not shown: one that is signed and vulnerable, and not revoked, may start
 //! anything. That is what the SBAT level and dbx are for.
 
-use std::collections::BTreeSet;
-
+use veriboot_eventlog::decode::signature_list::SignatureDatabase;
 use veriboot_eventlog::{Digest, EventType, Format, HashAlg};
 
 use crate::content::Content;
@@ -70,9 +69,9 @@ pub(crate) fn admitted(report: &LogReport) -> Result<Vec<&Authority>, Doubt> {
     if authorities.is_empty() { Err(Doubt::Nobody) } else { Ok(authorities) }
 }
 
-/// What PCR 7 has after its separator, and authorities before it: firmware that loads option ROMs early measures them
-/// there. The separator is known by its digest: types are in none, and one that is shown as something else must not take
-/// what follows it along.
+/// What PCR 7 has after its separator, and before it whatever is not shown to be configuration: firmware that loads option
+/// ROMs early measures their authorities there, and the type that a log gives them is in no digest. The separator is known
+/// by its digest: one that is shown as something else must not take what follows it along.
 pub(crate) fn of_images(report: &LogReport) -> impl Iterator<Item = &Entry> {
     let of = |bank: HashAlg| [bank.hash(&[&[0; 4]]), bank.hash(&[&[0xFF; 4]])];
     let known: Vec<(&BankReport, [Digest; 2])> =
@@ -89,14 +88,19 @@ pub(crate) fn of_images(report: &LogReport) -> impl Iterator<Item = &Entry> {
         .filter(move |(at, entry)| {
             let first = !after && separates(*at, entry);
             after |= first;
-            (after && !first) || entry.event_type == EventType::EV_EFI_VARIABLE_AUTHORITY
+            !first && (after || !is_configuration(entry))
         })
         .map(|(_, entry)| entry)
 }
 
-/// Whether nothing ran that `trusted` did not admit.
-pub(crate) fn admitted_by(report: &LogReport, trusted: &BTreeSet<Digest>) -> bool {
-    admitted(report).is_ok_and(|all| all.iter().all(|authority| trusted.contains(&authority.sha256)))
+/// A variable that is no authority, or an action, by data that the digest covers.
+fn is_configuration(entry: &Entry) -> bool {
+    match &entry.content {
+        _ if entry.event_type == EventType::EV_EFI_VARIABLE_AUTHORITY => false,
+        Content::Signatures(lists) => SignatureDatabase(lists).is_well_formed(),
+        Content::Settings(_) | Content::Text => true,
+        _ => false,
+    }
 }
 
 /// Whether shim held its second stage against an SBAT level: it measured the level before any certificate of its own

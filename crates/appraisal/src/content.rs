@@ -152,7 +152,7 @@ impl TryFrom<String> for SignatureId {
 pub(crate) fn of_event(event: &Event<'_>) -> Content {
     match event.event_type {
         EventType::EV_EFI_VARIABLE_DRIVER_CONFIG => {
-            Variable::parse(event.data).map_or(Content::Opaque, configuration)
+            Variable::parse(event.data).map_or(Content::Opaque, |variable| configuration(variable, event.pcr))
         }
         EventType::EV_EFI_VARIABLE_AUTHORITY => {
             Variable::parse(event.data).map_or(Content::Opaque, authority)
@@ -161,14 +161,14 @@ pub(crate) fn of_event(event: &Event<'_>) -> Content {
             Decoded::Tagged(Tagged::Windows { events }) => Content::Settings(windows_settings(&events)),
             _ => Content::Opaque,
         },
+        // A command or a command line.
+        EventType::EV_IPL if event.pcr != STUB_PCR => match Ipl::prefix_len(event.data) {
+            Some(_) => Content::Text,
+            None => Content::Opaque,
+        },
+        // systemd-stub measures the command line as it writes it; other texts of that form are names of sections.
         EventType::EV_IPL => match Ipl::parse(event.data) {
-            Ipl::Command { .. } | Ipl::KernelCommandLine { .. } | Ipl::ModuleCommandLine { .. }
-                if event.pcr != STUB_PCR =>
-            {
-                Content::Text
-            }
-            // systemd-stub measures the command line as it writes it; other texts of that form are names of sections.
-            Ipl::Wide { .. } if event.pcr == STUB_PCR && is_own_text(event) => Content::Text,
+            Ipl::Wide { .. } if is_own_text(event) => Content::Text,
             _ => Content::Opaque,
         },
         EventType::EV_SEPARATOR
@@ -192,10 +192,15 @@ fn is_own_text(event: &Event<'_>) -> bool {
     HashAlg::ALL.into_iter().all(same)
 }
 
-/// In the namespace of the specification only: firmware may measure other variables of the same name.
-fn configuration(variable: Variable<'_>) -> Content {
+/// In the namespace of the specification only: firmware may measure other variables of the same name. Those in PCR 7 say
+/// nothing, unless what admitted an image, or shim's state, is shown as one.
+fn configuration(variable: Variable<'_>, pcr: u32) -> Content {
     if !variable.is_secure_boot_configuration() {
-        return Content::Opaque;
+        let of_images = variable.vendor == guids::SHIM_LOCK || variable.authority().is_some();
+        return match pcr {
+            SECURE_BOOT_PCR if !of_images => Content::Settings([].into()),
+            _ => Content::Opaque,
+        };
     }
     let flag = [
         ("SecureBoot", StateFlag::SecureBoot),

@@ -14,7 +14,7 @@ use crate::enforcement::Rules;
 use crate::profile::{Enforcement, Learn, Profile, SecureBootDemand};
 use crate::proposal::Proposed;
 use crate::report::{LogReport, MAX_EVENTS};
-use crate::rule::{Evidence, RuleSet};
+use crate::rule::{Evidence, Explains, RuleSet};
 use crate::structure_checks::SECURE_BOOT_PCR;
 
 /// A judged log. Depends on log, bank, baseline and profile only, so it can be cached by them.
@@ -119,7 +119,8 @@ impl Held<'_> {
         let by_pcr = match self.baseline {
             Some(baseline) => best(baseline, &measured, &unmatched, |changes| {
                 let evidence = Evidence::new(self.report, self.bank, changes);
-                let permitted = |change| rules.iter().any(|rules| rules.permits(change, &evidence));
+                let explains: Vec<_> = rules.iter().map(|rules| Explains::new(rules, &evidence)).collect();
+                let permitted = |change| explains.iter().any(|rules| rules.permits(change));
                 changes.iter().all(|c| permitted(c) || enforcement.of(c) != Enforcement::Enforce)
             }),
             None => unmatched.iter().map(|pcr| (*pcr, None)).collect(),
@@ -136,8 +137,9 @@ impl Held<'_> {
         let mut uncovered: Vec<Change<'_>> = Vec::new();
         let mut changes = diff(&reference, &measured);
         let evidence = Evidence::new(self.report, self.bank, &changes);
+        let explains: Vec<_> = rules.iter().map(|rules| Explains::new(rules, &evidence)).collect();
         changes.retain(|change| {
-            if rules.iter().any(|rules| rules.permits(change, &evidence)) {
+            if explains.iter().any(|rules| rules.permits(change)) {
                 return false;
             }
             let spoken_of = by_pcr.get(&change.item().pcr).is_some_and(Option::is_some);

@@ -3,19 +3,19 @@
 //! A profile trusts classes of change; an attacker chooses what a change is called. So a class that the profile trusts
 //! only when signed counts where the digests show one of these, and nothing else changed in PCR 7 and PCR 14:
 //!
-//! * an image in PCR 4 that trusted authorities admitted, under the conditions of [`crate::image_chain`];
-//! * the file of that kernel where the boot loader reads it, and the sections of that unified kernel image;
+//! * an image in PCR 4 that trusted authorities admitted, where [`crate::image_chain`] finds it sound;
+//! * the file of that kernel where the boot loader reads it;
 //! * an SBAT level that is higher than before;
 //! * a dbx that has all that it had, and more.
 //!
 //! A profile that also trusts what follows from a signed kernel gets initrd, configuration and image path at the places
-//! where they were. Nobody signs those: such a profile is weaker, and says so.
+//! where they were. Nobody signs those: such a profile is weaker, and says so. It gets unified kernel images as well: their
+//! sections are in PCR 11, which the running system extends, so that these are of the image in PCR 4 is a claim.
 
 use veriboot_eventlog::sbat::{LevelChange, Sbat, compare_levels};
 use veriboot_eventlog::{ComponentKind, Digest, EventType};
 use veriboot_wire::{ChangeAction, ChangeClass};
 
-use crate::authority::admitted;
 use crate::class;
 use crate::cmdline::CmdlineDiff;
 use crate::content::Content;
@@ -29,7 +29,7 @@ use crate::rule::Evidence;
 use crate::structure_checks::{SECURE_BOOT_PCR, SHIM_STATE_PCR};
 
 /// The PCR of systemd-stub's sections.
-const UKI_PCR: u32 = 11;
+pub(crate) const UKI_PCR: u32 = 11;
 /// The PCR of GRUB's commands.
 pub(crate) const COMMAND_PCR: u32 = 8;
 /// The PCR of files that GRUB and the kernel's stub read.
@@ -56,8 +56,7 @@ impl<'w> Weigher<'w> {
         changes: &[Change<'_>],
         switched_off: bool,
     ) -> Self {
-        let trusted =
-            evidence.keys_unchanged && !evidence.mixes_registers() && admitted(evidence.report).is_ok();
+        let trusted = evidence.keys_unchanged && !evidence.mixes_registers() && evidence.admitted.is_ok();
         let changed = || {
             let later = changes.iter().filter_map(Change::later);
             later.filter(|item| item.pcr == UKI_PCR && item.kind == ComponentKind::UkiSection)
@@ -88,9 +87,16 @@ impl<'w> Weigher<'w> {
         }
     }
 
+    /// Whether a signature fixes what is new here: an image as firmware and shim verified it, or a list of Secure Boot. The
+    /// file that a boot loader read is not such a thing: it has bytes that no signature covers.
+    pub fn is_fixed_by_a_signature(&self, change: &Change<'_>) -> bool {
+        let by_firmware = |item: &Item<'_>| is_image(item) || item.pcr == SECURE_BOOT_PCR;
+        self.trusted && change.later().is_some_and(by_firmware)
+    }
+
     /// Parts of a signed unified kernel image with another kernel belong to the update of the kernel.
     fn class_of(&self, change: &Change<'_>) -> ChangeClass {
-        let another = self.evidence.images.has_another_kernel() && self.kernel_section;
+        let another = self.evidence.images.has_another_signed_kernel() && self.kernel_section;
         if another && self.is_part_of_unified_image(change) {
             return ChangeClass::KernelUpdate;
         }
@@ -99,23 +105,25 @@ impl<'w> Weigher<'w> {
 
     fn is_signed(&self, change: &Change<'_>) -> bool {
         let images = &self.evidence.images;
-        let Some(new) = change.later() else { return self.is_part_of_unified_image(change) };
+        let Some(new) = change.later() else { return false };
         if is_image(new) {
             return images.is_sound();
         }
         match (new.pcr, new.kind) {
             (SECURE_BOOT_PCR, _) => is_raised(change) || only_grew(change),
             (FILE_PCR, ComponentKind::Kernel) => images.has_another_kernel() && self.replaces(change),
-            _ => images.has_another_kernel() && self.is_part_of_unified_image(change),
+            _ => false,
         }
     }
 
-    /// A section as systemd-stub measures it, or what the kernel's stub measures of one again.
+    /// A section as systemd-stub measures it, or what the kernel's stub measures of one again; no command line.
     fn is_part_of_unified_image(&self, change: &Change<'_>) -> bool {
         let item = change.item();
-        let section = item.pcr == UKI_PCR
+        let section = self.evidence.images.was_unified()
+            && item.pcr == UKI_PCR
             && item.kind == ComponentKind::UkiSection
-            && item.event_type == EventType::EV_IPL.0;
+            && item.event_type == EventType::EV_IPL.0
+            && subject(item) != ComponentKind::KernelCommandLine;
         let again = item.pcr == FILE_PCR
             && item.kind == ComponentKind::Initrd
             && item.event_type == EventType::EV_EVENT_TAG.0
@@ -134,11 +142,22 @@ impl<'w> Weigher<'w> {
     fn follows_from_kernel(&self, change: &Change<'_>) -> bool {
         use ComponentKind as K;
         let item = change.item();
-        if !self.evidence.images.has_another_kernel() {
+        let images = &self.evidence.images;
+        // A unified kernel image brings the sections of another kernel along.
+        if images.has_another_signed_kernel() && images.was_unified() && !self.kernel_section {
             return false;
         }
+        if change.later().is_some_and(is_image) {
+            return images.is_signed();
+        }
+        if !images.has_another_signed_kernel() {
+            return false;
+        }
+        if self.is_part_of_unified_image(change) {
+            return true;
+        }
         match (item.pcr, item.kind) {
-            (FILE_PCR, K::Initrd) => self.replaces(change),
+            (FILE_PCR, K::Kernel | K::Initrd) => self.replaces(change),
             (FILE_PCR, K::BootLoaderFile | K::BootLoaderConfig) => is_configuration_file(item.name),
             (COMMAND_PCR, K::BootLoaderConfig | K::KernelCommandLine) => is_of_another_version(change),
             _ => false,

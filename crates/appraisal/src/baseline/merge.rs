@@ -11,7 +11,7 @@ use crate::diff::{Change, Item, diff, of_boot, of_report};
 use crate::enforcement::{Rules, belongs};
 use crate::profile::{Enforcement, Profile};
 use crate::report::LogReport;
-use crate::rule::{Evidence, MAX_RULE_MEMBERS, MAX_RULES, Pattern, Rule, Says};
+use crate::rule::{Evidence, Explains, MAX_RULE_MEMBERS, MAX_RULES, Pattern, Rule, Says};
 
 /// Kinds that differ between machines and boots of one image, and why that is harmless.
 const HARMLESS: &[(ComponentKind, &str)] = &[
@@ -63,11 +63,12 @@ impl Merge {
         let mixed_registers = report.format == Some(Format::Ccel);
         let profile = Profile::default();
         let rules = Rules { profile: &profile, bank, mixed_registers };
+        let own = compiled.rule_set();
         let by_pcr = best(&compiled, &measured, &unmatched, |changes| {
             let evidence = Evidence::new(report, bank, changes);
-            let passes = |change: &Change<'_>| {
-                compiled.rule_set().permits(change, &evidence) || rules.of(change) != Enforcement::Enforce
-            };
+            let explains = Explains::new(&own, &evidence);
+            let passes =
+                |change: &Change<'_>| explains.permits(change) || rules.of(change) != Enforcement::Enforce;
             changes.iter().all(passes)
         });
         let reference: Vec<Item<'_>> =
@@ -76,9 +77,9 @@ impl Merge {
         let mut merge = Self::default();
         let changes = diff(&reference, &measured);
         let evidence = Evidence::new(report, bank, &changes);
+        let explains = Explains::new(&own, &evidence);
         for change in &changes {
-            let explained = compiled.rule_set().permits(change, &evidence);
-            if !explained && !merge.takes(change, &rules) {
+            if !explains.permits(change) && !merge.takes(change, &rules) {
                 merge.left.insert(change.item().pcr);
             }
         }

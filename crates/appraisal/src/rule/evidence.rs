@@ -2,6 +2,8 @@
 
 use veriboot_eventlog::{Format, HashAlg};
 
+use super::Authority;
+use crate::authority::{Doubt, admitted};
 use crate::diff::Change;
 use crate::image_chain::ImageChain;
 use crate::report::LogReport;
@@ -13,6 +15,8 @@ pub(crate) struct Evidence<'a> {
     pub report: &'a LogReport,
     pub bank: HashAlg,
     pub images: ImageChain,
+    /// Who admitted what ran, whoever trusts them.
+    pub admitted: Result<Vec<&'a Authority>, Doubt>,
     /// Differences in what the boot loader measures as text.
     pub commands: Vec<Change<'a>>,
     /// Whether the authorities of this boot are those that the baseline trusts.
@@ -27,6 +31,7 @@ impl<'a> Evidence<'a> {
             report,
             bank,
             images: ImageChain::new(changes, report),
+            admitted: admitted(report),
             commands,
             keys_unchanged: keys_unchanged(changes),
         }

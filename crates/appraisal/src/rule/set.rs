@@ -6,22 +6,17 @@ use veriboot_eventlog::{ComponentKind, Digest, EventType};
 use veriboot_wire::Finding;
 
 use super::evidence::Evidence;
-use super::{Pattern, Rule, Says, demands, keys};
-use crate::authority::admitted_by;
-use crate::deviation::is_configuration_file;
+use super::{Authority, Pattern, Rule, Says, demands, keys};
 use crate::diff::{Change, Item};
 use crate::enforcement::{belongs, is_known_action};
-use crate::image_chain::is_image;
 use crate::report::LogReport;
-use crate::structure_checks::SECURE_BOOT_PCR;
-use crate::weigher::FILE_PCR;
 
 /// Rules of a baseline or of a profile, by what they speak of. Made for each judgement: it borrows, and looks digests up,
 /// so neither making nor asking it costs more when rules list many.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RuleSet<'r> {
     digests: HashMap<ComponentKind, Vec<&'r BTreeSet<Digest>>>,
-    authorities: HashMap<ComponentKind, BTreeSet<Digest>>,
+    pub(super) authorities: HashMap<ComponentKind, BTreeSet<Digest>>,
     patterns: HashMap<ComponentKind, Vec<&'r Pattern>>,
     demands: Vec<&'r Rule>,
 }
@@ -62,42 +57,8 @@ impl<'r> RuleSet<'r> {
         found
     }
 
-    /// Whether a rule explains this difference.
-    pub fn permits(&self, change: &Change<'_>, evidence: &Evidence<'_>) -> bool {
-        if evidence.mixes_registers() {
-            return false;
-        }
-        self.permits_itself(change, evidence) || self.follows_from_text(change, evidence)
-    }
-
-    fn permits_itself(&self, change: &Change<'_>, evidence: &Evidence<'_>) -> bool {
-        self.permits_digest(change, evidence)
-            || self.permits_any(change, evidence)
-            || self.permits_admitted(change, evidence)
-            || self.meets_demand(change, evidence.report)
-    }
-
-    /// The file that the boot loader read a command line from, and the command line as the kernel's stub measures it again:
-    /// GRUB measures as text all that it does with that file, so both say nothing new where every difference in that text
-    /// is explained.
-    fn follows_from_text(&self, change: &Change<'_>, evidence: &Evidence<'_>) -> bool {
-        use ComponentKind as K;
-        let Change::Changed(old, new) = change else { return false };
-        let same = old.kind == new.kind && old.event_type == new.event_type && old.name == new.name;
-        let follows = new.pcr == FILE_PCR
-            && match new.kind {
-                K::BootLoaderFile | K::BootLoaderConfig => is_configuration_file(new.name),
-                K::KernelCommandLine => new.event_type == EventType::EV_EVENT_TAG.0,
-                _ => false,
-            };
-        same && follows
-            && evidence.images.is_in_place(new)
-            && !evidence.commands.is_empty()
-            && evidence.commands.iter().all(|command| self.permits_itself(command, evidence))
-    }
-
     /// One of the digests at the place of another one; or anywhere in a PCR of which no boot speaks.
-    fn permits_digest(&self, change: &Change<'_>, evidence: &Evidence<'_>) -> bool {
+    pub(super) fn permits_digest(&self, change: &Change<'_>, evidence: &Evidence<'_>) -> bool {
         let listed = |item: &Item<'_>| {
             belongs(item.kind, item.pcr)
                 && self
@@ -115,7 +76,7 @@ impl<'r> RuleSet<'r> {
     }
 
     /// Harmless variation: both sides are of that kind and name, where nothing else is measured.
-    fn permits_any(&self, change: &Change<'_>, evidence: &Evidence<'_>) -> bool {
+    pub(super) fn permits_any(&self, change: &Change<'_>, evidence: &Evidence<'_>) -> bool {
         let sides = [change.earlier(), change.later()];
         !matches!(change, Change::Described(..))
             && sides.into_iter().flatten().all(|item| {
@@ -128,77 +89,21 @@ impl<'r> RuleSet<'r> {
             })
     }
 
-    fn permits_admitted(&self, change: &Change<'_>, evidence: &Evidence<'_>) -> bool {
-        use ComponentKind as K;
-        let Some(new) = change.later() else {
-            // An authority that admits nothing any more.
-            return self.removes_authority(change, evidence.report);
-        };
-        if matches!(change, Change::Described(..)) {
-            return false;
-        }
-        match (new.kind, new.entry.map(|entry| &entry.content)) {
-            (K::Authority, Some(content)) if new.pcr == SECURE_BOOT_PCR => {
-                content.certificate().is_some_and(|by| self.trusts(K::Authority, &by.sha256))
-            }
-            (K::PlatformKey | K::KeyExchangeKey | K::SignatureDb, Some(content))
-                if new.pcr == SECURE_BOOT_PCR =>
-            {
-                let Some(list) = content.signatures() else { return false };
-                list.complete
-                    && list.members.len() == list.certificates.len()
-                    && !list.certificates.is_empty()
-                    && list.certificates.iter().all(|by| self.trusts(new.kind, &by.sha256))
-            }
-            (K::Shim | K::BootLoader | K::Kernel, _) if is_image(new) => {
-                if self.complains_of_authorities(new.kind, evidence.report) {
-                    return true;
-                }
-                let trusted = self.of_images(&[K::Shim, K::BootLoader, K::Kernel], new.kind);
-                let replaces = evidence.images.is_referenced(new);
-                trusted.is_some_and(|trusted| admitted_by(evidence.report, &trusted))
-                    && (!replaces || matches!(change, Change::Changed(..)) && evidence.images.is_sound())
-            }
-            (K::OptionRom, _) if is_driver(new) => {
-                let trusted = self.of_images(&[K::OptionRom], K::OptionRom);
-                trusted.is_some_and(|trusted| admitted_by(evidence.report, &trusted))
-            }
-            _ => false,
-        }
-    }
-
-    /// Whether a rule demands that known authorities admitted everything, and its violation is told: then that images were
-    /// not admitted is told as well.
-    fn complains_of_authorities(&self, kind: ComponentKind, report: &LogReport) -> bool {
-        self.authorities.contains_key(&kind)
-            && self
-                .authorities
-                .get(&ComponentKind::Authority)
-                .is_some_and(|trusted| keys::violations(ComponentKind::Authority, trusted, report).is_some())
-    }
-
-    fn removes_authority(&self, change: &Change<'_>, report: &LogReport) -> bool {
-        matches!(change, Change::Removed(old) if old.kind == ComponentKind::Authority && old.pcr == SECURE_BOOT_PCR)
-            && self
-                .authorities
-                .get(&ComponentKind::Authority)
-                .is_some_and(|trusted| admitted_by(report, trusted))
-    }
-
-    fn trusts(&self, kind: ComponentKind, certificate: &Digest) -> bool {
+    pub(super) fn trusts(&self, kind: ComponentKind, certificate: &Digest) -> bool {
         self.authorities.get(&kind).is_some_and(|trusted| trusted.contains(certificate))
     }
 
-    /// PCR 7 tells who admitted the images of a boot and not which, so the authorities of all kinds of images count
-    /// together, where a rule speaks of `kind` at all.
-    fn of_images(&self, kinds: &[ComponentKind], kind: ComponentKind) -> Option<BTreeSet<Digest>> {
-        self.authorities.get(&kind)?;
-        let all = kinds.iter().filter_map(|kind| self.authorities.get(kind)).flatten();
-        Some(all.copied().collect())
+    /// Whether nothing ran that the authorities of these kinds did not admit. PCR 7 tells who admitted the images of a boot
+    /// and not which, so those of all kinds of images count together.
+    pub(super) fn of_kinds(&self, kinds: &[ComponentKind], evidence: &Evidence<'_>) -> bool {
+        let trusted: Vec<&BTreeSet<Digest>> =
+            kinds.iter().filter_map(|kind| self.authorities.get(kind)).collect();
+        let trusts = |by: &Authority| trusted.iter().any(|listed| listed.contains(&by.sha256));
+        evidence.admitted.as_ref().is_ok_and(|all| all.iter().all(|by| trusts(by)))
     }
 
     /// Whether the later side is what a demand asks for.
-    fn meets_demand(&self, change: &Change<'_>, report: &LogReport) -> bool {
+    pub(super) fn meets_demand(&self, change: &Change<'_>, report: &LogReport) -> bool {
         self.demands.iter().any(|rule| demands::explains(rule, change, report))
     }
 }
@@ -212,11 +117,4 @@ fn says_its_kind(item: &Item<'_>, evidence: &Evidence<'_>) -> bool {
         K::PartitionTable => item.event_type == EventType::EV_EFI_GPT_EVENT.0,
         _ => true,
     }
-}
-
-fn is_driver(item: &Item<'_>) -> bool {
-    item.pcr == 2
-        && [EventType::EV_EFI_BOOT_SERVICES_DRIVER, EventType::EV_EFI_RUNTIME_SERVICES_DRIVER]
-            .iter()
-            .any(|driver| driver.0 == item.event_type)
 }
