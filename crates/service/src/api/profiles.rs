@@ -16,7 +16,7 @@ use veriboot_wire::{
 
 use super::baselines::apply::{check_flaws, off_the_network, resolve};
 use super::baselines::{check_version, expected_version, version_tag};
-use super::{audit, check_comment, check_limit, check_name, not_found};
+use super::{audit, check_comment, check_limit, check_name, no_such};
 use crate::auth::{Operator, Viewer};
 use crate::extract::{Json as Body, Path, Query};
 use crate::problem::kinds;
@@ -112,7 +112,9 @@ pub(crate) async fn show(
         .await?;
     let (summary, document) = match row {
         Some(row) => (stored(&row)?, serde_json::from_str(&row.document).map_err(ApiError::internal)?),
-        None => built_in(&name)?.filter(|_| query.version.is_none()).ok_or_else(|| not_found("profile"))?,
+        None => {
+            built_in(&name)?.filter(|_| query.version.is_none()).ok_or_else(|| no_such("profile", &name))?
+        }
     };
     let version = summary.version;
     let mut response = Json(ProfileDetail { summary, document, assigned }).into_response();
@@ -169,7 +171,8 @@ fn read(
 /// Store a profile
 ///
 /// Makes a document, JSON or TOML, the next version of a profile, and judges the VMs again that it judges. Names the
-/// version that it replaces, in `expected_version` or `If-Match`.
+/// version that it replaces, in `expected_version` or `If-Match`. A document that is the current version already changes
+/// nothing: `changed` is false.
 #[utoipa::path(put, path = "/v1/profiles/{name}", tag = "profiles", operation_id = "put_profile",
     params(("name" = String, Path, description = "Name of the profile")), request_body = ProfilePut,
     responses((status = 200, body = ProfileChanged), (status = 409, body = Problem), (status = 422, body = Problem)))]
@@ -195,7 +198,13 @@ pub(crate) async fn put(
     let (row, asked) = state
         .write(move |tx| {
             let current = profiles::current(tx, &name)?;
-            check_version(expected, current.map(|row| row.version))?;
+            check_version(expected, current.as_ref().map(|row| row.version))?;
+            if let Some(current) = current
+                && current.document == document
+                && signer.verify_profile(&current).is_ok()
+            {
+                return Ok((current, None));
+            }
             let new = NewProfile {
                 name: &name,
                 document: &document,
@@ -222,16 +231,20 @@ pub(crate) async fn put(
                 };
                 asked.push(again::enqueue(tx, &new)?);
             }
-            Ok((row, asked))
+            Ok((row, Some(asked)))
         })
         .await?;
+    let Some(asked) = asked else {
+        let profile = stored(&row)?;
+        return Ok(Json(ProfileChanged { changed: false, profile, flaws, reappraisals: Vec::new() }));
+    };
     tracing::info!(profile = row.reference(), by, "profile stored");
     let mut done = Vec::new();
     for one in asked {
         // The first scope is judged before the answer; the others follow in the background.
         done.push(if done.is_empty() { reappraisals::drive(&state, one).await? } else { one });
     }
-    Ok(Json(ProfileChanged { profile: stored(&row)?, flaws, reappraisals: done }))
+    Ok(Json(ProfileChanged { changed: true, profile: stored(&row)?, flaws, reappraisals: done }))
 }
 
 /// List the assignments of profiles
@@ -310,12 +323,12 @@ pub(crate) async fn assign(
             match profile {
                 Some(name) => {
                     if profiles::current(tx, name)?.is_none() && !Profile::NAMES.contains(&name.as_str()) {
-                        return Err(not_found("profile"));
+                        return Err(no_such("profile", name));
                     }
                     profiles::assign(tx, &scope, name, &caller.name, comment.as_deref(), now)?;
                 }
                 None => {
-                    profiles::unassign(tx, &scope)?;
+                    profiles::unassign(tx, &scope, &caller.name, now)?;
                 }
             }
             let action = if profile.is_some() { "profile.assign" } else { "profile.unassign" };

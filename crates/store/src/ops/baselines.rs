@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use veriboot_wire::{BaselineOrigin, BaselineQuery, BaselineSummary, Page, Scope, ScopeKind, Time};
+use serde_json::json;
+use veriboot_wire::{BaselineOrigin, BaselineQuery, BaselineSummary, Page, Scope, ScopeKind, Severity, Time};
 
 use crate::hash::sha256_hex;
 use crate::page::{decode_cursor, encode_cursor, page, page_rows};
@@ -57,6 +58,13 @@ pub struct CurrentBaseline {
     pub reference: String,
     /// What it applies to.
     pub scope: ScopeKind,
+}
+
+impl CurrentBaseline {
+    /// Its name, the same for all versions.
+    pub fn name(&self) -> &str {
+        self.reference.rsplit_once('@').map_or(self.reference.as_str(), |(name, _)| name)
+    }
 }
 
 /// A version to add.
@@ -190,20 +198,66 @@ pub fn insert_next(
     )?;
     row.summary.signed_by = Some(signature.key_id.clone());
     row.signature = Some(signature);
+    let message = format!("baseline {} judges now ({})", row.reference(), new.origin);
+    tell(tx, &row.summary, &message, new.created_by, new.created_at)?;
     Ok(row)
+}
+
+/// `name@version`.
+fn reference_of(version: &BaselineSummary) -> String {
+    format!("{}@{}", version.name, version.version)
+}
+
+/// Tells of a change of what judges a scope.
+fn tell(
+    tx: &mut dyn Tx,
+    version: &BaselineSummary,
+    message: &str,
+    by: &str,
+    at: Time,
+) -> Result<(), StoreError> {
+    let data = json!({
+        "message": message,
+        "baseline": reference_of(version),
+        "origin": version.origin,
+        "scope": version.scope,
+        "sha256": version.sha256,
+        "by": by,
+        "comment": version.comment,
+    });
+    super::events::append_scope(
+        tx,
+        "baseline.changed",
+        Severity::Info,
+        Some(&version.scope),
+        &version.id,
+        &data,
+        at,
+    )?;
+    Ok(())
 }
 
 /// Ends the current baseline of exactly this scope, so that a less specific one judges. `None` when there is none. Open
 /// proposals against it are superseded.
-pub fn retire(tx: &mut dyn Tx, scope: &Scope, now: Time) -> Result<Option<BaselineSummary>, StoreError> {
+pub fn retire(
+    tx: &mut dyn Tx,
+    scope: &Scope,
+    by: &str,
+    now: Time,
+) -> Result<Option<BaselineSummary>, StoreError> {
     super::proposals::supersede(tx, "", scope, now)?;
     let sql = format!(
         "UPDATE baselines SET is_current = 0 \
          WHERE scope_kind = $1 AND scope_group = $2 AND scope_id = $3 AND is_current = 1 RETURNING {COLUMNS}"
     );
-    query_one(tx, &sql, params![scope.kind.as_str(), &scope.group, &scope.id])?
+    let retired = query_one(tx, &sql, params![scope.kind.as_str(), &scope.group, &scope.id])?
         .map(|row| read_columns(&mut row.columns()))
-        .transpose()
+        .transpose()?;
+    if let Some(version) = &retired {
+        let message = format!("baseline {} was retired", reference_of(version));
+        tell(tx, version, &message, by, now)?;
+    }
+    Ok(retired)
 }
 
 /// Versions that were stored before there were signatures, in the order of their ids, behind `after_id`.

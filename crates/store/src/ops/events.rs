@@ -3,7 +3,9 @@
 //! [`append`] runs in the transaction of the change, and writes there whom it is to be told: a change and its
 //! notifications are committed together or not at all.
 
-use veriboot_wire::{Alert, Event, EventQuery, Page, Route, Severity, TargetKind, Time, kind_matches};
+use veriboot_wire::{
+    Alert, Event, EventQuery, Page, Route, Scope, ScopeKind, Severity, TargetKind, Time, kind_matches,
+};
 
 use crate::StoreError;
 use crate::page::{decode_cursor, encode_cursor, page_rows};
@@ -107,6 +109,47 @@ pub fn alert_data(alert: &Alert) -> Result<serde_json::Value, StoreError> {
         members.insert("findings".to_owned(), codes.into());
     }
     Ok(data)
+}
+
+/// A scope in words.
+pub(super) fn scope_words(scope: &Scope) -> String {
+    let Scope { kind, group, id } = scope;
+    match kind {
+        ScopeKind::Group => format!("group {group}"),
+        ScopeKind::ScaleSet => format!("scale set {id} in group {group}"),
+        ScopeKind::Image => format!("image {id} in group {group}"),
+        ScopeKind::Vm => format!("VM {id} in group {group}"),
+    }
+}
+
+/// Appends an event about a scope, or about everything.
+pub(super) fn append_scope(
+    tx: &mut dyn Tx,
+    kind: &str,
+    severity: Severity,
+    scope: Option<&Scope>,
+    subject: &str,
+    data: &serde_json::Value,
+    at: Time,
+) -> Result<u64, StoreError> {
+    let of = |wanted: ScopeKind| scope.filter(|scope| scope.kind == wanted).map(|scope| scope.id.as_str());
+    let vm_id = of(ScopeKind::Vm);
+    let vm_name = match vm_id {
+        Some(id) => super::vms::by_id(tx, id)?.map(|vm| vm.name),
+        None => None,
+    };
+    let event = NewEvent {
+        at,
+        kind,
+        severity,
+        group: scope.map(|scope| scope.group.as_str()),
+        scale_set: of(ScopeKind::ScaleSet),
+        vm_id,
+        vm_name: vm_name.as_deref(),
+        subject: Some(subject),
+        data,
+    };
+    append(tx, &event)
 }
 
 /// Queues an event for the targets whose route takes it.

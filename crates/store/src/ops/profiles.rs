@@ -1,7 +1,9 @@
 //! Profiles: immutable signed versions, one of which is current per name, and the scopes that they are assigned to.
 
-use veriboot_wire::{Page, ProfileAssignment, Scope, Time};
+use serde_json::json;
+use veriboot_wire::{Page, ProfileAssignment, Scope, Severity, Time};
 
+use super::events;
 use crate::hash::sha256_hex;
 use crate::page::{decode_cursor, encode_cursor, page, page_rows};
 use crate::place::most_specific;
@@ -140,6 +142,10 @@ pub fn insert_next(tx: &mut dyn Tx, new: &NewProfile<'_>, key: &dyn Signs) -> Re
             &row.signature.bytes,
         ],
     )?;
+    let message = format!("profile {} was stored", row.reference());
+    let data =
+        json!({ "message": message, "profile": row.reference(), "sha256": row.sha256, "by": new.created_by });
+    events::append_scope(tx, "profile.changed", Severity::Info, None, &row.name, &data, new.created_at)?;
     Ok(row)
 }
 
@@ -229,13 +235,23 @@ pub fn assign(
         ),
         params![scope.kind.as_str(), &scope.group, &scope.id, profile, at, by, comment],
     )?;
+    let message = format!("{} is judged by the profile {profile} now", events::scope_words(scope));
+    let data =
+        json!({ "message": message, "profile": profile, "scope": scope, "by": by, "comment": comment });
+    events::append_scope(tx, "profile.changed", Severity::Info, Some(scope), profile, &data, at)?;
     Ok(())
 }
 
 /// Takes the profile of exactly this scope away. `false` when it has none.
-pub fn unassign(tx: &mut dyn Tx, scope: &Scope) -> Result<bool, StoreError> {
+pub fn unassign(tx: &mut dyn Tx, scope: &Scope, by: &str, at: Time) -> Result<bool, StoreError> {
     let sql = "DELETE FROM profile_assignments WHERE scope_kind = $1 AND scope_group = $2 AND scope_id = $3";
-    Ok(tx.execute(sql, params![scope.kind.as_str(), &scope.group, &scope.id])? == 1)
+    if tx.execute(sql, params![scope.kind.as_str(), &scope.group, &scope.id])? == 0 {
+        return Ok(false);
+    }
+    let message = format!("{} has no profile of its own any more", events::scope_words(scope));
+    let data = json!({ "message": message, "scope": scope, "by": by });
+    events::append_scope(tx, "profile.changed", Severity::Info, Some(scope), "", &data, at)?;
+    Ok(true)
 }
 
 /// The assignment of exactly this scope.

@@ -9,7 +9,7 @@ use veriboot_store::reappraisals::{self as again, NewReappraisal};
 use veriboot_wire::{BaselineChanged, BaselineRetire, Problem};
 
 use super::{check_version, expected_version};
-use crate::api::{audit, check_comment, not_found};
+use crate::api::{audit, check_comment, no_such};
 use crate::auth::Operator;
 use crate::extract::{Path, Query};
 use crate::problem::kinds;
@@ -36,7 +36,7 @@ pub(crate) async fn retire(
     let by = caller.name.clone();
     let (retired, reappraisal) = state
         .write(move |tx| {
-            let version = baselines::summary(tx, &id)?.ok_or_else(|| not_found("baseline"))?;
+            let version = baselines::summary(tx, &id)?.ok_or_else(|| no_such("baseline", &id))?;
             if tagged.is_some() {
                 check_version(tagged, Some(version.version))?;
             }
@@ -44,7 +44,7 @@ pub(crate) async fn retire(
                 let message = format!("{}@{} does not judge any more", version.name, version.version);
                 return Err(ApiError::new(&kinds::VERSION_CONFLICT, message));
             }
-            baselines::retire(tx, &version.scope, now)?;
+            baselines::retire(tx, &version.scope, &caller.name, now)?;
             let reference = format!("{}@{}", version.name, version.version);
             let detail = json!({ "baseline": reference, "scope": version.scope, "comment": query.comment });
             audit(tx, now, &caller, "baseline.retire", &id, &detail)?;
@@ -61,5 +61,10 @@ pub(crate) async fn retire(
         .await?;
     tracing::info!(baseline = retired, by, "baseline retired");
     let reappraisal = reappraisals::drive(&state, reappraisal).await?;
-    Ok(Json(BaselineChanged { baseline: None, flaws: Vec::new(), reappraisal }))
+    Ok(Json(BaselineChanged {
+        changed: true,
+        baseline: None,
+        flaws: Vec::new(),
+        reappraisal: Some(reappraisal),
+    }))
 }

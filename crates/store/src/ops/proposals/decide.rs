@@ -5,7 +5,10 @@ use veriboot_wire::{ProposalState, Scope, Time};
 use super::super::reappraise_queue;
 use super::SERVICE;
 use crate::StoreError;
-use crate::tx::{Tx, params, query_one};
+use crate::tx::{Row, Tx, params, query_one};
+
+/// Rejections of one baseline that are held against boots, newest first; older ones stand for exactly their change.
+pub const MAX_REJECTIONS: u32 = 256;
 
 /// A rejection that stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +21,17 @@ pub struct Rejection {
     pub comment: String,
     /// When.
     pub at: Time,
+}
+
+/// A rejection with what it stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StandingRejection {
+    /// Who rejected what.
+    pub rejection: Rejection,
+    /// The change that was rejected: SHA-256, hex.
+    pub change_key: String,
+    /// The measurements that it stands for, one line `PCR digest` each; none where it stands for exactly the change.
+    pub marks: Vec<String>,
 }
 
 /// A decision about a proposal.
@@ -46,6 +60,15 @@ pub fn close(
          WHERE id = $1 AND state = 'open'",
         params![id, to.as_str(), decision.now, decision.by, decision.comment, decision.result],
     )?;
+    let kind = match to {
+        ProposalState::Approved => "proposal.approved",
+        ProposalState::Rejected => "proposal.rejected",
+        // Its end without a decision is nobody's news.
+        _ => return Ok(changed == 1),
+    };
+    if changed == 1 {
+        super::tell(tx, kind, id, decision.now)?;
+    }
     Ok(changed == 1)
 }
 
@@ -70,6 +93,9 @@ pub fn reopen(tx: &mut dyn Tx, id: &str, now: Time) -> Result<Option<ProposalSta
          revision = revision + 1 WHERE id = $1",
         params![id, to.as_str(), decided, by],
     )?;
+    if to == ProposalState::Open {
+        super::tell(tx, "proposal.opened", id, now)?;
+    }
     Ok(Some(to))
 }
 
@@ -92,20 +118,53 @@ pub fn supersede(tx: &mut dyn Tx, name: &str, scope: &Scope, now: Time) -> Resul
     Ok(superseded)
 }
 
-/// The rejection of this change that stands for a version of a baseline: of the same change against any version of it.
-pub fn rejection(
+/// Rejections of proposals against any version of this baseline, newest first: those of exactly this change, and the newest
+/// [`MAX_REJECTIONS`] that stand for measurements.
+pub fn rejections(
     tx: &mut dyn Tx,
-    baseline_id: &str,
+    baseline_name: &str,
     change_key: &str,
-) -> Result<Option<Rejection>, StoreError> {
-    let sql = "SELECT id, decided_by, comment, decided_at FROM proposals WHERE state = 'rejected' AND change_key = $2 \
-               AND baseline_name = (SELECT name FROM baselines WHERE id = $1) ORDER BY decided_at DESC, id DESC LIMIT 1";
-    let Some(row) = query_one(tx, sql, params![baseline_id, change_key])? else { return Ok(None) };
+) -> Result<Vec<StandingRejection>, StoreError> {
+    let sql = "SELECT id, decided_by, comment, decided_at, change_key, marks FROM proposals \
+               WHERE state = 'rejected' AND baseline_name = $1 AND (change_key = $2 OR id IN ( \
+                   SELECT id FROM proposals WHERE state = 'rejected' AND baseline_name = $1 AND marks IS NOT NULL \
+                   ORDER BY decided_at DESC, id DESC LIMIT $3)) \
+               ORDER BY decided_at DESC, id DESC";
+    let rows = tx.query(sql, params![baseline_name, change_key, MAX_REJECTIONS])?;
+    let read = |row: Row| {
+        let mut c = row.columns();
+        let rejection = Rejection {
+            id: c.text()?,
+            by: c.opt_text()?.unwrap_or_default(),
+            comment: c.opt_text()?.unwrap_or_default(),
+            at: c.time()?,
+        };
+        let change_key = c.text()?;
+        Ok(StandingRejection { rejection, change_key, marks: read_marks(c.opt_text()?)?.unwrap_or_default() })
+    };
+    rows.into_iter().map(read).collect()
+}
+
+/// Open proposals against any version of the baseline of this one that have a mark of it: what their VMs show is rejected
+/// with it.
+pub fn sharing_marks(tx: &mut dyn Tx, id: &str) -> Result<Vec<String>, StoreError> {
+    let sql = "SELECT baseline_name, marks FROM proposals WHERE id = $1";
+    let Some(row) = query_one(tx, sql, params![id])? else { return Ok(Vec::new()) };
     let mut c = row.columns();
-    Ok(Some(Rejection {
-        id: c.text()?,
-        by: c.opt_text()?.unwrap_or_default(),
-        comment: c.opt_text()?.unwrap_or_default(),
-        at: c.time()?,
-    }))
+    let (baseline_name, marks) = (c.text()?, read_marks(c.opt_text()?)?.unwrap_or_default());
+    let sql = "SELECT id, marks FROM proposals WHERE state = 'open' AND baseline_name = $1 AND id <> $2 ORDER BY id";
+    let mut sharing = Vec::new();
+    for row in tx.query(sql, params![&baseline_name, id])? {
+        let mut c = row.columns();
+        let (other, of_other) = (c.text()?, read_marks(c.opt_text()?)?);
+        // One from before marks were kept may have any.
+        if of_other.is_none_or(|of_other| marks.iter().any(|mark| of_other.contains(mark))) {
+            sharing.push(other);
+        }
+    }
+    Ok(sharing)
+}
+
+fn read_marks(text: Option<String>) -> Result<Option<Vec<String>>, StoreError> {
+    text.map(|text| serde_json::from_str(&text).map_err(StoreError::corrupt)).transpose()
 }

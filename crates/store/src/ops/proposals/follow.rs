@@ -34,6 +34,8 @@ pub struct Showing<'a> {
     pub signer: Option<&'a str>,
     /// PCRs that show the change.
     pub pcrs: &'a [u32],
+    /// The measurements that a rejection stands for, one line `PCR digest` each.
+    pub marks: &'a [String],
     /// The difference to the baseline.
     pub findings: &'a [Finding],
     /// When.
@@ -74,6 +76,9 @@ pub fn follow(
             followed.opened = opened;
         }
     }
+    if let (true, Some(id)) = (followed.opened, &followed.member_of) {
+        super::tell(tx, "proposal.opened", id, now)?;
+    }
     if followed.member_of.as_deref() != current {
         let since = followed.member_of.as_ref().map(|_| now);
         tx.execute(
@@ -93,49 +98,38 @@ pub fn follow(
 fn opened(tx: &mut dyn Tx, new: &Showing<'_>) -> Result<(String, bool), StoreError> {
     let found = query_one(
         tx,
-        "SELECT id, state FROM proposals WHERE baseline_id = $1 AND profile = $2 AND change_key = $3",
+        "SELECT id, state, CASE WHEN marks IS NULL THEN 0 ELSE 1 END FROM proposals \
+         WHERE baseline_id = $1 AND profile = $2 AND change_key = $3",
         params![new.baseline_id, new.profile, new.change_key],
     )?;
-    let Some(row) = found else { return Ok((insert(tx, new)?, true)) };
-    let mut c = row.columns();
-    let (id, state) = (c.text()?, c.word::<ProposalState>()?);
-    if state == ProposalState::Open {
-        return Ok((id, false));
+    if let Some(row) = found {
+        let mut c = row.columns();
+        let (id, state, marked) = (c.text()?, c.word::<ProposalState>()?, c.bool()?);
+        if state == ProposalState::Open {
+            if !marked {
+                let sql = "UPDATE proposals SET marks = $2 WHERE id = $1";
+                tx.execute(sql, params![&id, &json(&new.marks)?])?;
+            }
+            return Ok((id, false));
+        }
     }
     let (pcrs, findings, classes) = (json(&new.pcrs)?, json(&new.findings)?, write_classes(new.classes));
-    tx.execute(
-        "UPDATE proposals SET state = 'open', revision = revision + 1, classes = $2, title = $3, signer = $4, \
-         pcrs = $5, findings = $6, vm_id = $7, vm_name = $8, boot_id = $9, attestation_id = $10, log_sha256 = $11, \
-         last_seen_at = $12, decided_at = NULL, decided_by = NULL, comment = NULL, result = NULL, vms = NULL \
-         WHERE id = $1",
-        params![
-            &id,
-            &classes,
-            new.title,
-            new.signer,
-            &pcrs,
-            &findings,
-            new.vm_id,
-            new.vm_name,
-            new.boot_id,
-            new.attestation_id,
-            new.log_sha256,
-            new.at,
-        ],
-    )?;
-    Ok((id, true))
-}
-
-fn insert(tx: &mut dyn Tx, new: &Showing<'_>) -> Result<String, StoreError> {
-    let (pcrs, findings, classes) = (json(&new.pcrs)?, json(&new.findings)?, write_classes(new.classes));
+    let marks = json(&new.marks)?;
     let id = crate::new_id(new.at);
-    let added = tx.execute(
+    let row = query_one(
+        tx,
         "INSERT INTO proposals (id, baseline_id, baseline, baseline_name, scope_kind, scope_group, scope_id, profile, \
-         change_key, state, revision, classes, title, signer, pcrs, findings, vm_id, vm_name, boot_id, attestation_id, \
-         log_sha256, first_seen_at, last_seen_at) \
+         change_key, state, revision, classes, title, signer, pcrs, marks, findings, vm_id, vm_name, boot_id, \
+         attestation_id, log_sha256, first_seen_at, last_seen_at) \
          SELECT $1, b.id, b.name || '@' || CAST(b.version AS TEXT), b.name, b.scope_kind, b.scope_group, b.scope_id, $3, \
-         $4, 'open', 1, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15 FROM baselines b WHERE b.id = $2 \
-         ON CONFLICT (baseline_id, profile, change_key) DO NOTHING",
+         $4, 'open', 1, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16 FROM baselines b WHERE b.id = $2 \
+         ON CONFLICT (baseline_id, profile, change_key) DO UPDATE SET state = 'open', \
+         revision = proposals.revision + 1, classes = excluded.classes, title = excluded.title, \
+         signer = excluded.signer, pcrs = excluded.pcrs, marks = excluded.marks, findings = excluded.findings, \
+         vm_id = excluded.vm_id, vm_name = excluded.vm_name, boot_id = excluded.boot_id, \
+         attestation_id = excluded.attestation_id, log_sha256 = excluded.log_sha256, \
+         last_seen_at = excluded.last_seen_at, decided_at = NULL, decided_by = NULL, comment = NULL, result = NULL, \
+         vms = NULL RETURNING id",
         params![
             &id,
             new.baseline_id,
@@ -145,6 +139,7 @@ fn insert(tx: &mut dyn Tx, new: &Showing<'_>) -> Result<String, StoreError> {
             new.title,
             new.signer,
             &pcrs,
+            &marks,
             &findings,
             new.vm_id,
             new.vm_name,
@@ -154,12 +149,8 @@ fn insert(tx: &mut dyn Tx, new: &Showing<'_>) -> Result<String, StoreError> {
             new.at,
         ],
     )?;
-    match added {
-        1 => Ok(id),
-        _ => {
-            Err(StoreError::failed("a proposal that is there twice, or against a baseline that is not there"))
-        }
-    }
+    let row = row.ok_or_else(|| StoreError::failed("a proposal against a baseline that is not there"))?;
+    Ok((row.columns().text()?, true))
 }
 
 /// After `left` is no longer a member of a proposal: one without members is withdrawn, and one that `left` stood for

@@ -5,7 +5,8 @@
 //! queue up behind it.
 
 use veriboot_wire::{
-    ChangeClass, Finding, Page, ProposalMember, ProposalQuery, ProposalState, Representative, Scope, Time,
+    ChangeClass, Finding, Page, ProposalMember, ProposalQuery, ProposalState, Representative, Scope,
+    Severity, Time,
 };
 
 use crate::StoreError;
@@ -17,7 +18,10 @@ use crate::tx::{Columns, Row, Tx, params, query_one};
 mod decide;
 mod follow;
 
-pub use decide::{Decision, Rejection, close, rejection, reopen, supersede};
+pub use decide::{
+    Decision, MAX_REJECTIONS, Rejection, StandingRejection, close, rejections, reopen, sharing_marks,
+    supersede,
+};
 pub(crate) use follow::settle;
 pub use follow::{Followed, Showing, follow};
 
@@ -129,6 +133,30 @@ fn read_columns(c: &mut Columns) -> Result<ProposalRow, StoreError> {
 
 fn read(row: Row) -> Result<ProposalRow, StoreError> {
     read_columns(&mut row.columns())
+}
+
+/// Tells of a proposal that is open, or decided.
+fn tell(tx: &mut dyn Tx, kind: &str, id: &str, at: Time) -> Result<(), StoreError> {
+    let Some(row) = by_id(tx, id)? else { return Ok(()) };
+    let message = match (row.state, &row.decided_by) {
+        (ProposalState::Open, _) => format!("{} {}: approve?", row.representative.vm_name, row.title),
+        (state, Some(by)) => format!("{by} {state}: {} {}", row.representative.vm_name, row.title),
+        (state, None) => format!("{state}: {} {}", row.representative.vm_name, row.title),
+    };
+    let data = serde_json::json!({
+        "message": message,
+        "title": row.title,
+        "state": row.state,
+        "baseline": row.baseline,
+        "classes": row.classes,
+        "signer": row.signer,
+        "vms": row.vms,
+        "by": row.decided_by,
+        "comment": row.comment,
+        "result": row.result,
+    });
+    super::events::append_scope(tx, kind, Severity::Low, Some(&row.scope), id, &data, at)?;
+    Ok(())
 }
 
 /// Words between commas, one before the first and one behind the last, so that one can be looked for.
