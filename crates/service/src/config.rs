@@ -40,10 +40,16 @@ pub struct Config {
     pub learn_boots: u32,
     /// Alerts.
     pub alerts: AlertConfig,
+    /// Events and notifications.
+    pub notifications: NotificationConfig,
+    /// Posture.
+    pub posture: PostureConfig,
     /// TLS.
     pub tls: TlsConfig,
     /// Logs.
     pub log: LogConfig,
+    /// Traces.
+    pub traces: TracesConfig,
     /// Signed results.
     pub tokens: TokenConfig,
     /// Limits against overload and abuse.
@@ -74,6 +80,22 @@ pub struct LogConfig {
     pub level: String,
 }
 
+/// Where traces go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TracesConfig {
+    /// OTLP over HTTP: `http://HOST:4318`. No traces when absent.
+    pub otlp_endpoint: Option<String>,
+    /// One request in so many is traced.
+    pub one_in: u32,
+}
+
+impl Default for TracesConfig {
+    fn default() -> Self {
+        Self { otlp_endpoint: None, one_in: 1 }
+    }
+}
+
 /// Form of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -96,6 +118,59 @@ pub struct AlertConfig {
 impl Default for AlertConfig {
     fn default() -> Self {
         Self { reopen_window_s: 7 * 86_400 }
+    }
+}
+
+/// Events and who is told of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NotificationConfig {
+    /// Folder of the files that targets of kind `ocsf` append to; `DATA_DIR/export` when absent.
+    pub export_dir: Option<PathBuf>,
+    /// Seconds after which telling an event is given up.
+    pub give_up_s: u32,
+    /// Seconds that events, and deliveries that were given up, are kept.
+    pub retention_s: u32,
+}
+
+impl Default for NotificationConfig {
+    fn default() -> Self {
+        Self { export_dir: None, give_up_s: 86_400, retention_s: 30 * 86_400 }
+    }
+}
+
+/// What evidence is held against beside baselines, and how often.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PostureConfig {
+    /// Entries that dbx has at least on x86-64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dbx_entries_x86_64: Option<u32>,
+    /// Entries that dbx has at least on AArch64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dbx_entries_aarch64: Option<u32>,
+    /// The SBAT level that shim applies at least, ten digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sbat_level: Option<u64>,
+    /// Version that agents have at least.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent_version: Option<String>,
+    /// Days before the end of a certificate from which on it counts as about to end.
+    pub ca_warning_days: u32,
+    /// Seconds between two sweeps over all resources.
+    pub sweep_interval_s: u32,
+}
+
+impl Default for PostureConfig {
+    fn default() -> Self {
+        Self {
+            dbx_entries_x86_64: None,
+            dbx_entries_aarch64: None,
+            sbat_level: None,
+            agent_version: None,
+            ca_warning_days: 365,
+            sweep_interval_s: 3600,
+        }
     }
 }
 
@@ -151,8 +226,11 @@ impl Default for Config {
             baseline_trusted_keys: Vec::new(),
             learn_boots: 1,
             alerts: AlertConfig::default(),
+            notifications: NotificationConfig::default(),
+            posture: PostureConfig::default(),
             tls: TlsConfig::default(),
             log: LogConfig::default(),
+            traces: TracesConfig::default(),
             tokens: TokenConfig::default(),
             limits: Limits::default(),
         }
@@ -280,6 +358,10 @@ impl Config {
             }
         };
         range("interval_s", self.interval_s, 1, 86_400)?;
+        range("traces.one_in", self.traces.one_in, 1, 1_000_000)?;
+        if let Some(endpoint) = &self.traces.otlp_endpoint {
+            crate::traces::check_endpoint(endpoint)?;
+        }
         if let Some(silence) = self.silence_limit_s {
             range("silence_limit_s", silence, self.interval_s.saturating_add(1), 30 * 86_400)?;
         }
@@ -291,7 +373,19 @@ impl Config {
             return Err(ConfigError::Value { setting: "tokens.audience", reason });
         }
         range("alerts.reopen_window_s", self.alerts.reopen_window_s, 0, 90 * 86_400)?;
+        range("notifications.give_up_s", self.notifications.give_up_s, 3600, 30 * 86_400)?;
+        range("notifications.retention_s", self.notifications.retention_s, 86_400, 400 * 86_400)?;
         range("learn_boots", self.learn_boots, 1, 64)?;
+        range("posture.ca_warning_days", self.posture.ca_warning_days, 1, 3650)?;
+        range("posture.sweep_interval_s", self.posture.sweep_interval_s, 60, 86_400)?;
+        if self.posture.sbat_level.is_some_and(|level| !(1_000_000_000..=9_999_999_999).contains(&level)) {
+            let reason = "must have ten digits, such as 2024010900".to_owned();
+            return Err(ConfigError::Value { setting: "posture.sbat_level", reason });
+        }
+        if self.posture.agent_version.as_ref().is_some_and(|v| veriboot_posture::is_older(v, v).is_none()) {
+            let reason = "must be numbers and dots, such as 1.2.3".to_owned();
+            return Err(ConfigError::Value { setting: "posture.agent_version", reason });
+        }
         range("limits.connections", self.limits.connections, 16, 1_000_000)?;
         range("limits.requests", self.limits.requests, 4, 1_000_000)?;
         range("limits.header_timeout_s", self.limits.header_timeout_s, 1, 600)?;

@@ -12,14 +12,15 @@
 use aws_lc_rs::constant_time;
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::json;
-use veriboot_store::{Constraint, StoreError, Tx, audit, enrolments, join_tokens, new_id, vms};
+use veriboot_store::{Constraint, StoreError, Tx, audit, enrolments, join_tokens, monitoring, new_id, vms};
 use veriboot_tpm::{AkError, AttestationKey, EkError, EndorsementKey, make_credential};
 use veriboot_wire::{
-    ActivateRequest, Blob, EnrollChallenge, EnrollRequest, Enrolled, Facts, JoinToken, SecurityType, Time,
-    VmStatus,
+    ActivateRequest, Blob, EnrollChallenge, EnrollRequest, Enrolled, Facts, JoinToken, Monitoring,
+    SecurityType, Time, VmStatus,
 };
 
 use crate::attest::text;
+use crate::monitoring::paused;
 use crate::problem::{Kind, kinds};
 use crate::{ApiError, AppState, attest, auth};
 
@@ -353,7 +354,7 @@ impl Newcomer {
         )?;
         // Enrolling is no attestation: an agent that only ever enrols must not keep its VM looking healthy.
         if vm.status == VmStatus::Healthy {
-            vms::set_status(tx, &vm.id, VmStatus::Pending, Some(ENROLLED_AGAIN))?;
+            crate::status::set(tx, &vm, VmStatus::Pending, Some(ENROLLED_AGAIN), self.now)?;
         }
         audit::append(
             tx,
@@ -370,6 +371,14 @@ impl Newcomer {
                 }),
             },
         )?;
+        let replaced = vm.ak_name != pending.ak_name;
+        let message = match replaced {
+            true => "the VM enrolled again, with another attestation key",
+            false => "the VM enrolled again",
+        };
+        let data = json!({ "message": message, "ak_replaced": replaced });
+        crate::status::tell(tx, &vm, "vm.reenrolled", &data, self.now)?;
+        crate::posture::refresh(tx, &vm.id, self.now)?;
         Ok(Activated {
             vm_id: vm.id,
             name: vm.name,
@@ -401,7 +410,12 @@ impl Newcomer {
             Err(refusal) => return Ok(Err(refusal.into())),
         };
         enrolments::take(tx, &pending.id)?;
-        let vm = self.new_vm(pending, &token);
+        let mut vm = self.new_vm(pending, &token);
+        let monitoring = Monitoring::of(monitoring::for_place(tx, vm.place())?.as_ref());
+        if !monitoring.enabled {
+            vm.monitoring = false;
+            (vm.status, vm.status_detail) = paused(&monitoring);
+        }
         vms::insert(tx, &vm)?;
         audit::append(
             tx,
@@ -422,6 +436,14 @@ impl Newcomer {
                 }),
             },
         )?;
+        let data = json!({
+            "message": "the VM enrolled",
+            "image": vm.image,
+            "join_token": token.id,
+            "ek_certificate": vm.ek_certificate.is_some(),
+        });
+        crate::status::tell(tx, &vm, "vm.enrolled", &data, self.now)?;
+        crate::posture::refresh(tx, &vm.id, self.now)?;
         Ok(Ok(Activated {
             vm_id: vm.id,
             name: vm.name,
@@ -471,6 +493,7 @@ impl Newcomer {
             monitoring: true,
             proposal_id: None,
             boot_key: None,
+            posture_key: None,
         }
     }
 }

@@ -13,12 +13,17 @@ pub mod baseline_signing;
 pub mod challenge;
 pub mod enrol;
 pub mod extract;
+pub mod heartbeat;
 pub mod members;
+pub mod monitoring;
+pub mod notify;
+pub mod posture;
 pub mod problem;
 pub mod reappraisals;
 pub mod result_token;
 pub mod silence;
 pub mod tls;
+pub mod traces;
 
 mod announce;
 mod api;
@@ -42,11 +47,12 @@ mod proposals;
 mod server;
 mod start_error;
 mod state;
+mod status;
 
 pub use announce::{Announcement, FIRST_ADMIN, FirstStart};
 pub use clock::Clock;
 pub use config::{
-    Config, ConfigError, Limits, LogConfig, LogFormat, SETTINGS, Setting, TlsConfig, TokenConfig, ValueType,
+    Config, ConfigError, Limits, LogConfig, LogFormat, NotificationConfig, SETTINGS, Setting, TlsConfig, TokenConfig, TracesConfig, ValueType,
 };
 pub use install::AgentDownload;
 pub use metrics::Metrics;

@@ -9,15 +9,18 @@ use axum_server::tls_rustls::RustlsConfig;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use veriboot_store::Store;
+use veriboot_store::{Options, Store};
 
 use crate::announce::{self, Announcement};
 use crate::attest::AttestState;
 use crate::gate::Gate;
+use crate::heartbeat::Heart;
 use crate::metrics::Metrics;
+use crate::notify::{self, Notify, Streams};
 use crate::state::Shared;
 use crate::{
-    AppState, Clock, Config, StartError, files, install, members, middleware, openapi, reappraisals, silence,
+    AppState, Clock, Config, StartError, files, install, members, middleware, monitoring, openapi, posture,
+    reappraisals, silence,
     tls,
 };
 
@@ -85,12 +88,18 @@ impl Server {
             listener.local_addr().map_err(|source| StartError::Listen { address: config.listen, source })?;
         let public_url = public_url(&config, address);
         let url = config.database_url();
-        let store = tokio::task::spawn_blocking(move || Store::open(&url))
+        let metrics = Metrics::default();
+        let observer = metrics.observer();
+        let open = move || Store::open_observed(&url, &Options::default(), observer);
+        let store = tokio::task::spawn_blocking(open)
             .await
             .map_err(|e| StartError::Internal(format!("opening the database failed: {e}")))??;
-        let attest = AttestState::open(&store, &config, &clock, &public_url).await?;
+        let attest =
+            AttestState::open(&store, &config, &clock, &public_url).await?.measured(metrics.stages().clone());
         let state = AppState::new(Shared {
-            metrics: Metrics::default(),
+            metrics,
+            heart: Heart::new(&clock),
+            notify: Notify::default(),
             openapi: openapi::json()?,
             store,
             config,
@@ -128,8 +137,12 @@ impl Server {
         let (stop, stopped) = watch::channel(false);
         let background = vec![
             tokio::spawn(silence::run(state.clone(), stopped.clone())),
+            tokio::spawn(monitoring::run(state.clone(), stopped.clone())),
             tokio::spawn(members::run(state.clone(), stopped.clone())),
+            tokio::spawn(posture::run(state.clone(), stopped.clone())),
             tokio::spawn(reappraisals::run(state.clone(), stopped.clone())),
+            tokio::spawn(notify::run(state.clone(), stopped.clone())),
+            tokio::spawn(Streams::run(state.clone(), stopped.clone())),
             tokio::spawn(renew(state.clone(), tls_config, stopped)),
         ];
         let (version, url) = (env!("CARGO_PKG_VERSION"), &state.public_url);
@@ -157,6 +170,8 @@ impl Server {
     pub async fn stop(self) {
         tracing::info!("stopping");
         let limit = Duration::from_secs(u64::from(self.state.config.limits.stop_timeout_s));
+        // A stream has no end of its own.
+        self.state.notify.streams().close();
         self.handle.graceful_shutdown(Some(limit));
         match self.http.await {
             Ok(Ok(())) => {}

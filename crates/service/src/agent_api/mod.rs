@@ -18,7 +18,7 @@ use veriboot_wire::{
 use crate::attest::{self, text};
 use crate::extract::{Json, Path};
 use crate::problem::kinds;
-use crate::{ApiError, AppState, enrol};
+use crate::{ApiError, AppState, enrol, status};
 
 use caller::{Agent, Attester, Reporter};
 
@@ -122,11 +122,21 @@ async fn fault(
     let line = format!("{}: {}", report.code, text::plain(&report.message, 500));
     let machine = text::machine(&report.machine);
     let (id, monitored) = (vm.id.clone(), vm.monitoring);
+    let turns = status::with_fault(vm.status) != vm.status;
     let news = vm.fault.as_deref() != Some(line.as_str());
     state
         .store
         .write(move |tx| {
-            if monitored { vms::set_fault(tx, &id, &line, &machine, now) } else { vms::touch(tx, &id, now) }
+            if !monitored {
+                return vms::touch(tx, &id, now);
+            }
+            let before = if turns { vms::by_id(tx, &id)? } else { None };
+            let known = vms::set_fault(tx, &id, &line, &machine, now)?;
+            if let Some(before) = before {
+                status::changed(tx, &before, status::with_fault(before.status), Some(&line), now)?;
+            }
+            crate::posture::refresh(tx, &id, now)?;
+            Ok(known)
         })
         .await?;
     if news {

@@ -15,7 +15,7 @@ use veriboot_store::profiles;
 use veriboot_store::proposals::Rejection;
 use veriboot_store::vms::VmRow;
 use veriboot_tpm::Quote;
-use veriboot_wire::{EvidenceRequest, FactState, Facts, Finding, Receipt, Severity, Time, Verdict, VmStatus};
+use veriboot_wire::{AlertReason, EvidenceRequest, FactState, Facts, Finding, Receipt, Severity, Time, Verdict, VmStatus};
 
 use super::conditions::{BootFacts, boot_facts, seen_by_conditions};
 use super::evidence::Evidence;
@@ -27,8 +27,9 @@ use super::work::{self, LONG_BASELINE, LONG_LOG_BYTES};
 use super::{AttestState, bounds, next_directions};
 use crate::baseline_signing::BaselineSigner;
 use crate::challenge::{ChallengeError, CheckedChallenge};
+use crate::metrics::Stage;
 use crate::problem::kinds;
-use crate::proposals::{self, Shown};
+use crate::proposals::{self, Proposing, Shown};
 use crate::result_token::Appraised;
 use crate::{ApiError, AppState, journal};
 
@@ -48,7 +49,10 @@ pub async fn appraise(state: &AppState, vm: VmRow, request: EvidenceRequest) -> 
     // Long evidence is digested like it is judged: beside the network's threads.
     let long =
         request.log.as_ref().and_then(|log| log.content.as_ref()).is_some_and(|c| c.len() > LONG_LOG_BYTES);
-    let evidence = work::run(&state.attest.long_work, long, move || Evidence::read(request))
+    let stages = state.metrics.stages();
+    let read = work::run(&state.attest.long_work, long, move || Evidence::read(request));
+    let evidence = stages
+        .run(Stage::Decode, read)
         .await
         .map_err(|broken| ApiError::internal(broken.to_string()))??;
     let evidence = Arc::new(evidence);
@@ -58,7 +62,7 @@ pub async fn appraise(state: &AppState, vm: VmRow, request: EvidenceRequest) -> 
         .check(&vm.id, &evidence.nonce, vm.challenge_used_us, now, vm.interval_s)
         .and_then(|checked| checked.unused(vm.challenge_used_us).map(|()| checked))
         .map_err(refused)?;
-    let report = examined(state, evidence.log.as_ref()).await?;
+    let report = stages.run(Stage::Log, examined(state, evidence.log.as_ref())).await?;
     let mut vm = vm;
     let mut rejection = None;
     for _ in 0..MAX_ROUNDS {
@@ -66,7 +70,8 @@ pub async fn appraise(state: &AppState, vm: VmRow, request: EvidenceRequest) -> 
         let examined = report.as_ref().ok().and_then(Option::as_ref).map(|examined| &examined.report);
         let facts = boot_facts(state, &judges.profile, &evidence, examined).await?;
         let judges = Judges { rejection: rejection.clone(), facts, ..judges };
-        let plan = Plan::prepare(state, vm, challenge, &evidence, &report, judges, now).await;
+        let prepare = Plan::prepare(state, vm, challenge, &evidence, &report, judges, now);
+        let plan = stages.run(Stage::Appraisal, prepare).await;
         let plan = Arc::new(plan);
         if let (Some(_), Ok(Some(examined))) = (plan.quote_believed(), &report) {
             examined.keep(state);
@@ -75,10 +80,13 @@ pub async fn appraise(state: &AppState, vm: VmRow, request: EvidenceRequest) -> 
             }
         }
         let in_tx = Arc::clone(&plan);
-        match state.store.write(move |tx| record::record(tx, &in_tx)).await? {
+        let write = state.store.write(move |tx| record::record(tx, &in_tx));
+        match stages.run(Stage::Store, write).await? {
             Recorded::Done(done) => {
-                state.metrics.attested(plan.judged.outcome.verdict, started.elapsed());
+                let outcome = &plan.judged.outcome;
+                state.metrics.attested(outcome.verdict, &outcome.reasons, started.elapsed());
                 done.alerts.raised.iter().for_each(|reason| state.metrics.alert_raised(*reason));
+                done.alerts.suppressed.iter().for_each(|(reason, _)| state.metrics.alert_suppressed(*reason));
                 journal::followed(&plan.vm, &done.proposals);
                 journal::attested(&journal::Attested {
                     before: &plan.vm,
@@ -215,8 +223,12 @@ pub(super) struct Plan {
     pub challenge: CheckedChallenge,
     pub evidence: Arc<Evidence>,
     pub judged: Judged,
+    /// Its log, examined.
+    pub report: Option<Arc<LogReport>>,
     pub interval_s: u32,
     pub silence_limit_s: u32,
+    /// An alert that was resolved at most this long ago comes back as the same one, seconds.
+    pub reopen_window_s: u32,
     /// Healthy boots that a first baseline is learned from.
     pub learn_boots: u32,
     pub signer: BaselineSigner,
@@ -251,8 +263,10 @@ impl Plan {
             challenge,
             evidence: Arc::clone(evidence),
             judged,
+            report: report.as_ref().ok().and_then(Option::as_ref).map(|e| Arc::clone(&e.report)),
             interval_s: state.config.interval_s,
             silence_limit_s: state.config.silence_limit_s(),
+            reopen_window_s: state.config.alerts.reopen_window_s,
             learn_boots: state.attest.learn_boots,
             signer: state.attest.baseline_signer.clone(),
             now,
@@ -306,7 +320,10 @@ impl AttestState {
         previous: Option<&PreviousBoot>,
         may_learn: bool,
     ) -> Result<Judged, Broken> {
-        let quote = self.verify(&input.vm.ak_public, &input.evidence)?;
+        let quote = {
+            let _timing = self.stages.enter(Stage::Quote);
+            self.verify(&input.vm.ak_public, &input.evidence)?
+        };
         let bank = quote.as_ref().ok().and_then(bank_of);
         let report = input.report.as_deref();
         let baseline = match &input.judges.baseline {
@@ -339,14 +356,22 @@ impl AttestState {
         };
         let mut outcome = concluded(judgement.as_deref())?;
         let mut shown = None;
-        if let (Verdict::Healthy, Some(judgement), Some(report)) = (outcome.verdict, &judgement, report)
+        if let (Verdict::Healthy, Some(judgement), Some(report)) =
+            (outcome.verdict, &judgement, &input.report)
             && let Some(proposed) = &judgement.proposed
         {
             let rejection = input.judges.rejection.clone();
             if let Some(rejection) = &rejection {
                 outcome = concluded(Some(&proposals::refused(judgement, rejection)))?;
             }
-            shown = Some(Shown::new(proposed, report, &input.judges.profile.reference, rejection));
+            let judging = input.judges.baseline.as_ref();
+            let proposing = Proposing {
+                proposed: proposed.clone(),
+                report: Arc::clone(report),
+                bank: judgement.bank,
+                baseline: judging.and_then(|judging| judging.content.clone().ok()),
+            };
+            shown = Some(Shown::new(proposing, &input.judges.profile.reference, rejection));
         }
         let same_boot = quote.as_ref().is_ok_and(|quote| {
             (Some(quote.reset_count), Some(quote.restart_count))
@@ -400,6 +425,7 @@ fn broken(vm: &VmRow, error: &Broken) -> Judged {
         Severity::Critical,
         "The service could not appraise this evidence; nothing is known about the VM",
     );
+    finding.reason = Some(AlertReason::AppraisalFailed);
     finding.hint = Some("The operator finds the cause in the service's log under the VM's id.".to_owned());
     Judged {
         detail: Some(finding.message.clone()),
@@ -407,7 +433,7 @@ fn broken(vm: &VmRow, error: &Broken) -> Judged {
             verdict: Verdict::Unhealthy,
             facts: Facts::UNKNOWN,
             findings: vec![finding],
-            reasons: Vec::new(),
+            reasons: vec![AlertReason::AppraisalFailed],
             learnable: false,
         },
         status: VmStatus::Error,

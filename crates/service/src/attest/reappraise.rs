@@ -168,6 +168,7 @@ async fn once(
         last,
         evidence,
         judged,
+        reopen_window_s: state.config.alerts.reopen_window_s,
         now,
     });
     let before = again.vm.clone();
@@ -202,6 +203,7 @@ struct Repeat {
     judged: Judged,
     baseline: Option<CurrentBaseline>,
     profile: JudgingProfile,
+    reopen_window_s: u32,
     now: Time,
 }
 
@@ -234,7 +236,7 @@ impl Repeat {
             return Ok(Recorded::Overtaken);
         }
         if let (Some(shown), Some(baseline)) = (&self.judged.shown, &self.baseline) {
-            let stands = shown.rejection(tx, &baseline.id)?;
+            let stands = shown.rejection(tx, baseline.name())?;
             if stands != shown.rejected {
                 return Ok(Recorded::Rejection(stands));
             }
@@ -297,6 +299,8 @@ impl Repeat {
                 boot: None,
             },
         )?;
+        let after = if vm.fault.is_some() { crate::status::with_fault(status) } else { status };
+        crate::status::changed(tx, &vm, after, detail, self.now)?;
         if let Some(fault) = &vm.fault {
             vms::set_fault(tx, &vm.id, fault, &vm.machine, vm.last_seen_at.unwrap_or(self.last.at))?;
         }
@@ -308,6 +312,7 @@ impl Repeat {
                 outcome,
                 attestation_id: &attestation.id,
                 quote_believed: false,
+                reopen_window_s: self.reopen_window_s,
                 at: self.now,
             };
             changes = alerts::after_attestation(tx, &attested)?;
@@ -329,6 +334,7 @@ impl Repeat {
             },
             self.judged.shown.as_ref().filter(|_| vm.monitoring),
         )?;
+        crate::posture::refresh(tx, &vm.id, self.now)?;
         Ok(Recorded::Done(Box::new(Done { attestation, status, alerts: changes, proposals: followed })))
     }
 }

@@ -9,7 +9,7 @@ use veriboot_wire::{Attestation, BaselineOrigin, FactState, ScopeKind, Verdict, 
 
 use super::appraise::{Judged, Plan, previous_boot};
 use crate::challenge::ChallengeError;
-use crate::{alerts, proposals};
+use crate::{alerts, posture, proposals};
 
 /// Logs of failed attestations that are kept for each VM.
 const MAX_SUSPECT_LOGS: usize = 8;
@@ -62,7 +62,7 @@ pub(super) fn record(tx: &mut dyn Tx, plan: &Plan) -> Result<Recorded, StoreErro
         return Ok(Recorded::Changed(Box::new(vm)));
     }
     if let (Some(shown), Some(baseline)) = (&plan.judged.shown, &baseline) {
-        let stands = shown.rejection(tx, &baseline.id)?;
+        let stands = shown.rejection(tx, baseline.name())?;
         if stands != shown.rejected {
             return Ok(Recorded::Rejection(stands));
         }
@@ -199,6 +199,13 @@ fn write(
             boot: position,
         },
     )?;
+    crate::status::changed(
+        tx,
+        row,
+        status,
+        plan.judged.detail.as_deref().filter(|_| vm.monitoring),
+        plan.now,
+    )?;
     if (vm.interval_s, vm.silence_limit_s) != (plan.interval_s, plan.silence_limit_s) {
         vms::set_cadence(tx, &vm.id, plan.interval_s, plan.silence_limit_s)?;
     }
@@ -209,6 +216,7 @@ fn write(
             outcome,
             attestation_id: &attestation_id,
             quote_believed: quote.is_some(),
+            reopen_window_s: plan.reopen_window_s,
             at: plan.now,
         };
         alerts::after_attestation(tx, &attested)?
@@ -233,6 +241,14 @@ fn write(
         },
         plan.judged.shown.as_ref().filter(|_| vm.monitoring),
     )?;
+    let assessed = posture::After {
+        status,
+        status_detail: plan.judged.detail.as_deref().filter(|_| vm.monitoring),
+        facts: &outcome.facts,
+        machine: &plan.evidence.machine,
+        log_sha256: if position.is_some() { replayed } else { row.log_sha256.as_deref() },
+    };
+    posture::after_attestation(tx, row, &assessed, plan.report.as_deref(), plan.now)?;
     Ok(Done { attestation_id, boot_id, baseline, status, alerts, proposals: followed })
 }
 

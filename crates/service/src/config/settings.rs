@@ -139,6 +139,63 @@ pub const SETTINGS: &[Setting] = &[
          new one, 0 to 7776000. The same holds for incidents. With 0, every failure after a recovery is a new alert.",
     ),
     setting(
+        "notifications.export_dir",
+        ValueType::Text,
+        "`DATA_DIR/export`",
+        "Folder of the files that notification targets of kind `ocsf` append to. Made with mode 0700 when it does not exist.",
+    ),
+    setting(
+        "notifications.give_up_s",
+        ValueType::Number,
+        "",
+        "Seconds after which an event that a notification target does not take is given up, 3600 to 2592000. It is kept as \
+         a dead delivery, to be replayed.",
+    ),
+    setting(
+        "notifications.retention_s",
+        ValueType::Number,
+        "",
+        "Seconds that events, and deliveries that were given up, are kept, 86400 to 34560000. An event that somebody is still to be \
+         told stays longer.",
+    ),
+    setting(
+        "posture.dbx_entries_x86_64",
+        ValueType::Number,
+        "the number of this release, docs/checks.md",
+        "Entries that dbx of an x86-64 VM has at least; with fewer the check `dbx-current` is unhealthy.",
+    ),
+    setting(
+        "posture.dbx_entries_aarch64",
+        ValueType::Number,
+        "the number of this release, docs/checks.md",
+        "The same on AArch64.",
+    ),
+    setting(
+        "posture.sbat_level",
+        ValueType::Number,
+        "the level of this release, docs/checks.md",
+        "The SBAT level that shim applies at least, ten digits; with an older one the check `sbat-current` is unhealthy.",
+    ),
+    setting(
+        "posture.agent_version",
+        ValueType::Text,
+        "the version of the service",
+        "Version that agents have at least; with an older one the check `agent-current` is unhealthy.",
+    ),
+    setting(
+        "posture.ca_warning_days",
+        ValueType::Number,
+        "",
+        "Days before the end of a Secure Boot certificate from which on it counts as about to end, 1 to 3650.",
+    ),
+    setting(
+        "posture.sweep_interval_s",
+        ValueType::Number,
+        "",
+        "Seconds between two sweeps that assess all VMs and inventory items again and note a point of the score, 60 to \
+         86400. Changes of a single one are assessed at once.",
+    ),
+    setting(
         "tls.cert",
         ValueType::Text,
         "a certificate of the service's own CA, renewed by itself",
@@ -173,6 +230,14 @@ pub const SETTINGS: &[Setting] = &[
          each enrolment, first verdict, change of a status, alert, baseline, fault and silence; `warn` one for each refused \
          agent, at most 20 a minute of strangers and of enrolled agents each, with the number of those left out.",
     ),
+    setting(
+        "traces.otlp_endpoint",
+        ValueType::Text,
+        "no traces",
+        "Collector that takes traces as OTLP over HTTP: `http://HOST:4318`. Spans of requests and of the stages of \
+         attestations; they are dropped and counted when it is slow or gone. docs/metrics.md tells what they hold.",
+    ),
+    setting("traces.one_in", ValueType::Number, "", "One request in so many is traced, 1 to 1000000."),
     setting(
         "tokens.audience",
         ValueType::Text,

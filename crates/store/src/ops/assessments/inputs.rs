@@ -1,9 +1,9 @@
 //! What the checks of a VM rest on, without its keys and secrets.
 
-use veriboot_wire::{Facts, MachineInfo, SecurityType, VmStatus};
+use veriboot_wire::{Configured, Facts, MachineInfo, PowerState, SecurityType, VmStatus};
 
 use crate::StoreError;
-use crate::tx::{Row, Tx, params, query_one};
+use crate::tx::{Param, Row, Tx, params, query_one};
 
 /// What is stored about a VM that checks ask for.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,6 +68,58 @@ pub fn inputs_of(tx: &mut dyn Tx, vm_id: &str) -> Result<Option<VmInputs>, Store
 pub fn inputs_after(tx: &mut dyn Tx, after_id: &str, limit: u32) -> Result<Vec<VmInputs>, StoreError> {
     let sql = format!("{HEAD} WHERE v.id > $1 ORDER BY v.id LIMIT $2");
     tx.query(&sql, params![after_id, limit])?.into_iter().map(read).collect()
+}
+
+/// Of these VMs, as far as there are any, ordered by id.
+pub fn inputs_of_all(tx: &mut dyn Tx, vm_ids: &[String]) -> Result<Vec<VmInputs>, StoreError> {
+    let ids: Vec<&str> = vm_ids.iter().map(String::as_str).collect();
+    let mut found = Vec::with_capacity(ids.len());
+    for chunk in ids.chunks(super::RESOURCES_AT_ONCE) {
+        let (places, ids) = super::in_list(chunk);
+        for row in tx.query(&format!("{HEAD} WHERE v.id IN ({places})"), &ids)? {
+            found.push(read(row)?);
+        }
+    }
+    found.sort_by(|a, b| a.id.cmp(&b.id));
+    Ok(found)
+}
+
+/// What the inventory says about an enrolled VM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ItemInputs {
+    /// The VM.
+    pub vm_id: String,
+    /// Name of the source.
+    pub source: String,
+    /// Configured Secure Boot.
+    pub secure_boot: Configured,
+    /// Configured vTPM.
+    pub vtpm: Configured,
+    /// Whether it runs.
+    pub power: PowerState,
+}
+
+/// What the inventory says about these VMs. Where several sources know one, the one that knew it first comes first.
+pub fn items_of_vms(tx: &mut dyn Tx, vm_ids: &[&str]) -> Result<Vec<ItemInputs>, StoreError> {
+    let mut found = Vec::new();
+    for chunk in vm_ids.chunks(super::RESOURCES_AT_ONCE) {
+        let (places, ids): (String, Vec<Param<'_>>) = super::in_list(chunk);
+        let sql = format!(
+            "SELECT vm_id, source, secure_boot, vtpm, power FROM inventory_vms \
+             WHERE vm_id IN ({places}) AND gone_at IS NULL ORDER BY vm_id, id"
+        );
+        for row in tx.query(&sql, &ids)? {
+            let mut c = row.columns();
+            found.push(ItemInputs {
+                vm_id: c.text()?,
+                source: c.text()?,
+                secure_boot: c.word()?,
+                vtpm: c.word()?,
+                power: c.word()?,
+            });
+        }
+    }
+    Ok(found)
 }
 
 /// Notes what the last assessment of a VM rested on.

@@ -18,7 +18,9 @@ use crate::tx::{Param, Row, Tx, params};
 pub use counts::{
     CheckStatus, SetCount, causes, counts, counts_by_group, counts_of_set, set_counts, sets_page,
 };
-pub use inputs::{VmInputs, inputs_after, inputs_of, put_log_facts, set_key};
+pub use inputs::{
+    ItemInputs, VmInputs, inputs_after, inputs_of, inputs_of_all, items_of_vms, put_log_facts, set_key,
+};
 pub use scores::{NewPoint, Point, points, purge_points, put_points};
 pub use sweeps::{Phase, Sweep, advance, claim, enqueue, latest, pending};
 
@@ -59,18 +61,24 @@ pub fn of_resource(tx: &mut dyn Tx, resource_id: &str) -> Result<Vec<Assessment>
 pub fn of_resources(tx: &mut dyn Tx, ids: &[&str]) -> Result<Vec<Assessment>, StoreError> {
     let mut found = Vec::with_capacity(ids.len().saturating_mul(10));
     for chunk in ids.chunks(RESOURCES_AT_ONCE) {
-        // One statement text for all: what is missing at the end is asked for twice.
-        let last = chunk.last().copied().unwrap_or_default();
-        let ids: Vec<Param<'_>> =
-            (0..RESOURCES_AT_ONCE).map(|at| Param::Text(chunk.get(at).copied().unwrap_or(last))).collect();
-        let places: Vec<String> = (1..=RESOURCES_AT_ONCE).map(|at| format!("${at}")).collect();
-        let sql = format!("SELECT {COLUMNS} FROM assessments WHERE resource_id IN ({})", places.join(", "));
+        let (places, ids) = in_list(chunk);
+        let sql = format!("SELECT {COLUMNS} FROM assessments WHERE resource_id IN ({places})");
         for row in tx.query(&sql, &ids)? {
             found.push(read(row)?);
         }
     }
     found.sort_by(|a, b| (&a.resource_id, &a.check).cmp(&(&b.resource_id, &b.check)));
     Ok(found)
+}
+
+/// Parameters and values of `IN (…)` for a chunk of ids. One is alone; more have one statement text for all sizes: what is
+/// missing is asked for twice.
+fn in_list<'a>(chunk: &[&'a str]) -> (String, Vec<Param<'a>>) {
+    let size = if chunk.len() == 1 { 1 } else { RESOURCES_AT_ONCE };
+    let last = chunk.last().copied().unwrap_or_default();
+    let ids = (0..size).map(|at| Param::Text(chunk.get(at).copied().unwrap_or(last))).collect();
+    let places: Vec<String> = (1..=size).map(|at| format!("${at}")).collect();
+    (places.join(", "), ids)
 }
 
 /// Writes assessments, new ones and changed ones. When a check was first made stays as it is.

@@ -1,0 +1,120 @@
+//! Assessments that came out differently: written, and told.
+
+use serde_json::json;
+use veriboot_posture::{CheckId, Outcome, check};
+use veriboot_store::events::{self, NewEvent};
+use veriboot_store::{StoreError, Tx, assessments};
+use veriboot_wire::{Assessment, AssessmentStatus, ResourceKind, Severity, Time};
+
+/// A cause that every VM has between its enrolment and its first attestation; nobody is told of it.
+const NOT_YET: &str = "never-attested";
+
+/// Whose assessments they are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Resource<'a> {
+    pub id: &'a str,
+    pub kind: ResourceKind,
+    pub name: &'a str,
+    pub group: &'a str,
+    pub scale_set: Option<&'a str>,
+}
+
+/// An assessment that is to be written, with the status before.
+#[derive(Clone, Debug)]
+pub(super) struct Change {
+    pub is: Assessment,
+    was: Option<AssessmentStatus>,
+}
+
+/// What is different of one resource: `known` are its assessments so far, ordered by check.
+pub(super) fn changes(
+    resource: &Resource<'_>,
+    known: &[Assessment],
+    outcomes: Vec<(CheckId, Outcome)>,
+    now: Time,
+    into: &mut Vec<Change>,
+) {
+    for (id, outcome) in outcomes {
+        let Some(document) = check(id.as_str()) else { continue };
+        let before = known.iter().find(|a| a.check == document.id);
+        let same = before.is_some_and(|a| {
+            a.status == outcome.status
+                && a.cause.as_deref() == outcome.cause
+                && a.description == outcome.description
+                && a.severity == document.severity
+                && a.name == resource.name
+                && a.group == resource.group
+                && a.scale_set.as_deref() == resource.scale_set
+        });
+        if same {
+            continue;
+        }
+        let was = before.map(|a| a.status);
+        let since = before.filter(|a| a.status == outcome.status).map_or(now, |a| a.last_status_change_at);
+        into.push(Change {
+            is: Assessment {
+                resource_id: resource.id.to_owned(),
+                resource_kind: resource.kind,
+                name: resource.name.to_owned(),
+                group: resource.group.to_owned(),
+                scale_set: resource.scale_set.map(str::to_owned),
+                check: document.id.clone(),
+                severity: document.severity,
+                status: outcome.status,
+                cause: outcome.cause.map(str::to_owned),
+                description: outcome.description,
+                first_evaluated_at: before.map_or(now, |a| a.first_evaluated_at),
+                last_status_change_at: since,
+            },
+            was,
+        });
+    }
+}
+
+/// Writes them and tells of those whose status is another one.
+pub(super) fn write(tx: &mut dyn Tx, changes: Vec<Change>, now: Time) -> Result<(), StoreError> {
+    for Change { is, was } in &changes {
+        let worth_telling = match was {
+            Some(was) => *was != is.status,
+            None => is.status == AssessmentStatus::Unhealthy && is.cause.as_deref() != Some(NOT_YET),
+        };
+        if worth_telling {
+            tell(tx, is, *was, now)?;
+        }
+    }
+    let rows: Vec<Assessment> = changes.into_iter().map(|change| change.is).collect();
+    assessments::put(tx, &rows)
+}
+
+fn tell(
+    tx: &mut dyn Tx,
+    is: &Assessment,
+    was: Option<AssessmentStatus>,
+    now: Time,
+) -> Result<(), StoreError> {
+    let title = check(&is.check).map(|check| check.title.as_str()).unwrap_or_default();
+    let data = json!({
+        "message": format!("{} on {}: {}. {}", is.check, is.name, is.status, is.description),
+        "check": is.check,
+        "title": title,
+        "status": is.status,
+        "before": was,
+        "cause": is.cause,
+        "description": is.description,
+        "resource_id": is.resource_id,
+        "resource_kind": is.resource_kind,
+    });
+    let event = NewEvent {
+        at: now,
+        kind: "assessment.changed",
+        severity: if is.status == AssessmentStatus::Unhealthy { is.severity } else { Severity::Info },
+        group: Some(&is.group),
+        scale_set: is.scale_set.as_deref(),
+        vm_id: (is.resource_kind == ResourceKind::Vm).then_some(is.resource_id.as_str()),
+        vm_name: Some(&is.name),
+        subject: Some(&is.check),
+        data: &data,
+    };
+    events::append(tx, &event)?;
+    Ok(())
+}

@@ -1,0 +1,94 @@
+//! Assessments kept up to date: who is assessed, when, and on what.
+//!
+//! * An attestation, a fault, silence, an enrolment and the monitoring switch call [`refresh`] in their own transaction.
+//!   What the assessments of a VM rest on has a key in its record: while that is the same, nothing is read or written.
+//! * A change of the inventory calls [`refresh_items`] in its transaction.
+//! * Everything else (a new release, other references, the time) is found by the sweep ([`run`]), which compares all
+//!   resources once an hour and writes only what came out differently.
+//!
+//! What evidence is held against ([`veriboot_wire::PostureReferences`]) is kept in the database, so that all replicas
+//! assess alike.
+
+mod difference;
+mod key;
+mod resource;
+mod settings;
+mod sweep;
+
+pub use sweep::{drain, run};
+
+pub(crate) use key::After;
+pub(crate) use settings::current as references;
+
+use veriboot_appraisal::LogReport;
+use veriboot_posture::LogFacts;
+use veriboot_store::vms::VmRow;
+use veriboot_store::{StoreError, Tx, assessments, inventory};
+use veriboot_wire::Time;
+
+/// Assesses a VM again after something about it changed. Does nothing while the key of what its assessments rest on is
+/// the one that they were made with, and when there is no such VM.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn refresh(tx: &mut dyn Tx, vm_id: &str, now: Time) -> Result<(), StoreError> {
+    let Some(vm) = assessments::inputs_of(tx, vm_id)? else { return Ok(()) };
+    if vm.posture_key.as_deref() == Some(key::of_inputs(&vm).as_str()) {
+        return Ok(());
+    }
+    resource::assess_vms(tx, vec![vm], now).map(drop)
+}
+
+/// [`refresh`] at the end of the transaction of an attestation: `before` is the VM's record before it, `after` what was
+/// written, `report` its log where that was examined. Costs a hash when nothing is different.
+pub(crate) fn after_attestation(
+    tx: &mut dyn Tx,
+    before: &VmRow,
+    after: &After<'_>,
+    report: Option<&LogReport>,
+    now: Time,
+) -> Result<(), StoreError> {
+    if before.posture_key.as_deref() == Some(after.key(before).as_str()) {
+        return Ok(());
+    }
+    if let Some(report) = report.filter(|report| {
+        Some(report.sha256.as_str()) == after.log_sha256 && before.log_sha256.as_ref() != Some(&report.sha256)
+    }) {
+        let facts = serde_json::to_string(&LogFacts::of(report)).unwrap_or_default();
+        assessments::put_log_facts(tx, &before.id, &report.sha256, &facts)?;
+    }
+    refresh(tx, &before.id, now)
+}
+
+/// Assesses inventory items again after they were added, changed, linked, unlinked or lost. An item that is an enrolled
+/// VM is no resource of its own: its VM is assessed in its place. A VM that an item was taken from is named in
+/// `former_vms`.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn refresh_items(
+    tx: &mut dyn Tx,
+    item_ids: &[String],
+    former_vms: &[String],
+    now: Time,
+) -> Result<(), StoreError> {
+    let mut vm_ids: Vec<String> = former_vms.to_vec();
+    let mut alone = Vec::new();
+    for id in item_ids {
+        match inventory::by_id(tx, id)? {
+            Some(item) if item.vm_id.is_none() && item.gone_at.is_none() => alone.push(item),
+            found => {
+                assessments::remove(tx, id)?;
+                vm_ids.extend(found.and_then(|item| item.vm_id));
+            }
+        }
+    }
+    vm_ids.sort_unstable();
+    vm_ids.dedup();
+    let mut vms = Vec::with_capacity(vm_ids.len());
+    for id in &vm_ids {
+        vms.extend(assessments::inputs_of(tx, id)?);
+    }
+    resource::assess_vms(tx, vms, now)?;
+    resource::assess_items(tx, alone, now).map(drop)
+}

@@ -1,0 +1,194 @@
+//! All resources assessed once more: on the hour, after a start with other references, and when nothing was assessed yet.
+//!
+//! A sweep is a row in the database. Every replica claims what waits and notes after each batch how far it came; a claim
+//! ends by itself, so that another replica goes on where one died. A batch is first compared on a reader; the writer sees
+//! only those resources of which something came out differently.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use veriboot_posture::{CheckId, Tally, checks};
+use veriboot_store::assessments::{self, NewPoint, Phase, Sweep};
+use veriboot_store::{StoreError, Tx, inventory, new_id};
+use veriboot_wire::Time;
+
+use super::{resource, settings};
+use crate::AppState;
+
+/// Resources that are compared at once.
+const BATCH: u32 = 500;
+/// How long a claim lasts without a note.
+const CLAIM_S: i64 = 60;
+/// How often is looked for sweeps that wait.
+const PAUSE: Duration = Duration::from_secs(5);
+/// Days that points of the trend are kept.
+const POINTS_DAYS: i64 = 400;
+const DAY_S: i64 = 86_400;
+
+/// Sweeps until `stop` turns true.
+pub async fn run(state: AppState, mut stop: watch::Receiver<bool>) {
+    if let Err(error) = start(&state).await {
+        tracing::warn!(code = error.code(), %error, "the references of posture cannot be kept");
+    }
+    loop {
+        let done = tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            done = look(&state) => done,
+        };
+        if let Err(error) = done {
+            // Only time was lost: the sweep is there again when its claim ends.
+            tracing::warn!(code = error.code(), %error, "cannot assess VMs again");
+        }
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            () = tokio::time::sleep(PAUSE) => {}
+        }
+    }
+}
+
+/// Keeps the references of this replica, and asks for a sweep where they, or the checks, are others than before.
+async fn start(state: &AppState) -> Result<(), StoreError> {
+    let (config, now) = (state.config.posture.clone(), state.clock.now());
+    state
+        .store
+        .write(move |tx| {
+            let known: Vec<&str> = CheckId::ALL.iter().map(|check| check.as_str()).collect();
+            assessments::remove_unknown_checks(tx, &known)?;
+            if settings::keep(tx, &config)? {
+                assessments::enqueue(tx, "what evidence is held against changed", now)?;
+            }
+            Ok(())
+        })
+        .await
+}
+
+/// Asks for a sweep when the last one is old enough, and does what waits.
+async fn look(state: &AppState) -> Result<(), StoreError> {
+    let (now, pause_s) = (state.clock.now(), i64::from(state.config.posture.sweep_interval_s));
+    let last = state.store.read(assessments::latest).await?;
+    if last.is_none_or(|last| last.created_at.plus_s(pause_s) <= now || last.created_at > now) {
+        state.store.write(move |tx: &mut dyn Tx| assessments::enqueue(tx, "the time", now)).await?;
+    }
+    drain(state).await
+}
+
+/// Does all sweeps that wait and that nobody else has.
+///
+/// # Errors
+/// [`StoreError`]; what was noted before it stays.
+pub async fn drain(state: &AppState) -> Result<(), StoreError> {
+    loop {
+        if state.store.read(assessments::pending).await? == 0 {
+            return Ok(());
+        }
+        let now = state.clock.now();
+        let me = new_id(now);
+        let by = me.clone();
+        let claim = move |tx: &mut dyn Tx| assessments::claim(tx, &by, now, now.plus_s(CLAIM_S));
+        let Some(sweep) = state.store.write(claim).await? else { return Ok(()) };
+        work(state, sweep, &me).await?;
+    }
+}
+
+/// Does a claimed sweep to its end, or until somebody else has it.
+async fn work(state: &AppState, mut sweep: Sweep, me: &str) -> Result<(), StoreError> {
+    loop {
+        let (now, phase, after) = (state.clock.now(), sweep.phase, sweep.after_id.clone());
+        let batch = state.store.read(move |tx| compare(tx, phase, &after, now)).await?;
+        match &batch.last {
+            Some(last) => sweep.after_id.clone_from(last),
+            None if sweep.phase == Phase::Vms => {
+                sweep.phase = Phase::Items;
+                sweep.after_id = String::new();
+            }
+            None => sweep.finished_at = Some(now),
+        }
+        sweep.looked_at += batch.looked_at;
+        sweep.changed += batch.different.len() as u64;
+        let (by, noted) = (me.to_owned(), sweep.clone());
+        let kept = state
+            .store
+            .write(move |tx| {
+                refresh(tx, phase, &batch.different, now)?;
+                if noted.finished_at.is_some() {
+                    note_scores(tx, now)?;
+                }
+                assessments::advance(tx, &noted, &by, now.plus_s(CLAIM_S))
+            })
+            .await?;
+        if sweep.finished_at.is_some() && kept {
+            let Sweep { because, looked_at, changed, .. } = &sweep;
+            tracing::info!(because, looked_at, changed, "all VMs are assessed again");
+        }
+        if sweep.finished_at.is_some() || !kept {
+            return Ok(());
+        }
+    }
+}
+
+/// A batch of resources, compared.
+struct Batch {
+    looked_at: u64,
+    /// Id of the last one; `None` when there was none.
+    last: Option<String>,
+    /// Ids of those of which something comes out differently.
+    different: Vec<String>,
+}
+
+fn compare(tx: &mut dyn Tx, phase: Phase, after: &str, now: Time) -> Result<Batch, StoreError> {
+    let references = settings::current(tx)?;
+    let (ids, mut different, changes) = match phase {
+        Phase::Vms => {
+            let vms = assessments::inputs_after(tx, after, BATCH)?;
+            let changes = resource::vm_changes(tx, &vms, &references, now)?;
+            let unread = vms.iter().filter(|vm| resource::lacks_log_facts(vm)).map(|vm| vm.id.clone());
+            let unread: Vec<String> = unread.collect();
+            (vms.into_iter().map(|vm| vm.id).collect::<Vec<_>>(), unread, changes)
+        }
+        Phase::Items => {
+            let items = inventory::unmatched(tx, after, BATCH)?;
+            let changes = resource::item_changes(tx, &items, &references, now)?;
+            (items.into_iter().map(|item| item.id).collect(), Vec::new(), changes)
+        }
+    };
+    different.extend(changes.into_iter().map(|change| change.is.resource_id));
+    different.sort_unstable();
+    different.dedup();
+    Ok(Batch { looked_at: ids.len() as u64, last: ids.into_iter().next_back(), different })
+}
+
+fn refresh(tx: &mut dyn Tx, phase: Phase, ids: &[String], now: Time) -> Result<(), StoreError> {
+    match phase {
+        Phase::Vms => {
+            let vms = assessments::inputs_of_all(tx, ids)?;
+            resource::assess_vms(tx, vms, now).map(drop)
+        }
+        Phase::Items => super::refresh_items(tx, ids, &[], now),
+    }
+}
+
+/// A point of the trend for the fleet and for every group.
+fn note_scores(tx: &mut dyn Tx, now: Time) -> Result<(), StoreError> {
+    let Some(any_check) = checks().first() else { return Ok(()) };
+    let mut groups = std::collections::BTreeMap::<String, (Tally, u64)>::new();
+    for count in assessments::counts_by_group(tx)? {
+        for name in [String::new(), count.group] {
+            let (tally, resources) = groups.entry(name).or_default();
+            tally.add(&count.check, count.status, count.count);
+            if count.check == any_check.id {
+                *resources += count.count;
+            }
+        }
+    }
+    let points: Vec<NewPoint> = groups
+        .into_iter()
+        .map(|(group, (tally, resources))| NewPoint {
+            group,
+            healthy_weight: tally.healthy_weight,
+            applicable_weight: tally.applicable_weight,
+            resources,
+        })
+        .collect();
+    assessments::put_points(tx, &points, now)?;
+    assessments::purge_points(tx, now.plus_s(-POINTS_DAYS * DAY_S)).map(drop)
+}
