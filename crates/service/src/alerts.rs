@@ -180,3 +180,13 @@ fn raise_for(
         },
     )
 }
+
+/// Ends every alert of a VM that is no longer monitored.
+pub fn resolve_all(
+    tx: &mut dyn Tx,
+    vm_id: &str,
+    because: &str,
+    now: Time,
+) -> Result<Vec<String>, StoreError> {
+    auto_resolve(tx, vm_id, AlertReason::ALL, because, now)
+}

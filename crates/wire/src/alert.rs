@@ -91,6 +91,62 @@ pub struct Alert {
     pub timeline: Vec<AlertEvent>,
 }
 
+impl Alert {
+    /// Header of the CSV form of a list.
+    pub const CSV_HEADER: [&'static str; 20] = [
+        "id",
+        "kind",
+        "reason",
+        "severity",
+        "state",
+        "vm",
+        "vm_id",
+        "group",
+        "scale_set",
+        "component",
+        "message",
+        "classes",
+        "techniques",
+        "count",
+        "reopened",
+        "first_at",
+        "last_at",
+        "closed_at",
+        "incident_id",
+        "suppressed_by",
+    ];
+
+    /// One record of the CSV form of a list.
+    pub fn csv(&self) -> String {
+        let joined = |words: Vec<&str>| words.join(" ");
+        let time = |time: Option<Time>| time.map(|t| t.to_string()).unwrap_or_default();
+        let optional = |text: &Option<String>| text.clone().unwrap_or_default();
+        let cells = [
+            self.id.clone(),
+            self.kind.clone(),
+            self.reason.to_string(),
+            self.severity.to_string(),
+            self.state.to_string(),
+            self.vm_name.clone(),
+            self.vm_id.clone(),
+            self.group.clone(),
+            optional(&self.scale_set),
+            optional(&self.component),
+            self.message.clone(),
+            joined(self.classes.iter().map(|class| class.as_str()).collect()),
+            joined(self.techniques.iter().map(|technique| technique.id.as_str()).collect()),
+            self.count.to_string(),
+            self.reopened.to_string(),
+            self.first_at.to_string(),
+            self.last_at.to_string(),
+            time(self.closed_at),
+            optional(&self.incident_id),
+            optional(&self.suppressed_by),
+        ];
+        crate::csv_record(cells.iter().map(String::as_str))
+    }
+}
+
 /// One step in the life of an alert.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AlertEvent {

@@ -6,7 +6,11 @@ pub(crate) mod attestations;
 pub(crate) mod audit;
 pub(crate) mod baselines;
 pub(crate) mod boots;
+pub(crate) mod events;
 pub(crate) mod join_tokens;
+pub(crate) mod monitoring;
+pub(crate) mod maintenance;
+pub(crate) mod notifications;
 pub(crate) mod policies;
 pub(crate) mod profiles;
 pub(crate) mod proposals;
@@ -40,11 +44,8 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(boots::show))
         .routes(routes!(boots::log))
         .routes(routes!(boots::diff))
-        .routes(routes!(alerts::list))
-        .routes(routes!(alerts::show))
-        .routes(routes!(alerts::acknowledge))
-        .routes(routes!(alerts::resolve))
-        .routes(routes!(alerts::dismiss))
+        .merge(alerts::routes())
+        .merge(maintenance::routes())
         .merge(documents())
         .routes(routes!(baselines::show, baselines::retire::retire))
         .routes(routes!(baselines::export::export))
@@ -57,6 +58,8 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(profiles::show))
         .routes(routes!(profiles::versions))
         .routes(routes!(profiles::assignments, profiles::assign))
+        .routes(routes!(monitoring::list, monitoring::put, monitoring::remove))
+        .routes(routes!(monitoring::show))
         .routes(routes!(policies::list_variables))
         .routes(routes!(policies::check))
         .routes(routes!(policies::test))
@@ -73,6 +76,12 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(join_tokens::revoke))
         .routes(routes!(api_tokens::list, api_tokens::create))
         .routes(routes!(api_tokens::revoke))
+        .routes(routes!(events::list))
+        .routes(routes!(notifications::list, notifications::create))
+        .routes(routes!(notifications::show, notifications::change, notifications::remove))
+        .routes(routes!(notifications::test))
+        .routes(routes!(notifications::deliveries))
+        .routes(routes!(notifications::replay))
         .routes(routes!(audit::list))
         .routes(routes!(audit::verify))
 }
@@ -108,16 +117,25 @@ pub(crate) fn not_found(kind: &str) -> ApiError {
     ApiError::new(&kinds::NOT_FOUND, format!("there is no such {kind}"))
 }
 
+/// Characters of a name that an answer repeats.
+const MAX_REPEATED_CHARS: usize = 128;
+
+/// [`not_found`] of what a request named: said again in quotes, bounded, and with nothing that steers a terminal.
+pub(crate) fn no_such(kind: &str, named: &str) -> ApiError {
+    let named = crate::attest::text::plain(named, MAX_REPEATED_CHARS);
+    ApiError::new(&kinds::NOT_FOUND, format!("there is no such {kind}: {named:?}"))
+}
+
 /// The VM that a path or a body names: its id, or its name where only one VM has it.
 pub(crate) fn find_vm(tx: &mut dyn Tx, key: &str, group: Option<&str>) -> Result<VmRow, ApiError> {
     if let Some(vm) = veriboot_store::vms::by_id(tx, key)? {
         return match group {
-            Some(group) if group != vm.group => Err(not_found("VM in this group")),
+            Some(group) if group != vm.group => Err(no_such("VM in this group", key)),
             _ => Ok(vm),
         };
     }
     if let Some(group) = group {
-        return veriboot_store::vms::by_name(tx, group, key)?.ok_or_else(|| not_found("VM in this group"));
+        return veriboot_store::vms::by_name(tx, group, key)?.ok_or_else(|| no_such("VM in this group", key));
     }
     let mut found = veriboot_store::vms::by_name_in_any_group(tx, key, 10)?;
     if found.len() > 1 {
@@ -125,7 +143,7 @@ pub(crate) fn find_vm(tx: &mut dyn Tx, key: &str, group: Option<&str>) -> Result
         let message = format!("VMs in several groups have this name: {}", groups.join(", "));
         return Err(ApiError::new(&kinds::AMBIGUOUS_NAME, message));
     }
-    found.pop().ok_or_else(|| not_found("VM"))
+    found.pop().ok_or_else(|| no_such("VM", key))
 }
 
 pub(crate) fn invalid(message: impl Into<String>) -> ApiError {

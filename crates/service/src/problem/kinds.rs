@@ -101,6 +101,12 @@ kinds! {
     PRECONDITION_FAILED = 412 "precondition-failed" Client,
         "The thing is not in the state that `If-Match` names: somebody else changed or removed it.",
         "look at it again, then send the change with its present ETag";
+    COUNT_DIFFERS = 409 "count-differs" Client,
+        "A bulk action would change another number of things than the dry run found.",
+        "make the dry run again, look at what it finds, and give its count as `expected`";
+    SUPPRESSION_BROAD = 422 "suppression-broad" Client,
+        "The suppression rule would hide everything, everything of a group, or one reason in the whole fleet.",
+        "narrow it by VM, scale set or change class, by reason and group together, or say allow_broad";
     BUILT_IN = 409 "built-in" Client,
         "A profile that comes with Veriboot cannot be changed.",
         "store a profile under another name and assign that";
