@@ -4,8 +4,15 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
     reason = "also built into the bench, which is no test to clippy"
 )]
+
+pub mod boot;
+pub mod capture;
+pub mod case;
+pub mod machines;
+pub mod pairs;
 
 use std::collections::BTreeMap;
 
