@@ -20,8 +20,7 @@ use crate::notify::{self, Notify, Streams};
 use crate::state::Shared;
 use crate::{
     AppState, Clock, Config, StartError, files, install, members, middleware, monitoring, openapi, posture,
-    reappraisals, silence,
-    tls,
+    reappraisals, silence, tls,
 };
 
 /// Connections that the kernel keeps for us while we are busy.

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use veriboot_store::{Store, Tx};
 
 use crate::attest::AttestState;
+use crate::heartbeat::Heart;
 use crate::install::AgentDownload;
 use crate::metrics::Metrics;
+use crate::notify::Notify;
 use crate::tls::Identity;
 use crate::{ApiError, Clock, Config};
 
@@ -26,6 +28,10 @@ pub struct Shared {
     pub clock: Clock,
     /// Counters.
     pub metrics: Metrics,
+    /// Signs of life of this replica.
+    pub heart: Heart,
+    /// Notifications and streams of events.
+    pub notify: Notify,
     /// `https://HOST[:PORT]` without a slash at the end: how others reach this service, and the issuer of results.
     pub public_url: String,
     /// What others need to recognise this service: CA, pin.

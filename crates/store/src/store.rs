@@ -2,11 +2,12 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
 use crate::engine::{self, Job, Queue, job};
+use crate::observe::{Nobody, Observe};
 use crate::{Backend, OpenError, StoreError, Tx};
 
 /// Sizes and limits of a store.
@@ -53,6 +54,7 @@ struct Inner {
     reads: Arc<Queue>,
     writes: Arc<Queue>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    observer: Arc<dyn Observe>,
 }
 
 impl Drop for Inner {
@@ -77,10 +79,19 @@ impl Store {
 
     /// [`Store::open`] with other sizes and limits.
     pub fn open_with(url: &str, options: &Options) -> Result<Self, OpenError> {
+        Self::open_observed(url, options, Arc::new(Nobody))
+    }
+
+    /// [`Store::open_with`], and tells `observer` what it does.
+    pub fn open_observed(
+        url: &str,
+        options: &Options,
+        observer: Arc<dyn Observe>,
+    ) -> Result<Self, OpenError> {
         let reads = Arc::new(Queue::new(options.read_queue));
         let writes = Arc::new(Queue::new(options.write_queue));
-        let (backend, threads) = engine::start(url, options, &reads, &writes)?;
-        Ok(Self { inner: Arc::new(Inner { backend, reads, writes, threads: Mutex::new(threads) }) })
+        let (backend, threads) = engine::start(url, options, &reads, &writes, &observer)?;
+        Ok(Self { inner: Arc::new(Inner { backend, reads, writes, threads: Mutex::new(threads), observer }) })
     }
 
     /// Which database is below.
@@ -115,7 +126,7 @@ impl Store {
         F: FnMut(&mut dyn Tx) -> Result<T, E> + Send + 'static,
     {
         let (job, answer) = job(work);
-        submit(&self.inner.reads, job, answer).await
+        self.submit(false, job, answer).await
     }
 
     /// [`Store::write`] with an error type of the caller: any `Err` undoes the transaction.
@@ -126,7 +137,24 @@ impl Store {
         F: FnMut(&mut dyn Tx) -> Result<T, E> + Send + 'static,
     {
         let (job, answer) = job(work);
-        submit(&self.inner.writes, job, answer).await
+        self.submit(true, job, answer).await
+    }
+
+    async fn submit<T, E: From<StoreError>>(
+        &self,
+        write: bool,
+        job: Job,
+        answer: oneshot::Receiver<Result<T, E>>,
+    ) -> Result<T, E> {
+        let inner = &self.inner;
+        let started = Instant::now();
+        let queue = if write { &inner.writes } else { &inner.reads };
+        queue.push(job).inspect_err(|error| inner.observer.failed(error.code()))?;
+        // The sender is dropped without an answer only when a worker thread died.
+        let result =
+            answer.await.unwrap_or_else(|_| Err(StoreError::failed("a database thread ended").into()));
+        inner.observer.answered(write, started.elapsed());
+        result
     }
 
     /// Whether the database answers; for readiness.
@@ -155,14 +183,4 @@ impl Store {
             let _ = ended.await;
         }
     }
-}
-
-async fn submit<T, E: From<StoreError>>(
-    queue: &Queue,
-    job: Job,
-    answer: oneshot::Receiver<Result<T, E>>,
-) -> Result<T, E> {
-    queue.push(job)?;
-    // The sender is dropped without an answer only when a worker thread died.
-    answer.await.unwrap_or_else(|_| Err(StoreError::failed("a database thread ended").into()))
 }

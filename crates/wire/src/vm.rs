@@ -85,6 +85,8 @@ pub struct VmDetail {
     /// What tells its boot apart from most members of its scale set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub odd_one_out: Option<OddOneOut>,
+    /// Whether integrity monitoring is on, and which setting says so.
+    pub monitoring: crate::Monitoring,
     /// What to change, most important first.
     pub recommendations: Vec<VmRecommendation>,
 }

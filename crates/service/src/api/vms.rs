@@ -7,8 +7,8 @@ use serde::Deserialize;
 use serde_json::json;
 use utoipa::IntoParams;
 use veriboot_appraisal::Outcome;
-use veriboot_store::{attestations, logs, vms};
-use veriboot_wire::{Attestation, Page, Problem, VmDetail, VmQuery, VmRecommendation, VmSummary};
+use veriboot_store::{attestations, logs, monitoring, vms};
+use veriboot_wire::{Attestation, Page, Problem, VmDetail, VmQuery, VmRecommendation, VmSummary, Monitoring};
 
 use super::{audit, check_limit, find_vm, not_found};
 use crate::auth::{Operator, Viewer};
@@ -50,7 +50,7 @@ pub(crate) async fn show(
     Path(key): Path<String>,
     Query(query): Query<VmKeyQuery>,
 ) -> Result<Json<VmDetail>, ApiError> {
-    let (vm, summary, last, log) = state
+    let (vm, summary, last, log, monitoring) = state
         .read(move |tx| {
             let vm = find_vm(tx, &key, query.group.as_deref())?;
             let summary = vms::summary(tx, &vm.id)?.ok_or_else(|| not_found("VM"))?;
@@ -62,7 +62,8 @@ pub(crate) async fn show(
                 Some(sha256) => logs::content(tx, sha256)?,
                 None => None,
             };
-            Ok((vm, summary, last, log))
+            let monitoring = Monitoring::of(monitoring::for_place(tx, vm.place())?.as_ref());
+            Ok((vm, summary, last, log, monitoring))
         })
         .await?;
     let (last_verdict, findings) = match &last {
@@ -90,6 +91,7 @@ pub(crate) async fn show(
         fault: vm.fault,
         proposal_id: vm.proposal_id,
         odd_one_out,
+        monitoring,
         recommendations,
     }))
 }
@@ -125,6 +127,8 @@ pub(crate) async fn delete(
         .write(move |tx| {
             let vm = find_vm(tx, &key, query.group.as_deref())?;
             vms::delete(tx, &vm.id, now)?;
+            let data = json!({ "message": "the VM was removed with its history", "by": caller.name });
+            crate::status::tell(tx, &vm, "vm.deleted", &data, now)?;
             let detail = json!({ "name": vm.name, "group": vm.group, "ek_sha256": vm.ek_sha256 });
             audit(tx, now, &caller, "vm.delete", &vm.id, &detail)
         })

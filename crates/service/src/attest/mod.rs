@@ -34,6 +34,7 @@ use veriboot_wire::{Blob, Challenge, Directions, Finding, Time};
 
 use crate::baseline_signing::BaselineSigner;
 use crate::challenge::{CHALLENGE_KEY_BYTES, Challenges, Life};
+use crate::metrics::Stages;
 use crate::result_token::{self, Appraised, Issuer, Signer, TokenError};
 use crate::{ApiError, AppState, Clock, Config, StartError};
 
@@ -48,7 +49,7 @@ pub(crate) use difference::difference;
 pub(crate) use learn::scope_of;
 pub(crate) use preview::{Against, preview};
 pub(crate) use profiles::named as named_profile;
-pub(crate) use proven::{NotProven, Proven, StoredEvidence, prove_again};
+pub(crate) use proven::{NotProven, ProveBy, Proven, StoredEvidence, prove_again};
 pub use reappraise::{Again, ReappraiseError, judge_again, reappraise};
 
 use cache::Cache;
@@ -118,6 +119,8 @@ pub struct AttestState {
     /// Policy conditions of profiles.
     conditions: Conditions,
     admission: Admission,
+    /// Where the time goes.
+    stages: Stages,
     /// Slots for long work, fewer than there are cores.
     long_work: Arc<Semaphore>,
 }
@@ -163,8 +166,15 @@ impl AttestState {
             keys: Cache::new(KEY_CACHE_ENTRIES),
             conditions: Conditions::default(),
             admission: Admission::new(config),
+            stages: Stages::default(),
             long_work: Arc::new(Semaphore::new(work::slots())),
         })
+    }
+
+    /// Measures its stages into these.
+    #[must_use]
+    pub fn measured(self, stages: Stages) -> Self {
+        Self { stages, ..self }
     }
 
     /// Forgets everything that can be read again from the database.

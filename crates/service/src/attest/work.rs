@@ -28,9 +28,11 @@ pub(super) async fn run<T: Send + 'static>(
         return guarded(work);
     }
     let slot = Arc::clone(slots).acquire_owned().await.map_err(|_| Broken::Panicked)?;
+    // Its spans belong to the request that waits for it.
+    let span = tracing::Span::current();
     let done = tokio::task::spawn_blocking(move || {
         let _slot = slot;
-        guarded(work)
+        span.in_scope(|| guarded(work))
     });
     done.await.unwrap_or(Err(Broken::Panicked))
 }

@@ -40,6 +40,7 @@ fn every_setting_is_settable_and_every_field_is_documented() {
             ("database", _) => "sqlite:/x",
             ("public_url", _) => "https://a.example",
             ("log.format", _) => "json",
+            ("traces.otlp_endpoint", _) => "http://127.0.0.1:4318",
             ("silence_limit_s", _) => "4000",
             ("tokens.lifetime_s", _) => "333",
             (_, ValueType::Number) => "33",
@@ -67,6 +68,7 @@ fn every_setting_is_settable_and_every_field_is_documented() {
             ca: Some(PathBuf::new()),
             names: vec![],
         },
+        traces: TracesConfig { otlp_endpoint: Some(String::new()), ..TracesConfig::default() },
         tokens: TokenConfig { lifetime_s: Some(1), ..TokenConfig::default() },
         ..Config::default()
     };

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 pub(crate) use queue::Queue;
 
+use crate::observe::Observe;
 use crate::{Backend, OpenError, Options, StoreError, Tx};
 
 /// A closure that waits for its transaction, together with the way to answer its caller.
@@ -81,11 +82,12 @@ pub(crate) fn start(
     options: &Options,
     reads: &Arc<Queue>,
     writes: &Arc<Queue>,
+    observer: &Arc<dyn Observe>,
 ) -> Result<(Backend, Vec<JoinHandle<()>>), OpenError> {
     let started = if let Some(path) = url.strip_prefix("sqlite:") {
-        (Backend::Sqlite, sqlite::start(path, options, reads, writes)?)
+        (Backend::Sqlite, sqlite::start(path, options, reads, writes, observer)?)
     } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-        (Backend::Postgres, postgres::start(url, options, reads, writes)?)
+        (Backend::Postgres, postgres::start(url, options, reads, writes, observer)?)
     } else {
         return Err(OpenError::Url { cause: "it starts with neither sqlite: nor postgres://".into() });
     };

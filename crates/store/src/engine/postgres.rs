@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use postgres::config::SslMode;
 use postgres::error::SqlState;
@@ -20,6 +20,7 @@ use postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use postgres::{Client, Config, IsolationLevel, NoTls, Statement, Transaction};
 
 use super::{Job, Queue, Wish, spawn};
+use crate::observe::Observe;
 use crate::schema::{constraint_by_name, migrate};
 use crate::tx::{Param, Row, Tx, Value};
 use crate::{Backend, Constraint, OpenError, Options, StoreError};
@@ -44,6 +45,7 @@ pub(super) fn start(
     options: &Options,
     reads: &Arc<Queue>,
     writes: &Arc<Queue>,
+    observer: &Arc<dyn Observe>,
 ) -> Result<Vec<JoinHandle<()>>, OpenError> {
     let config = configure(url, options)?;
     // The driver blocks on a runtime of its own, which must not happen on a thread of another runtime.
@@ -57,9 +59,10 @@ pub(super) fn start(
     let mut threads = Vec::new();
     for (kind, queue, count) in [("read", reads, options.readers), ("write", writes, options.writers)] {
         for n in 0..count.max(1) {
-            let (queue, config) = (Arc::clone(queue), config.clone());
+            let (queue, config, observer) = (Arc::clone(queue), config.clone(), Arc::clone(observer));
             threads.push(spawn(format!("store-{kind}-{n}"), move || {
-                let mut worker = Worker { config, session: None, write: kind == "write", down: false };
+                let mut worker =
+                    Worker { config, session: None, write: kind == "write", down: false, observer };
                 while let Some(job) = queue.take(1).pop() {
                     worker.serve(job);
                 }
@@ -123,6 +126,7 @@ struct Worker {
     write: bool,
     /// The last connection attempt failed: later jobs try once and are answered soon.
     down: bool,
+    observer: Arc<dyn Observe>,
 }
 
 /// How one run of a job ended.
@@ -150,14 +154,21 @@ impl Worker {
                 Ok(session) => session,
                 Err(error) => break Err(error),
             };
+            let started = Instant::now();
             let ended = run(&mut session, &mut job, self.write, repeats == 0);
+            if self.write && matches!(ended, Ended::Done) {
+                self.observer.committed(1, started.elapsed());
+            }
             if !session.client.is_closed() && session.statements.len() <= CACHED_STATEMENTS {
                 self.session = Some(session);
+            } else {
+                self.observer.connections(false);
             }
             match ended {
                 Ended::Done => break Ok(()),
                 Ended::Failed(error) => break Err(error),
                 Ended::Repeat(error) => {
+                    self.observer.repeated();
                     repeats += 1;
                     if repeats > MAX_REPEATS {
                         break Err(error);
@@ -165,7 +176,9 @@ impl Worker {
                     std::thread::sleep(jitter(repeats));
                 }
                 Ended::Lost(error) => {
-                    self.session = None;
+                    if self.session.take().is_some() {
+                        self.observer.connections(false);
+                    }
                     losses += 1;
                     if losses >= MAX_CONNECTS {
                         break Err(error);
@@ -173,6 +186,9 @@ impl Worker {
                 }
             }
         };
+        if let Err(error) = &outcome {
+            self.observer.failed(error.code());
+        }
         job.answer(outcome);
     }
 
@@ -185,6 +201,9 @@ impl Worker {
                 break;
             }
             std::thread::sleep(jitter(attempt + 4));
+        }
+        if result.is_ok() {
+            self.observer.connections(true);
         }
         if self.down != result.is_err() {
             self.down = result.is_err();

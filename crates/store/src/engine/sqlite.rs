@@ -7,11 +7,13 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OpenFlags, Statement, ToSql, ffi};
 
 use super::{Job, Queue, Wish, spawn};
+use crate::observe::Observe;
 use crate::schema::{constraint_by_columns, migrate};
 use crate::tx::{Param, Row, Tx, Value};
 use crate::{Backend, Constraint, OpenError, Options, StoreError};
@@ -25,6 +27,7 @@ pub(super) fn start(
     options: &Options,
     reads: &Arc<Queue>,
     writes: &Arc<Queue>,
+    observer: &Arc<dyn Observe>,
 ) -> Result<Vec<JoinHandle<()>>, OpenError> {
     let path = Path::new(path.strip_prefix("//").unwrap_or(path));
     if path.as_os_str().is_empty() || path.as_os_str() == ":memory:" {
@@ -37,12 +40,12 @@ pub(super) fn start(
     for n in 0..options.readers.max(1) {
         let reader = connect(path, options)?;
         reader.pragma_update(None, "query_only", true).map_err(|e| store_error(&e))?;
-        let queue = Arc::clone(reads);
-        threads.push(spawn(format!("store-read-{n}"), move || read_loop(&reader, &queue))?);
+        let (queue, observer) = (Arc::clone(reads), Arc::clone(observer));
+        threads.push(spawn(format!("store-read-{n}"), move || read_loop(&reader, &queue, &*observer))?);
     }
-    let queue = Arc::clone(writes);
+    let (queue, observer) = (Arc::clone(writes), Arc::clone(observer));
     let group = options.group_commit.max(1);
-    threads.push(spawn("store-write".into(), move || write_loop(&writer, &queue, group))?);
+    threads.push(spawn("store-write".into(), move || write_loop(&writer, &queue, group, &*observer))?);
     Ok(threads)
 }
 
@@ -126,9 +129,10 @@ fn batch(connection: &Connection, sql: &str) -> Result<(), StoreError> {
     connection.prepare_cached(sql).and_then(|mut s| s.raw_execute()).map(|_| ()).map_err(|e| store_error(&e))
 }
 
-fn read_loop(connection: &Connection, queue: &Queue) {
+fn read_loop(connection: &Connection, queue: &Queue, observer: &dyn Observe) {
+    observer.connections(true);
     loop {
-        let Some(mut job) = queue.take(1).pop() else { return };
+        let Some(mut job) = queue.take(1).pop() else { return observer.connections(false) };
         let outcome = batch(connection, "BEGIN").and_then(|()| {
             let mut tx = SqliteTx { connection, failed: None };
             let wish = job.run(&mut tx);
@@ -138,8 +142,12 @@ fn read_loop(connection: &Connection, queue: &Queue) {
             })?;
             own_outcome(wish, failed)
         });
-        job.answer(outcome);
+        job.answer(seen(outcome, observer));
     }
+}
+
+fn seen(outcome: Result<(), StoreError>, observer: &dyn Observe) -> Result<(), StoreError> {
+    outcome.inspect_err(|error| observer.failed(error.code()))
 }
 
 /// A closure that swallowed the error of a statement gets that error back; one that gave its own error keeps it.
@@ -150,14 +158,18 @@ fn own_outcome(wish: Wish, failed: Option<StoreError>) -> Result<(), StoreError>
     }
 }
 
-fn write_loop(connection: &Connection, queue: &Queue, group: usize) {
+fn write_loop(connection: &Connection, queue: &Queue, group: usize, observer: &dyn Observe) {
+    observer.connections(true);
     loop {
         let jobs = queue.take(group);
         if jobs.is_empty() {
-            return;
+            return observer.connections(false);
         }
-        for (job, outcome) in commit_group(connection, jobs) {
-            job.answer(outcome);
+        let (operations, started) = (jobs.len(), Instant::now());
+        let ended = commit_group(connection, jobs);
+        observer.committed(operations, started.elapsed());
+        for (job, outcome) in ended {
+            job.answer(seen(outcome, observer));
         }
     }
 }

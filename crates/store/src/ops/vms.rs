@@ -547,6 +547,7 @@ pub fn delete(tx: &mut dyn Tx, id: &str, now: Time) -> Result<bool, StoreError> 
         "DELETE FROM boots WHERE vm_id = $1",
         "DELETE FROM enrolments WHERE vm_id = $1",
         "DELETE FROM reappraise_queue WHERE vm_id = $1",
+        "DELETE FROM monitoring WHERE scope_kind = 'vm' AND scope_id = $1",
         "DELETE FROM assessments WHERE resource_id = $1",
         "DELETE FROM vm_log_facts WHERE vm_id = $1",
     ] {
