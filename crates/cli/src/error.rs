@@ -60,12 +60,14 @@ impl From<Problem> for CliError {
 
 /// The command that shows what there is, where the service says that something is not.
 fn list_of(message: &str) -> Option<&'static str> {
-    Some(match message.strip_prefix("there is no such ")? {
+    let what = message.strip_prefix("there is no such ")?;
+    Some(match what.split(": ").next()? {
         "VM" | "VM in this group" => "`veriboot vm list` shows all of them",
         "alert" => "`veriboot alert list --all` shows all of them",
         "baseline" => "`veriboot baseline list --all` shows all of them",
         "boot" => "`veriboot boot list VM` shows those of a VM",
         "join token" => "`veriboot token list` shows all of them",
+        "notification target" => "`veriboot notify target list` shows all of them",
         "profile" => "`veriboot profile list` shows all of them",
         "proposal" => "`veriboot proposal list --all` shows all of them",
         "re-appraisal" => "`veriboot baseline progress` shows the last ones",

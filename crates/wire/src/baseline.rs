@@ -115,14 +115,23 @@ pub struct BaselineFlaw {
 /// What a change of a baseline or a profile came to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct BaselineChanged {
+    /// Whether anything is different now. A document that is the present one already makes no version.
+    #[serde(default = "yes")]
+    pub changed: bool,
     /// The version that judges now; absent after a baseline was retired.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<BaselineSummary>,
     /// Weaknesses of the document that were accepted.
     #[serde(default)]
     pub flaws: Vec<BaselineFlaw>,
-    /// The VMs that are judged again because of it.
-    pub reappraisal: Reappraisal,
+    /// The VMs that are judged again because of it; absent when nothing changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reappraisal: Option<Reappraisal>,
+}
+
+/// What an answer means that does not say whether anything changed.
+pub(crate) fn yes() -> bool {
+    true
 }
 
 /// Ends the current baseline of a scope.

@@ -67,6 +67,9 @@ pub struct ProfilePut {
 /// What a change of a profile came to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ProfileChanged {
+    /// Whether anything is different now. A document that is the present one already makes no version.
+    #[serde(default = "crate::baseline::yes")]
+    pub changed: bool,
     /// The version that judges now.
     pub profile: ProfileSummary,
     /// Weaknesses of the document that were accepted.

@@ -11,12 +11,13 @@ pub fn show(changed: &BaselineChanged, out: Output) -> Result<(), CliError> {
         return out.print_json(changed);
     }
     if let Some(baseline) = &changed.baseline {
-        out.line(&format!("{}@{} judges from now on", safe(&baseline.name), baseline.version))?;
+        let judges = if changed.changed { "judges from now on" } else { "judges already: nothing changed" };
+        out.line(&format!("{}@{} {judges}", safe(&baseline.name), baseline.version))?;
     }
     for flaw in &changed.flaws {
         out.line(&format!("accepted weakness [{}]: {}", safe(&flaw.code), safe(&flaw.message)))?;
     }
-    out.line(&progress(&changed.reappraisal))
+    changed.reappraisal.iter().try_for_each(|reappraisal| out.line(&progress(reappraisal)))
 }
 
 /// `12 of 12 VMs are judged again, 3 of them turned`.

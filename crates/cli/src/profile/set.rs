@@ -57,7 +57,11 @@ pub fn run(args: SetArgs, client: &Client, out: Output) -> Result<(), CliError> 
         return out.print_json(&changed);
     }
     let p = &changed.profile;
-    out.line(&format!("{}@{} judges where the profile is assigned", safe(&p.name), p.version.unwrap_or(0)))?;
+    let judges = match changed.changed {
+        true => "judges where the profile is assigned",
+        false => "is that already: nothing changed",
+    };
+    out.line(&format!("{}@{} {judges}", safe(&p.name), p.version.unwrap_or(0)))?;
     for flaw in &changed.flaws {
         out.line(&format!("accepted weakness [{}]: {}", safe(&flaw.code), safe(&flaw.message)))?;
     }

@@ -8,7 +8,7 @@ use veriboot_store::api_tokens::{self, ApiTokenRow, Role};
 use veriboot_store::{Constraint, StoreError, Tx, new_id};
 use veriboot_wire::{ApiScope, ApiToken, ApiTokenRequest, HistoryQuery, NewApiToken, Page, Problem};
 
-use super::{audit, check_limit, check_name, check_range, invalid, not_found};
+use super::{audit, check_limit, check_name, check_range, invalid, no_such};
 use crate::auth::{self, Admin};
 use crate::extract::{Json as Body, Path, Query};
 use crate::problem::kinds;
@@ -115,7 +115,7 @@ pub(crate) async fn revoke(
     let now = state.clock.now();
     state
         .write(move |tx| {
-            let token = api_tokens::by_id(tx, &id)?.ok_or_else(|| not_found("API token"))?;
+            let token = api_tokens::by_id(tx, &id)?.ok_or_else(|| no_such("API token", &id))?;
             if api_tokens::revoke(tx, &token.id)? {
                 if api_tokens::count_admins(tx, now)? == 0 {
                     return Err(ApiError::new(&kinds::LAST_ADMIN, "this is the last admin token that works"));

@@ -9,7 +9,7 @@ use utoipa::IntoParams;
 use veriboot_store::{attestations, vms};
 use veriboot_wire::{Attestation, EvidenceBundle, Page, Problem};
 
-use super::{check_limit, find_vm, not_found};
+use super::{check_limit, find_vm, no_such};
 use crate::auth::Viewer;
 use crate::extract::{Path, Query};
 use crate::problem::kinds;
@@ -60,8 +60,9 @@ pub(crate) async fn show(
     State(state): State<AppState>,
     Path(id): Path<String>,
 ) -> Result<Json<Attestation>, ApiError> {
-    let found = state.read(move |tx| Ok(attestations::by_id(tx, &id)?)).await?;
-    found.map(Json).ok_or_else(|| not_found("attestation"))
+    let found =
+        state.read(move |tx| attestations::by_id(tx, &id)?.ok_or_else(|| no_such("attestation", &id)));
+    found.await.map(Json)
 }
 
 /// The signed result of an attestation
@@ -79,8 +80,8 @@ pub(crate) async fn token(
 ) -> Result<Response, ApiError> {
     let found = state
         .read(move |tx| {
-            let attestation = attestations::by_id(tx, &id)?.ok_or_else(|| not_found("attestation"))?;
-            let vm = vms::by_id(tx, &attestation.vm_id)?.ok_or_else(|| not_found("attestation"))?;
+            let attestation = attestations::by_id(tx, &id)?.ok_or_else(|| no_such("attestation", &id))?;
+            let vm = vms::by_id(tx, &attestation.vm_id)?.ok_or_else(|| no_such("attestation", &id))?;
             Ok((attestation, vm))
         })
         .await?;

@@ -8,7 +8,7 @@ use veriboot_store::{Tx, boots, logs};
 use veriboot_wire::{Boot, BootDiff, Page, Problem};
 
 use super::attestations::VmHistoryQuery;
-use super::{check_limit, find_vm, not_found};
+use super::{check_limit, find_vm, no_such};
 use crate::auth::Viewer;
 use crate::extract::{Path, Query};
 use crate::problem::kinds;
@@ -45,13 +45,13 @@ pub(crate) async fn show(
     State(state): State<AppState>,
     Path(id): Path<String>,
 ) -> Result<Json<Boot>, ApiError> {
-    let found = state.read(move |tx| Ok(boots::by_id(tx, &id)?)).await?;
-    found.map(Json).ok_or_else(|| not_found("boot"))
+    let found = state.read(move |tx| boots::by_id(tx, &id)?.ok_or_else(|| no_such("boot", &id))).await?;
+    Ok(Json(found))
 }
 
 /// The boot and its stored log.
 pub(crate) fn boot_with_log(tx: &mut dyn Tx, id: &str) -> Result<(Boot, Vec<u8>), ApiError> {
-    let boot = boots::by_id(tx, id)?.ok_or_else(|| not_found("boot"))?;
+    let boot = boots::by_id(tx, id)?.ok_or_else(|| no_such("boot", id))?;
     let content = match &boot.log_sha256 {
         Some(sha256) => logs::content(tx, sha256)?,
         None => None,

@@ -7,7 +7,7 @@ use serde_json::json;
 use veriboot_store::{Tx, join_tokens, new_id};
 use veriboot_wire::{HistoryQuery, JoinToken, JoinTokenRequest, NewJoinToken, Page, Problem, Time};
 
-use super::{audit, check_comment, check_limit, check_name, check_range, not_found};
+use super::{audit, check_comment, check_limit, check_name, check_range, no_such};
 use crate::auth::{self, Operator, Viewer};
 use crate::extract::{Json as Body, Path, Query};
 use crate::{ApiError, AppState, install};
@@ -110,7 +110,7 @@ pub(crate) async fn revoke(
     let now = state.clock.now();
     state
         .write(move |tx| {
-            let token = join_tokens::by_id(tx, &id)?.ok_or_else(|| not_found("join token"))?;
+            let token = join_tokens::by_id(tx, &id)?.ok_or_else(|| no_such("join token", &id))?;
             // Revoking twice is what a retried request looks like: the wish is fulfilled.
             if join_tokens::revoke(tx, &token.id)? {
                 let detail = json!({ "group": token.group, "uses_left": token.uses_left });

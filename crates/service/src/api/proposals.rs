@@ -8,7 +8,7 @@ use veriboot_wire::{
     ProposalQuery, ProposalReject, ProposalReopen, ProposalsApprove, ProposalsApproved,
 };
 
-use super::{check_limit, not_found};
+use super::{check_limit, no_such};
 use crate::auth::{Operator, Viewer};
 use crate::extract::{Json as Body, OptionalJson, Path, Query};
 use crate::proposals::{self as decisions, shown};
@@ -49,7 +49,7 @@ pub(crate) async fn show(
 ) -> Result<Json<ProposalDetail>, ApiError> {
     state
         .read(move |tx| {
-            let row = proposals::by_id(tx, &id)?.ok_or_else(|| not_found("proposal"))?;
+            let row = proposals::by_id(tx, &id)?.ok_or_else(|| no_such("proposal", &id))?;
             let representative = row.representative.clone();
             let findings = proposals::findings(tx, &id)?;
             Ok(ProposalDetail { proposal: shown(tx, row)?, representative, findings })
@@ -74,7 +74,7 @@ pub(crate) async fn members(
     check_limit(query.limit)?;
     state
         .read(move |tx| {
-            proposals::by_id(tx, &id)?.ok_or_else(|| not_found("proposal"))?;
+            proposals::by_id(tx, &id)?.ok_or_else(|| no_such("proposal", &id))?;
             Ok(proposals::members(tx, &id, query.limit, query.cursor.as_deref())?)
         })
         .await

@@ -5,7 +5,7 @@ use axum::extract::State;
 use veriboot_store::scale_sets;
 use veriboot_wire::{Page, Problem, ScaleSet, ScaleSetDetail, ScaleSetQuery};
 
-use super::{check_limit, not_found};
+use super::{check_limit, no_such};
 use crate::auth::Viewer;
 use crate::extract::{Path, Query};
 use crate::{ApiError, AppState, odd_one_out};
@@ -36,5 +36,5 @@ pub(crate) async fn show(
     State(state): State<AppState>,
     Path((group, name)): Path<(String, String)>,
 ) -> Result<Json<ScaleSetDetail>, ApiError> {
-    odd_one_out::detail(&state, &group, &name).await?.map(Json).ok_or_else(|| not_found("scale set"))
+    odd_one_out::detail(&state, &group, &name).await?.map(Json).ok_or_else(|| no_such("scale set", &name))
 }

@@ -12,7 +12,7 @@ use veriboot_wire::{
 };
 
 use super::profiles::named;
-use crate::api::not_found;
+use crate::api::no_such;
 use crate::{ApiError, AppState};
 
 /// What is stored of an attestation.
@@ -28,8 +28,8 @@ struct Stored {
 pub(crate) async fn bundle(state: &AppState, id: String) -> Result<EvidenceBundle, ApiError> {
     let stored = state
         .read(move |tx| {
-            let attestation = attestations::by_id(tx, &id)?.ok_or_else(|| not_found("attestation"))?;
-            let evidence = attestations::evidence(tx, &id)?.ok_or_else(|| not_found("attestation"))?;
+            let attestation = attestations::by_id(tx, &id)?.ok_or_else(|| no_such("attestation", &id))?;
+            let evidence = attestations::evidence(tx, &id)?.ok_or_else(|| no_such("attestation", &id))?;
             let log = match &attestation.log_sha256 {
                 Some(sha256) => logs::content(tx, sha256)?,
                 None => None,

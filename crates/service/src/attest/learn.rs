@@ -13,6 +13,7 @@ use veriboot_store::vms::VmRow;
 use veriboot_store::{StoreError, Tx};
 use veriboot_wire::{AlertReason, BaselineOrigin, Finding, Scope, ScopeKind};
 
+use super::AttestState;
 use super::appraise::Input;
 
 /// A baseline that is about to become a version of its scope.
@@ -51,6 +52,13 @@ pub(super) fn progress(
     let seen = u32::try_from(boots.len()).unwrap_or(u32::MAX);
     // A baseline that was learned when one boot was enough is done.
     Ok((seen > 0 && seen < wanted).then_some(Learning { name: summary.name, boots }))
+}
+
+impl AttestState {
+    /// Whether boots to come may still be learned into a version.
+    pub(crate) fn is_learning(&self, tx: &mut dyn Tx, current: &CurrentBaseline) -> Result<bool, StoreError> {
+        Ok(self.learn_boots > 1 && progress(tx, current, self.learn_boots)?.is_some())
+    }
 }
 
 /// What a VM's own boots are learned into: its scale set's baseline for a member, else its own.

@@ -9,11 +9,13 @@ use veriboot_wire::{Finding, PreviewVm, ScopeKind};
 use super::appraise::{Input, Judging, judging, previous_boot};
 use super::conditions::boot_facts;
 use super::evidence::{Evidence, Log};
-use super::examine::examined;
+use super::examine::{Broken, examined};
 use super::profiles::JudgingProfile;
 use super::reappraise::{ReappraiseError, Stored, stored};
 use crate::{ApiError, AppState};
 
+/// How a document that is not stored is called. No baseline is: these have a version behind their name.
+const DOCUMENT: &str = "document";
 /// Findings of a VM that are listed on each side.
 const MAX_FINDINGS: usize = 32;
 
@@ -29,10 +31,14 @@ impl Judging {
     pub(crate) fn of_document(baseline: CompiledBaseline) -> Self {
         let current = CurrentBaseline {
             id: format!("document:{}", uuid::Uuid::now_v7()),
-            reference: "document".to_owned(),
+            reference: DOCUMENT.to_owned(),
             scope: ScopeKind::Group,
         };
         Self { current, content: Ok(Arc::new(baseline)) }
+    }
+
+    fn is_document(&self) -> bool {
+        self.current.reference == DOCUMENT
     }
 }
 
@@ -88,13 +94,16 @@ async fn judged(
         log_absent_because: evidence.log_absent_because,
         machine: vm.machine.clone(),
     };
-    let report = examined(state, evidence.log.as_ref())
-        .await
-        .map_err(broken)?
-        .map_err(|e| ReappraiseError::Broken(e.to_string()))?;
+    let report = examined(state, evidence.log.as_ref()).await.map_err(broken)?.map_err(cannot)?;
     let mut judges = judging(state, &vm).await.map_err(broken)?;
     judges.learning = None;
+    // Rejections are of a baseline by its name. A document has none: it is to take the place of what judges now.
+    let present = judges.current().map(|current| current.name().to_owned());
+    let mut name = present;
     if let Some(baseline) = &against.baseline {
+        if !baseline.is_document() {
+            name = Some(baseline.current.name().to_owned());
+        }
         judges.baseline = Some(baseline.clone());
     }
     if let Some(profile) = &against.profile {
@@ -104,16 +113,26 @@ async fn judged(
     let of_log = report.as_ref().map(|examined| &examined.report);
     judges.facts = boot_facts(state, &judges.profile, &evidence, of_log).await.map_err(broken)?;
     let previous = previous_boot(&vm);
-    let input =
+    let mut input =
         Input { vm, evidence: Arc::new(evidence), report: report.map(|examined| examined.report), judges };
-    let judged =
-        input.judged(state, previous, false).await.map_err(|e| ReappraiseError::Broken(e.to_string()))?;
+    let mut judged = input.clone().judged(state, previous.clone(), false).await.map_err(cannot)?;
+    if let (Some(shown), Some(name)) = (judged.shown.take(), name) {
+        let rejection = state.store.read(move |tx| shown.rejection(tx, &name)).await?;
+        if rejection.is_some() {
+            input.judges.rejection = rejection;
+            judged = input.judged(state, previous, false).await.map_err(cannot)?;
+        }
+    }
     answer.before = Some(last.verdict);
     answer.after = Some(judged.outcome.verdict);
     answer.judged_by.clone_from(&last.baseline);
     answer.appear = missing_in(&judged.outcome.findings, &last.findings);
     answer.disappear = missing_in(&last.findings, &judged.outcome.findings);
     Ok(())
+}
+
+fn cannot(error: Broken) -> ReappraiseError {
+    ReappraiseError::Broken(error.to_string())
 }
 
 /// Findings of `these` that are not among `those`.

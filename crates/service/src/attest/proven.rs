@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use veriboot_appraisal::{
-    CompiledBaseline, Conclude, Judgement, LogReport, Outcome, Profile, conclude, examine, judge,
+    CompiledBaseline, Conclude, Judgement, LogReport, Profile, conclude, examine, judge,
 };
 use veriboot_eventlog::HashAlg;
+use veriboot_policy::Boot;
 use veriboot_store::attestations;
+use veriboot_store::vms::VmRow;
 use veriboot_wire::{Attestation, FactState, MachineInfo, Verdict};
 
 use super::AttestState;
+use super::conditions::seen_by_conditions;
 use super::evidence::{Evidence, sha256_hex};
 use super::examine::{Broken, bank_of, guarded};
 use super::work;
@@ -21,6 +24,17 @@ pub(crate) struct StoredEvidence {
     pub attestation: Attestation,
     pub evidence: attestations::Evidence,
     pub log: Vec<u8>,
+    /// The VM as it is now.
+    pub vm: VmRow,
+}
+
+/// What it is held against.
+#[derive(Clone, Debug)]
+pub(crate) struct ProveBy {
+    pub baseline: Arc<CompiledBaseline>,
+    /// Names the content of the profile.
+    pub profile_key: String,
+    pub profile: Arc<Profile>,
 }
 
 /// A boot that a quote proves, and that is healthy by a baseline and a profile.
@@ -55,26 +69,21 @@ impl From<Broken> for NotProven {
     }
 }
 
-/// Proves stored evidence again, from the signature of the quote to the judgement.
+/// Proves stored evidence again, from the signature of the quote to the conditions of the profile. Counters are not asked
+/// again: they were compared with the boot before when the evidence came.
 pub(crate) async fn prove_again(
     state: &AppState,
     stored: StoredEvidence,
-    baseline: Arc<CompiledBaseline>,
-    profile: Arc<Profile>,
+    by: ProveBy,
 ) -> Result<Proven, NotProven> {
     let shared = state.clone();
-    work::run(&state.attest.long_work, true, move || shared.attest.prove_again(&stored, &baseline, &profile))
-        .await?
+    work::run(&state.attest.long_work, true, move || shared.attest.prove_again(&stored, &by)).await?
 }
 
 impl AttestState {
-    fn prove_again(
-        &self,
-        stored: &StoredEvidence,
-        baseline: &CompiledBaseline,
-        profile: &Profile,
-    ) -> Result<Proven, NotProven> {
-        let StoredEvidence { attestation, evidence, log } = stored;
+    fn prove_again(&self, stored: &StoredEvidence, by: &ProveBy) -> Result<Proven, NotProven> {
+        let ProveBy { baseline, profile_key, profile } = by;
+        let StoredEvidence { attestation, evidence, log, vm } = stored;
         let facts = &attestation.facts;
         if attestation.verdict != Verdict::Healthy
             || facts.quote != FactState::Valid
@@ -99,8 +108,8 @@ impl AttestState {
             .map_err(|_| NotProven::Altered("its quote is not signed by its key"))?;
         let bank = bank_of(&quote).ok_or(NotProven::Altered("its quote is of no bank that is known"))?;
         let report = guarded(|| examine(log))?;
-        let judgement = guarded(|| judge(&report, bank, Some(baseline), profile))?;
-        let outcome: Outcome = guarded(|| {
+        let judgement = guarded(|| judge(&report, bank, Some(baseline.as_ref()), profile))?;
+        let outcome = guarded(|| {
             conclude(Conclude {
                 quote: Ok(&quote),
                 pcr_values: Some(&evidence.pcrs),
@@ -111,6 +120,12 @@ impl AttestState {
                 previous: None,
             })
         })?;
+        let boot = match profile.conditions.is_empty() {
+            true => None,
+            false => Some(guarded(|| Boot::read(log, &report, Some(bank), &profile.run_time_pcrs))?),
+        };
+        let seen = seen_by_conditions(vm, &vm.machine);
+        let outcome = self.conditions.judge(outcome, (profile_key.as_str(), profile), boot.as_ref(), seen)?;
         if outcome.verdict != Verdict::Healthy {
             return Err(NotProven::NotHealthy);
         }

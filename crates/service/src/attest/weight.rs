@@ -73,7 +73,15 @@ pub(super) fn report(report: &LogReport) -> usize {
 
 /// Bytes of a judgement with its key.
 pub(super) fn judgement(judgement: &Judgement) -> usize {
-    size_of::<Judgement>() + size_of::<super::JudgementKey>() + 8 * ALLOCATION + findings(&judgement.findings)
+    let proposed = judgement
+        .proposed
+        .as_ref()
+        .map_or(0, |proposed| findings(&proposed.findings) + texts(&proposed.added) + texts(&proposed.marks));
+    size_of::<Judgement>()
+        + size_of::<super::JudgementKey>()
+        + 8 * ALLOCATION
+        + findings(&judgement.findings)
+        + proposed
 }
 
 fn reference(reference: &Reference) -> usize {

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::json;
-use veriboot_appraisal::{Baseline, LearnError, Source, judge};
+use veriboot_appraisal::{Baseline, LearnError, Proposed, Source, judge};
 use veriboot_store::baselines::{self, BaselineRow, NewBaseline};
 use veriboot_store::proposals::{self, Decision, ProposalRow};
 use veriboot_store::reappraisals::{self, NewReappraisal};
@@ -18,9 +18,9 @@ use veriboot_wire::{
     BaselineOrigin, MAX_APPROVED_AT_ONCE, ProposalState, ProposalsApprove, ProposalsApproved, Time,
 };
 
-use super::{changed, decide, shown};
-use crate::api::{audit, check_comment, invalid, not_found};
-use crate::attest::{NotProven, Proven, StoredEvidence, judging, prove_again};
+use super::{Proposing, changed, decide, shown};
+use crate::api::{audit, check_comment, invalid, no_such, not_found};
+use crate::attest::{NotProven, ProveBy, Proven, StoredEvidence, judging, prove_again};
 use crate::auth::Caller;
 use crate::problem::kinds;
 use crate::{ApiError, AppState, members};
@@ -30,14 +30,20 @@ struct Looked {
     row: ProposalRow,
     etag: String,
     stored: StoredEvidence,
-    vm: vms::VmRow,
 }
 
 /// The next version of one baseline.
 struct Next {
     current: BaselineRow,
     baseline: Baseline,
-    proposals: Vec<(String, String)>,
+    proposals: Vec<Shows>,
+}
+
+/// What was looked at, and what it proposes.
+struct Shows {
+    id: String,
+    etag: String,
+    proposing: Proposing,
 }
 
 /// Approves all of them, or none.
@@ -120,12 +126,12 @@ fn look(tx: &mut dyn Tx, id: &str, expected_etag: &str) -> Result<Looked, ApiErr
     let evidence = attestations::evidence(tx, &shows.attestation_id)?.ok_or_else(|| gone("the evidence"))?;
     let log = logs::content(tx, &shows.log_sha256)?.ok_or_else(|| gone("the event log"))?;
     let vm = vms::by_id(tx, &shows.vm_id)?.ok_or_else(|| gone("the VM"))?;
-    let stored = StoredEvidence { attestation, evidence, log };
-    Ok(Looked { row, etag: expected_etag.to_owned(), stored, vm })
+    let stored = StoredEvidence { attestation, evidence, log, vm };
+    Ok(Looked { row, etag: expected_etag.to_owned(), stored })
 }
 
 fn as_expected(tx: &mut dyn Tx, id: &str, expected_etag: &str) -> Result<ProposalRow, ApiError> {
-    let row = proposals::by_id(tx, id)?.ok_or_else(|| not_found("proposal"))?;
+    let row = proposals::by_id(tx, id)?.ok_or_else(|| no_such("proposal", id))?;
     decide::open(&row)?;
     if row.etag() != expected_etag {
         return Err(changed("the proposal is another one by now than the one that was looked at"));
@@ -141,9 +147,10 @@ async fn next_version(
     replace: bool,
 ) -> Result<Next, ApiError> {
     let mut boots = Vec::with_capacity(looked.len());
+    let mut proposals = Vec::with_capacity(looked.len());
     let mut content = None;
     for one in looked {
-        let judges = judging(state, &one.vm).await?;
+        let judges = judging(state, &one.stored.vm).await?;
         let judging = judges.baseline.filter(|judging| judging.current.id == current.summary.id);
         let judging = judging.ok_or_else(|| changed("another baseline judges by now"))?;
         if judges.profile.reference != one.row.profile {
@@ -152,10 +159,22 @@ async fn next_version(
         let unusable = |error: String| ApiError::internal(error);
         let compiled = judging.content.map_err(|e| unusable(e.to_string()))?;
         let profile = judges.profile.content.map_err(|e| unusable(e.to_string()))?;
-        let proven = prove_again(state, one.stored.clone(), Arc::clone(&compiled), Arc::clone(&profile))
-            .await
-            .map_err(|error| not_proven(&one.row, &error))?;
-        let pcrs = shown_pcrs(&one.row, &proven)?;
+        let by = ProveBy {
+            baseline: Arc::clone(&compiled),
+            profile_key: judges.profile.key,
+            profile: Arc::clone(&profile),
+        };
+        let proven =
+            prove_again(state, one.stored.clone(), by).await.map_err(|error| not_proven(&one.row, &error))?;
+        let proposed = still_proposed(&one.row, &proven)?;
+        let pcrs = proposed.pcrs.clone();
+        let proposing = Proposing {
+            proposed: proposed.clone(),
+            report: Arc::clone(&proven.report),
+            bank: proven.bank,
+            baseline: Some(Arc::clone(&compiled)),
+        };
+        proposals.push(Shows { id: one.row.id.clone(), etag: one.etag.clone(), proposing });
         boots.push((one.row.id.clone(), pcrs, proven, profile));
         content = Some(compiled);
     }
@@ -184,15 +203,14 @@ async fn next_version(
             return Err(ApiError::new(&kinds::PROPOSAL_NOT_PROVEN, message));
         }
     }
-    let proposals = looked.iter().map(|one| (one.row.id.clone(), one.etag.clone())).collect();
     Ok(Next { current, baseline, proposals })
 }
 
-/// The PCRs that were shown, if the boot still proposes exactly that.
-fn shown_pcrs(row: &ProposalRow, proven: &Proven) -> Result<BTreeSet<u32>, ApiError> {
+/// What the boot proposes, if it is still exactly what was shown.
+fn still_proposed<'p>(row: &ProposalRow, proven: &'p Proven) -> Result<&'p Proposed, ApiError> {
     let shown: BTreeSet<u32> = row.pcrs.iter().copied().collect();
     match &proven.judgement.proposed {
-        Some(proposed) if proposed.key == row.change_key && proposed.pcrs == shown => Ok(shown),
+        Some(proposed) if proposed.key == row.change_key && proposed.pcrs == shown => Ok(proposed),
         _ => Err(changed("the boot that stands for the proposal does not propose this any more")),
     }
 }
@@ -231,8 +249,15 @@ fn store(
     let Decided { caller, comment, replace, now } = *decided;
     let scope = &next.current.summary.scope;
     let mut rows = Vec::with_capacity(next.proposals.len());
-    for (id, etag) in &next.proposals {
+    for Shows { id, etag, proposing } in &next.proposals {
         rows.push(as_expected(tx, id, etag)?);
+        if let Some(rejection) = proposing.rejection(tx, &next.current.summary.name)? {
+            let message = format!(
+                "what it shows was rejected by {} with proposal {}, which has to be reopened before",
+                rejection.by, rejection.id
+            );
+            return Err(changed(&message));
+        }
     }
     let current = baselines::current_of(tx, scope)?;
     if current.as_ref().map(|row| &row.summary.id) != Some(&next.current.summary.id) {
@@ -269,7 +294,7 @@ fn store(
             "boot": shows.boot_id, "log_sha256": shows.log_sha256, "comment": comment,
         });
         audit(tx, now, caller, "proposal.approve", &row.id, &detail)?;
-        let row = proposals::by_id(tx, &row.id)?.ok_or_else(|| not_found("proposal"))?;
+        let row = proposals::by_id(tx, &row.id)?.ok_or_else(|| no_such("proposal", &row.id))?;
         approved.proposals.push(shown(tx, row)?);
     }
     let because = format!("baseline {reference} approved");

@@ -6,7 +6,7 @@ use veriboot_store::reappraise_queue;
 use veriboot_wire::{Proposal, ProposalReject, ProposalReopen, ProposalState};
 
 use super::{changed, shown};
-use crate::api::{audit, check_comment, invalid, not_found};
+use crate::api::{audit, check_comment, invalid, no_such};
 use crate::auth::Caller;
 use crate::problem::kinds;
 use crate::{ApiError, AppState, members};
@@ -26,20 +26,24 @@ pub(crate) async fn reject(
     let by = caller.name.clone();
     let (row, vms) = state
         .write(move |tx| {
-            let row = proposals::by_id(tx, &id)?.ok_or_else(|| not_found("proposal"))?;
+            let row = proposals::by_id(tx, &id)?.ok_or_else(|| no_such("proposal", &id))?;
             open(&row)?;
             if row.etag() != request.expected_etag {
                 return Err(changed("the proposal is another one by now than the one that was looked at"));
             }
             let decision = Decision { by: &caller.name, comment: Some(&request.comment), result: None, now };
             proposals::close(tx, &id, ProposalState::Rejected, &decision)?;
-            let vms = reappraise_queue::queue_members(tx, &id, now)?;
+            let mut vms = reappraise_queue::queue_members(tx, &id, now)?;
+            // What VMs show together with something else is refused as well.
+            for other in proposals::sharing_marks(tx, &id)? {
+                vms += reappraise_queue::queue_members(tx, &other, now)?;
+            }
             let detail = json!({
                 "baseline": row.baseline, "change_key": row.change_key, "classes": row.classes, "vms": vms,
                 "log_sha256": row.representative.log_sha256, "comment": request.comment,
             });
             audit(tx, now, &caller, "proposal.reject", &id, &detail)?;
-            let row = proposals::by_id(tx, &id)?.ok_or_else(|| not_found("proposal"))?;
+            let row = proposals::by_id(tx, &id)?.ok_or_else(|| no_such("proposal", &id))?;
             Ok((shown(tx, row)?, vms))
         })
         .await?;
@@ -60,7 +64,7 @@ pub(crate) async fn reopen(
     let by = caller.name.clone();
     let (row, vms) = state
         .write(move |tx| {
-            let row = proposals::by_id(tx, &id)?.ok_or_else(|| not_found("proposal"))?;
+            let row = proposals::by_id(tx, &id)?.ok_or_else(|| no_such("proposal", &id))?;
             let Some(to) = proposals::reopen(tx, &id, now)? else {
                 let message = format!("this proposal is {}; only a rejected one can be reopened", row.state);
                 return Err(ApiError::new(&kinds::WRONG_STATE, message));
@@ -71,7 +75,7 @@ pub(crate) async fn reopen(
                 "comment": request.comment,
             });
             audit(tx, now, &caller, "proposal.reopen", &id, &detail)?;
-            let row = proposals::by_id(tx, &id)?.ok_or_else(|| not_found("proposal"))?;
+            let row = proposals::by_id(tx, &id)?.ok_or_else(|| no_such("proposal", &id))?;
             Ok((shown(tx, row)?, vms))
         })
         .await?;
@@ -94,7 +98,7 @@ pub(super) fn open(row: &proposals::ProposalRow) -> Result<(), ApiError> {
 async fn again(state: &AppState, id: String) -> Result<Proposal, ApiError> {
     state
         .read(move |tx| {
-            let row = proposals::by_id(tx, &id)?.ok_or_else(|| not_found("proposal"))?;
+            let row = proposals::by_id(tx, &id)?.ok_or_else(|| no_such("proposal", &id))?;
             Ok(shown(tx, row)?)
         })
         .await

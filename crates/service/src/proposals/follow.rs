@@ -1,18 +1,42 @@
 //! What an attestation shows, as a member of a proposal.
 
-use veriboot_appraisal::{Judgement, LogReport, Proposed};
+use std::sync::Arc;
+
+use veriboot_appraisal::{Booted, CompiledBaseline, Judgement, LogReport, Proposed, Rejected};
+use veriboot_eventlog::HashAlg;
 use veriboot_store::proposals::{self, Followed, Rejection, Showing};
 use veriboot_store::{StoreError, Tx};
 use veriboot_wire::{ChangeClass, RejectedProposal, Time};
 
 use super::words::{self, words};
 
-/// A boot whose enforced deviations may all be proposed, and that is healthy but for the rejection.
+/// A boot whose enforced deviations may all be proposed, with what it was judged by.
+#[derive(Clone, Debug)]
+pub(crate) struct Proposing {
+    pub proposed: Proposed,
+    pub report: Arc<LogReport>,
+    pub bank: HashAlg,
+    pub baseline: Option<Arc<CompiledBaseline>>,
+}
+
+impl Proposing {
+    /// The newest rejection that refuses it: one of any version of the baseline with this name.
+    pub fn rejection(&self, tx: &mut dyn Tx, baseline_name: &str) -> Result<Option<Rejection>, StoreError> {
+        let standing = proposals::rejections(tx, baseline_name, &self.proposed.key)?;
+        let baseline = self.baseline.as_deref().map(|compiled| &**compiled);
+        let booted = Booted::new(&self.proposed, &self.report, self.bank, baseline);
+        let refuses = |one: &proposals::StandingRejection| {
+            booted.is_refused_by(Rejected { key: &one.change_key, marks: &one.marks })
+        };
+        Ok(standing.into_iter().find(refuses).map(|one| one.rejection))
+    }
+}
+
+/// A boot that proposes something, and that is healthy but for the rejection.
 #[derive(Clone, Debug)]
 pub(crate) struct Shown {
-    change_key: String,
+    proposing: Proposing,
     pcrs: Vec<u32>,
-    findings: Vec<veriboot_wire::Finding>,
     title: String,
     signer: Option<String>,
     classes: Vec<ChangeClass>,
@@ -22,24 +46,17 @@ pub(crate) struct Shown {
 }
 
 impl Shown {
-    /// What a judgement proposes of this log.
-    pub fn new(proposed: &Proposed, report: &LogReport, profile: &str, rejected: Option<Rejection>) -> Self {
-        let words::Words { title, signer, classes } = words(&proposed.findings, Some(report));
-        Self {
-            change_key: proposed.key.clone(),
-            pcrs: proposed.pcrs.iter().copied().collect(),
-            findings: proposed.findings.clone(),
-            title,
-            signer,
-            classes,
-            profile: profile.to_owned(),
-            rejected,
-        }
+    /// What a judgement proposes of a log.
+    pub fn new(proposing: Proposing, profile: &str, rejected: Option<Rejection>) -> Self {
+        let proposed = &proposing.proposed;
+        let words::Words { title, signer, classes } = words(&proposed.findings, Some(&proposing.report));
+        let pcrs = proposed.pcrs.iter().copied().collect();
+        Self { pcrs, title, signer, classes, profile: profile.to_owned(), rejected, proposing }
     }
 
     /// The rejection that stands for it now: the caller decided on another one when it is not [`Shown::rejected`].
-    pub fn rejection(&self, tx: &mut dyn Tx, baseline_id: &str) -> Result<Option<Rejection>, StoreError> {
-        proposals::rejection(tx, baseline_id, &self.change_key)
+    pub fn rejection(&self, tx: &mut dyn Tx, baseline_name: &str) -> Result<Option<Rejection>, StoreError> {
+        self.proposing.rejection(tx, baseline_name)
     }
 }
 
@@ -73,12 +90,13 @@ pub(crate) fn follow(
             log_sha256,
             baseline_id,
             profile: &shown.profile,
-            change_key: &shown.change_key,
+            change_key: &shown.proposing.proposed.key,
             classes: &shown.classes,
             title: &shown.title,
             signer: shown.signer.as_deref(),
             pcrs: &shown.pcrs,
-            findings: &shown.findings,
+            marks: &shown.proposing.proposed.marks,
+            findings: &shown.proposing.proposed.findings,
             at: attested.at,
         }),
         _ => None,

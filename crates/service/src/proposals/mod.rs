@@ -10,7 +10,7 @@ pub(crate) mod words;
 
 pub(crate) use approve::approve;
 pub(crate) use decide::{reject, reopen};
-pub(crate) use follow::{Attested, Shown, follow, refused, rejection_for_a_bundle};
+pub(crate) use follow::{Attested, Proposing, Shown, follow, refused, rejection_for_a_bundle};
 
 use veriboot_store::proposals::ProposalRow;
 use veriboot_store::reappraisals;

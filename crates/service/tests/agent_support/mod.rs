@@ -5,6 +5,7 @@
 pub mod boot;
 pub mod captured;
 pub mod operator;
+pub mod proposals;
 pub mod raw;
 
 use std::path::PathBuf;
@@ -133,6 +134,32 @@ impl World {
 
     pub fn ca_file(&self) -> PathBuf {
         self.dir.path().join("data/ca.pem")
+    }
+
+    /// Ends the service without any goodbye.
+    pub fn kill(&mut self) {
+        // Dropping the server ends its tasks where they are; its database sees nothing of it.
+        drop(self.server.take());
+    }
+
+    /// Starts the service again on the same data.
+    pub fn restart(&mut self) {
+        if let Some(server) = self.server.take() {
+            self.runtime.block_on(server.stop());
+        }
+        let clock = self.clock.clone();
+        self.server = Some(self.serve(&clock, "data", &|_| {}));
+    }
+
+    /// Lets time pass in which the service lives.
+    pub fn pass_ms(&self, ms: i64) {
+        let mut left = ms;
+        while left > 0 {
+            let step = left.min(30_000);
+            self.clock.advance_ms(step);
+            self.block_on(veriboot_service::heartbeat::beat(self.state())).expect("the service lives");
+            left -= step;
+        }
     }
 
     pub fn block_on<F: std::future::Future>(&self, work: F) -> F::Output {

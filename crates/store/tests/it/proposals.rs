@@ -1,5 +1,5 @@
 use veriboot_store::proposals::{self, Decision, Followed, Showing};
-use veriboot_store::{StoreError, Tx, attestations, baselines, boots, new_id, reappraise_queue, vms};
+use veriboot_store::{Param, StoreError, Tx, attestations, baselines, boots, new_id, reappraise_queue, vms};
 use veriboot_wire::{
     Attestation, ChangeAction, ChangeClass, Finding, ProposalQuery, ProposalState, Scope, ScopeKind,
     Severity, VmStatus,
@@ -72,6 +72,9 @@ fn shows(
         boot: None,
     };
     vms::update_after_attestation(tx, vm_id, &after)?;
+    // "k1+k2" is what has the marks of both.
+    let marks: Vec<String> =
+        key.unwrap_or_default().split('+').map(|mark| format!("4 {mark}")).collect();
     let showing = key.map(|change_key| Showing {
         vm_id,
         vm_name: &row.name,
@@ -85,10 +88,17 @@ fn shows(
         title: "boot kernel 6.1",
         signer: Some("Debian"),
         pcrs: &[4, 9],
+        marks: &marks,
         findings: std::slice::from_ref(&finding),
         at: at(ms),
     });
     proposals::follow(tx, vm_id, row.proposal_id.as_deref(), showing.as_ref(), rejected, at(ms))
+}
+
+/// Ids of the rejections of a scale set's baseline that are held against what shows this change.
+fn standing(tx: &mut dyn Tx, set: &str, key: &str) -> Result<Vec<String>, StoreError> {
+    let rejections = proposals::rejections(tx, &format!("scale-set/default/{set}"), key)?;
+    Ok(rejections.into_iter().map(|one| one.rejection.id).collect())
 }
 
 fn all(tx: &mut dyn Tx, query: &ProposalQuery) -> Result<Vec<proposals::ProposalRow>, StoreError> {
@@ -192,15 +202,15 @@ async fn a_rejection_stands_until_it_is_taken_back(db) {
         let baseline = next_baseline(tx, 0)?;
         let (a, b) = (member(tx, "web-0")?, member(tx, "web-1")?);
         let id = shows(tx, &a, &baseline, Some("k1"), None, 10)?.member_of.unwrap();
-        assert_eq!(proposals::rejection(tx, &baseline, "k1")?, None);
+        assert_eq!(standing(tx, "web", "k1")?, [""; 0]);
         let decision = Decision { by: "ann", comment: Some("not ours"), result: None, now: at(20) };
         assert!(proposals::close(tx, &id, ProposalState::Rejected, &decision)?);
-        let stands = proposals::rejection(tx, &baseline, "k1")?.unwrap();
-        assert_eq!((stands.id.as_str(), stands.by.as_str(), stands.comment.as_str()), (id.as_str(), "ann", "not ours"));
-        assert_eq!(proposals::rejection(tx, &baseline, "k2")?, None);
-        let other = Scope { id: "db".into(), ..scope() };
-        let elsewhere = baselines::insert_next(tx, &crate::baselines::new("scale-set/default/db", &other), &TestKey)?;
-        assert_eq!(proposals::rejection(tx, &elsewhere.summary.id, "k1")?, None, "of this baseline only");
+        let stands = proposals::rejections(tx, "scale-set/default/web", "k1")?.remove(0);
+        let rejection = &stands.rejection;
+        assert_eq!((rejection.id.as_str(), rejection.by.as_str(), rejection.comment.as_str()), (id.as_str(), "ann", "not ours"));
+        assert_eq!((stands.change_key.as_str(), stands.marks.as_slice()), ("k1", &["4 k1".to_owned()][..]));
+        assert_eq!(standing(tx, "web", "k2")?, [id.as_str()], "it may be part of any other change");
+        assert_eq!(standing(tx, "db", "k1")?, [""; 0], "of this baseline only");
 
         // Others that show it are members of what was rejected.
         let followed = shows(tx, &b, &baseline, Some("k1"), Some(&id), 30)?;
@@ -209,10 +219,10 @@ async fn a_rejection_stands_until_it_is_taken_back(db) {
 
         // Another version of the baseline does not end it.
         let newer = next_baseline(tx, 40)?;
-        assert_eq!(proposals::rejection(tx, &newer, "k1")?.unwrap().id, id);
+        assert_eq!(standing(tx, "web", "k1")?, [id.as_str()]);
         assert_eq!(proposals::by_id(tx, &id)?.unwrap().state, ProposalState::Rejected);
         assert_eq!(proposals::reopen(tx, &id, at(50))?, Some(ProposalState::Superseded), "its version is gone");
-        assert_eq!(proposals::rejection(tx, &newer, "k1")?, None);
+        assert_eq!(standing(tx, "web", "k1")?, [""; 0]);
         assert_eq!(proposals::reopen(tx, &id, at(50))?, None);
 
         let id = shows(tx, &a, &newer, Some("k1"), None, 60)?.member_of.unwrap();
@@ -220,6 +230,57 @@ async fn a_rejection_stands_until_it_is_taken_back(db) {
         assert_eq!(proposals::reopen(tx, &id, at(70))?, Some(ProposalState::Open));
         let row = proposals::by_id(tx, &id)?.unwrap();
         assert_eq!((row.state, row.decided_by, row.comment), (ProposalState::Open, None, None));
+        Ok(())
+    }).await.unwrap();
+}
+}
+
+on_both! {
+async fn rejections_that_are_held_against_boots_are_bounded(db) {
+    db.store.write(|tx| {
+        let baseline = next_baseline(tx, 0)?;
+        let vm = member(tx, "web-0")?;
+        let mut ids = Vec::new();
+        for n in 0..=i64::from(proposals::MAX_REJECTIONS) {
+            let id = shows(tx, &vm, &baseline, Some(&format!("k{n}")), None, n)?.member_of.unwrap();
+            let decision = Decision { by: "ann", comment: None, result: None, now: at(1000 + n) };
+            assert!(proposals::close(tx, &id, ProposalState::Rejected, &decision)?);
+            ids.push(id);
+        }
+        ids.reverse();
+        let oldest = ids.pop().unwrap();
+        assert_eq!(standing(tx, "web", "another")?, ids, "newest first");
+        ids.push(oldest);
+        assert_eq!(standing(tx, "web", "k0")?, ids, "exactly what was rejected is never forgotten");
+        Ok(())
+    }).await.unwrap();
+}
+}
+
+on_both! {
+async fn what_has_a_mark_of_a_rejected_one_is_looked_at_again(db) {
+    db.store.write(|tx| {
+        let baseline = next_baseline(tx, 0)?;
+        let (a, b, c, d) = (member(tx, "web-0")?, member(tx, "web-1")?, member(tx, "web-2")?, member(tx, "web-3")?);
+        let id = shows(tx, &a, &baseline, Some("k1"), None, 10)?.member_of.unwrap();
+        let both = shows(tx, &b, &baseline, Some("k1+k2"), None, 11)?.member_of.unwrap();
+        shows(tx, &c, &baseline, Some("k2"), None, 12)?;
+        assert_eq!(proposals::sharing_marks(tx, &id)?, [both.as_str()]);
+        assert_eq!(proposals::sharing_marks(tx, &both)?.len(), 2);
+        // From before marks were kept: it may have any, and its rejection stands for exactly its change.
+        let old = shows(tx, &d, &baseline, Some("k9"), None, 13)?.member_of.unwrap();
+        tx.execute("UPDATE proposals SET marks = NULL WHERE id = $1", &[Param::Text(&old)])?;
+        assert_eq!(proposals::sharing_marks(tx, &id)?, [both, old.clone()]);
+        let decision = Decision { by: "ann", comment: None, result: None, now: at(20) };
+        assert!(proposals::close(tx, &old, ProposalState::Rejected, &decision)?);
+        assert_eq!(standing(tx, "web", "k1")?, [""; 0]);
+        assert_eq!(standing(tx, "web", "k9")?, [old.as_str()]);
+        // Shown again while it is open, it gets them.
+        proposals::reopen(tx, &old, at(30))?;
+        shows(tx, &d, &baseline, Some("k9"), None, 31)?;
+        assert!(proposals::close(tx, &old, ProposalState::Rejected, &decision)?);
+        assert_eq!(standing(tx, "web", "k1")?, [old.as_str()]);
+        assert_eq!(proposals::sharing_marks(tx, "nobody")?, [""; 0]);
         Ok(())
     }).await.unwrap();
 }

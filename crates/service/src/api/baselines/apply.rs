@@ -6,9 +6,9 @@ use axum::http::HeaderMap;
 use serde_json::{Value, json};
 use veriboot_appraisal::{Baseline, BaselineError, Flaw};
 use veriboot_eventlog::ComponentKind;
-use veriboot_store::baselines::{self, NewBaseline, name_of};
+use veriboot_store::baselines::{self, CurrentBaseline, NewBaseline, name_of};
 use veriboot_store::reappraisals::{self as again, NewReappraisal};
-use veriboot_store::{Tx, vms};
+use veriboot_store::{StoreError, Tx, vms};
 use veriboot_wire::{
     BaselineApply, BaselineChanged, BaselineFlaw, BaselineOrigin, BaselineSummary, DocumentFormat, Problem,
     Reappraisal, Scope, ScopeKind, Time,
@@ -17,7 +17,6 @@ use veriboot_wire::{
 use super::{check_version, expected_version};
 use crate::api::{audit, check_comment, check_name, find_vm, invalid};
 use crate::auth::{Caller, Operator};
-use crate::baseline_signing::BaselineSigner;
 use crate::extract::Json as Body;
 use crate::problem::{Kind, kinds};
 use crate::{ApiError, AppState, reappraisals};
@@ -29,7 +28,8 @@ const MAX_ALLOWED_FLAWS: usize = 32;
 ///
 /// Makes a document, JSON or TOML, the next version of the baseline of a scope and judges the scope's VMs again. Refused
 /// when the document is malformed, empty, contradictory or accepts everything; other weaknesses must be allowed by their
-/// codes. Names the version that it replaces, so that of two operators at once the second is told.
+/// codes. Names the version that it replaces, so that of two operators at once the second is told. A document that is the
+/// current version already changes nothing: `changed` is false.
 #[utoipa::path(post, path = "/v1/baselines", tag = "baselines", operation_id = "apply_baseline",
     request_body = BaselineApply,
     responses((status = 200, body = BaselineChanged), (status = 409, body = Problem), (status = 422, body = Problem)))]
@@ -162,30 +162,48 @@ pub(crate) struct Next {
     pub checked: Checked,
 }
 
-/// Stores it and judges the scope's VMs again.
+/// Stores it and judges the scope's VMs again, unless it is what judges already.
 pub(crate) async fn store(state: &AppState, caller: Caller, next: Next) -> Result<BaselineChanged, ApiError> {
     let now = state.clock.now();
-    let signer = state.attest.baseline_signer().clone();
     let by = caller.name.clone();
     let flaws = next.checked.flaws.clone();
-    let (summary, reappraisal) =
-        state.write(move |tx| in_transaction(tx, &caller, &next, &signer, now)).await?;
+    let shared = state.clone();
+    let stored = state.write(move |tx| in_transaction(tx, &shared, &caller, &next, now)).await?;
+    let (summary, reappraisal) = match stored {
+        Stored::Unchanged(summary) => {
+            let baseline = Some(summary);
+            return Ok(BaselineChanged { changed: false, baseline, flaws, reappraisal: None });
+        }
+        Stored::Next(summary, reappraisal) => (summary, reappraisal),
+    };
     let baseline = format!("{}@{}", summary.name, summary.version);
     tracing::info!(baseline, by, origin = summary.origin.as_str(), "baseline changed");
-    let reappraisal = reappraisals::drive(state, reappraisal).await?;
-    Ok(BaselineChanged { baseline: Some(summary), flaws, reappraisal })
+    let reappraisal = Some(reappraisals::drive(state, reappraisal).await?);
+    Ok(BaselineChanged { changed: true, baseline: Some(summary), flaws, reappraisal })
+}
+
+enum Stored {
+    /// The document is that of the current version.
+    Unchanged(BaselineSummary),
+    /// The next version.
+    Next(BaselineSummary, Reappraisal),
 }
 
 fn in_transaction(
     tx: &mut dyn Tx,
+    state: &AppState,
     caller: &Caller,
     next: &Next,
-    signer: &BaselineSigner,
     now: Time,
-) -> Result<(BaselineSummary, Reappraisal), ApiError> {
+) -> Result<Stored, ApiError> {
     let (scope, name) = resolve(tx, &next.scope)?;
     let current = baselines::current_summary_of(tx, &scope)?;
-    check_version(next.expected, current.map(|current| current.version))?;
+    check_version(next.expected, current.as_ref().map(|current| current.version))?;
+    if let Some(current) = current
+        && is_unchanged(tx, state, &current, next)?
+    {
+        return Ok(Stored::Unchanged(current));
+    }
     let new = NewBaseline {
         name: &name,
         scope: &scope,
@@ -197,7 +215,7 @@ fn in_transaction(
         created_by: &caller.name,
         created_at: now,
     };
-    let row = baselines::insert_next(tx, &new, signer)?;
+    let row = baselines::insert_next(tx, &new, state.attest.baseline_signer())?;
     let codes: Vec<&str> = next.checked.flaws.iter().map(|flaw| flaw.code.as_str()).collect();
     let mut detail = json!({
         "baseline": row.reference(), "sha256": row.summary.sha256, "scope": scope, "replaces": next.expected,
@@ -215,7 +233,30 @@ fn in_transaction(
         created_by: &caller.name,
         created_at: now,
     };
-    Ok((row.summary, again::enqueue(tx, &new)?))
+    let reappraisal = again::enqueue(tx, &new)?;
+    Ok(Stored::Next(row.summary, reappraisal))
+}
+
+/// Whether a document is that of the current version. One that cannot be read back or believed any more is replaced by the
+/// same one, and one that boots to come are learned into by one that stays as it is.
+fn is_unchanged(
+    tx: &mut dyn Tx,
+    state: &AppState,
+    current: &BaselineSummary,
+    next: &Next,
+) -> Result<bool, ApiError> {
+    let row = match baselines::by_id(tx, &current.id) {
+        Ok(row) => row.filter(|row| row.document == next.checked.document),
+        Err(StoreError::Corrupt { .. }) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let believed = row.is_some_and(|row| state.attest.baseline_signer().verify_baseline(&row).is_ok());
+    let judging = CurrentBaseline {
+        id: current.id.clone(),
+        reference: format!("{}@{}", current.name, current.version),
+        scope: current.scope.kind,
+    };
+    Ok(believed && !state.attest.is_learning(tx, &judging)?)
 }
 
 /// The scope with the VM's id for its name, and the name of its baseline.

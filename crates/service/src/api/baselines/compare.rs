@@ -8,7 +8,7 @@ use veriboot_wire::{BaselineAgainst, BaselineDiff, Problem};
 
 use super::apply::off_the_network;
 use super::{believed, find};
-use crate::api::not_found;
+use crate::api::{no_such, not_found};
 use crate::auth::Viewer;
 use crate::extract::{Path, Query};
 use crate::{ApiError, AppState};
@@ -28,7 +28,7 @@ pub(crate) async fn diff(
 ) -> Result<Json<BaselineDiff>, ApiError> {
     let (from, to) = state
         .read(move |tx| {
-            let to = find(tx, &id)?.ok_or_else(|| not_found("baseline"))?;
+            let to = find(tx, &id)?.ok_or_else(|| no_such("baseline", &id))?;
             let from = match &query.against {
                 Some(key) => find(tx, key)?,
                 None => match to.summary.version.checked_sub(1) {

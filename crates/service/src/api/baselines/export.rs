@@ -9,7 +9,7 @@ use veriboot_wire::{BaselineExport, BaselineKey, ExportFormat, Problem};
 
 use super::apply::off_the_network;
 use super::{believed, version_tag};
-use crate::api::not_found;
+use crate::api::no_such;
 use crate::auth::Viewer;
 use crate::extract::{Path, Query};
 use crate::{ApiError, AppState};
@@ -27,8 +27,8 @@ pub(crate) async fn export(
     Path(id): Path<String>,
     Query(query): Query<BaselineExport>,
 ) -> Result<Response, ApiError> {
-    let row = state.read(move |tx| Ok(baselines::by_id(tx, &id)?)).await?;
-    let row = row.ok_or_else(|| not_found("baseline"))?;
+    let row =
+        state.read(move |tx| baselines::by_id(tx, &id)?.ok_or_else(|| no_such("baseline", &id))).await?;
     let version = row.summary.version;
     let baseline = believed(&state, row).await?;
     let signer = state.attest.baseline_signer().clone();

@@ -18,7 +18,7 @@ use veriboot_store::baselines::{self, BaselineRow};
 use veriboot_store::{StoreError, Tx};
 use veriboot_wire::{BaselineDetail, BaselineQuery, BaselineSummary, Page, Problem};
 
-use super::{check_limit, not_found};
+use super::{check_limit, no_such};
 use crate::auth::Viewer;
 use crate::extract::{Path, Query};
 use crate::problem::kinds;
@@ -53,8 +53,7 @@ pub(crate) async fn show(
     State(state): State<AppState>,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
-    let row = state.read(move |tx| Ok(baselines::by_id(tx, &id)?)).await?;
-    let row = row.ok_or_else(|| not_found("baseline"))?;
+    let row = state.read(move |tx| baselines::by_id(tx, &id)?.ok_or_else(|| no_such("baseline", &id))).await?;
     let document = serde_json::from_str(&row.document).map_err(ApiError::internal)?;
     let etag = version_tag(row.summary.version);
     let mut response = Json(BaselineDetail { summary: row.summary, document }).into_response();

@@ -11,7 +11,7 @@ use veriboot_wire::{
 
 use super::apply::{off_the_network, read};
 use super::find;
-use crate::api::{check_name, check_range, find_vm, invalid, not_found};
+use crate::api::{check_name, check_range, find_vm, invalid, no_such};
 use crate::attest::{Against, Judging, content_of, named_profile, preview};
 use crate::auth::Viewer;
 use crate::extract::Json as Body;
@@ -110,7 +110,7 @@ async fn vms(state: &AppState, request: &ReappraiseRequest, limit: u32) -> Resul
 async fn against(state: &AppState, request: ReappraiseRequest) -> Result<(String, Against), ApiError> {
     let ReappraiseRequest { baseline, document, format, profile, .. } = request;
     let profile = match profile {
-        Some(name) => Some(named_profile(state, &name).await?.ok_or_else(|| not_found("profile"))?),
+        Some(name) => Some(named_profile(state, &name).await?.ok_or_else(|| no_such("profile", &name))?),
         None => None,
     };
     let (name, baseline) = match (baseline, document) {
@@ -120,8 +120,7 @@ async fn against(state: &AppState, request: ReappraiseRequest) -> Result<(String
         }
         (None, None) => ("the present one".to_owned(), None),
         (Some(key), None) => {
-            let row = state.read(move |tx| Ok(find(tx, &key)?)).await?;
-            let row = row.ok_or_else(|| not_found("baseline"))?;
+            let row = state.read(move |tx| find(tx, &key)?.ok_or_else(|| no_such("baseline", &key))).await?;
             let reference = row.reference();
             let current = CurrentBaseline {
                 id: row.summary.id,

@@ -5,7 +5,7 @@ use axum::extract::State;
 use veriboot_store::reappraisals;
 use veriboot_wire::{HistoryQuery, Page, Problem, Reappraisal};
 
-use crate::api::{check_limit, not_found};
+use crate::api::{check_limit, no_such};
 use crate::auth::Viewer;
 use crate::extract::{Path, Query};
 use crate::{ApiError, AppState};
@@ -35,6 +35,7 @@ pub(crate) async fn show(
     State(state): State<AppState>,
     Path(id): Path<String>,
 ) -> Result<Json<Reappraisal>, ApiError> {
-    let found = state.read(move |tx| Ok(reappraisals::by_id(tx, &id)?)).await?;
-    found.map(Json).ok_or_else(|| not_found("re-appraisal"))
+    let found =
+        state.read(move |tx| reappraisals::by_id(tx, &id)?.ok_or_else(|| no_such("re-appraisal", &id)));
+    found.await.map(Json)
 }
