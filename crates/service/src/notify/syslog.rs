@@ -25,6 +25,8 @@ const CONNECT: Duration = Duration::from_secs(5);
 const WRITE: Duration = Duration::from_secs(10);
 /// How long is waited for the receiver to end the connection, or to break it because it did not take what was sent.
 const LINGER: Duration = Duration::from_millis(500);
+/// What a receiver may say meanwhile.
+const MAX_LINGER_BYTES: u64 = 1024;
 
 /// Tells these events over one connection.
 pub(super) fn send(target: &TargetRow, events: &[Event], public_url: &str) -> Result<(), SendError> {
@@ -86,12 +88,9 @@ pub(super) fn send(target: &TargetRow, events: &[Event], public_url: &str) -> Re
 
 /// Syslog has no answers: all that can be learned is that the connection was broken on us.
 fn ended(stream: &mut impl Read) -> std::io::Result<()> {
-    match stream.read(&mut [0_u8; 64]) {
-        Ok(_) => Ok(()),
-        Err(error) => match error.kind() {
-            ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Err(error),
-            _ => Ok(()),
-        },
+    match std::io::copy(&mut stream.take(MAX_LINGER_BYTES), &mut std::io::sink()) {
+        Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod alert_life;
 mod alerts;
 mod audit;
 mod baselines;
 mod crash;
 mod engine;
+mod events;
 mod faults;
 mod harness;
 mod history;
