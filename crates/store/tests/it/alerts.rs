@@ -1,4 +1,4 @@
-use veriboot_store::alerts::{self, AlertRaise, Changed};
+use veriboot_store::alerts::{self, AlertRaise, Became, Changed};
 use veriboot_store::{StoreError, Tx};
 use veriboot_wire::{ALERT_ATTESTATION_FAILED, AlertQuery, AlertReason, AlertState, Finding, Severity, Time};
 
@@ -76,7 +76,11 @@ async fn the_life_of_an_alert(db) {
         assert!(matches!(change(tx, &id, AlertState::Active, 4)?, Changed::Closed(_)));
         assert_eq!(alerts::open_for(tx, &vm_id, reason)?, None);
         assert_eq!(alerts::latest_for(tx, &vm_id, reason)?.map(|a| a.id), Some(id.clone()));
-        let next = alerts::raise(tx, &raise(&vm_id, at(5)))?;
+        // The very same findings are counted on it; others raise a new one.
+        let again = alerts::raise(tx, &raise(&vm_id, at(5)))?;
+        assert_eq!((again.became, &again.id), (Became::CountedDismissed, &id));
+        let findings = [Finding::new("cmdline-changed", Severity::High, "changed")];
+        let next = alerts::raise(tx, &AlertRaise { findings: &findings, ..raise(&vm_id, at(5)) })?;
         assert!(next.id != id && next.count == 1);
         assert_eq!(alerts::auto_resolve(tx, &vm_id, &[AlertReason::AgentSilent], "healthy", at(6))?, Vec::<String>::new());
         assert_eq!(alerts::auto_resolve(tx, &vm_id, &[reason], "healthy", at(6))?, std::slice::from_ref(&next.id));
@@ -94,7 +98,7 @@ async fn alerts_are_filtered_and_paged(db) {
         let mut ids = Vec::new();
         for (n, vm) in [&a, &b].into_iter().enumerate() {
             for (m, reason) in AlertReason::ALL.iter().enumerate() {
-                let time = at(i64::try_from((n * 5 + m) / 2).unwrap());
+                let time = at(i64::try_from((n * 6 + m) / 2).unwrap());
                 ids.push((time, alerts::raise(tx, &AlertRaise { reason: *reason, ..raise(vm, time) })?.id));
             }
         }
@@ -110,11 +114,11 @@ async fn alerts_are_filtered_and_paged(db) {
         }
         assert_eq!(listed, ids);
         let mut count = |query: AlertQuery| alerts::list(tx, &query).map(|p| p.items.len());
-        assert_eq!(count(AlertQuery { open: Some(true), ..AlertQuery::default() })?, 9);
+        assert_eq!(count(AlertQuery { open: Some(true), ..AlertQuery::default() })?, 11);
         assert_eq!(count(AlertQuery { open: Some(false), ..AlertQuery::default() })?, 1);
         assert_eq!(count(AlertQuery { state: Some(AlertState::Resolved), ..AlertQuery::default() })?, 1);
-        assert_eq!(count(AlertQuery { group: Some("a".into()), ..AlertQuery::default() })?, 5);
-        assert_eq!(count(AlertQuery { vm: Some(b.clone()), ..AlertQuery::default() })?, 5);
+        assert_eq!(count(AlertQuery { group: Some("a".into()), ..AlertQuery::default() })?, 6);
+        assert_eq!(count(AlertQuery { vm: Some(b.clone()), ..AlertQuery::default() })?, 6);
         assert_eq!(count(AlertQuery { reason: Some(AlertReason::AgentSilent), ..AlertQuery::default() })?, 2);
         Ok(())
     }).await.unwrap();
