@@ -44,6 +44,8 @@ pub struct Config {
     pub notifications: NotificationConfig,
     /// Posture.
     pub posture: PostureConfig,
+    /// Inventory.
+    pub inventory: InventoryConfig,
     /// TLS.
     pub tls: TlsConfig,
     /// Logs.
@@ -54,6 +56,54 @@ pub struct Config {
     pub tokens: TokenConfig,
     /// Limits against overload and abuse.
     pub limits: Limits,
+}
+
+/// What the service reads into its inventory by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct InventoryConfig {
+    /// `NAME=PATH` or `NAME=FORMAT:PATH`: a file, or a folder of files.
+    pub sources: Vec<String>,
+    /// Seconds between two looks at a source.
+    pub interval_s: u32,
+}
+
+impl Default for InventoryConfig {
+    fn default() -> Self {
+        Self { sources: Vec::new(), interval_s: 300 }
+    }
+}
+
+/// A source of the inventory, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct InventorySetting {
+    /// Name.
+    pub name: String,
+    /// Format; recognised when absent.
+    pub format: Option<veriboot_wire::InventoryFormat>,
+    /// File or folder.
+    pub path: PathBuf,
+}
+
+impl InventorySetting {
+    /// Reads `NAME=PATH` or `NAME=FORMAT:PATH`.
+    fn read(text: &str) -> Result<Self, String> {
+        let form = "is not of the form NAME=PATH or NAME=FORMAT:PATH";
+        let (name, rest) = text.split_once('=').ok_or_else(|| format!("{text:?} {form}"))?;
+        if !crate::api::is_name(name) {
+            return Err(format!("{name:?} is not 1 to 63 characters of A-Z a-z 0-9 . _ -"));
+        }
+        let (format, path) = match rest.split_once(':') {
+            Some((word, path)) if !word.contains('/') => {
+                (Some(word.parse().map_err(|e: veriboot_wire::UnknownWord| e.to_string())?), path)
+            }
+            _ => (None, rest),
+        };
+        if path.is_empty() {
+            return Err(format!("{text:?} {form}"));
+        }
+        Ok(Self { name: name.to_owned(), format, path: PathBuf::from(path) })
+    }
 }
 
 /// Server certificate.
@@ -228,6 +278,7 @@ impl Default for Config {
             alerts: AlertConfig::default(),
             notifications: NotificationConfig::default(),
             posture: PostureConfig::default(),
+            inventory: InventoryConfig::default(),
             tls: TlsConfig::default(),
             log: LogConfig::default(),
             traces: TracesConfig::default(),
@@ -409,6 +460,16 @@ impl Config {
                 return Err(ConfigError::Value { setting: "tls.names", reason });
             }
         }
+        range("inventory.interval_s", self.inventory.interval_s, 10, 86_400)?;
+        let mut names = std::collections::BTreeSet::new();
+        for text in &self.inventory.sources {
+            let read = InventorySetting::read(text)
+                .map_err(|reason| ConfigError::Value { setting: "inventory.sources", reason })?;
+            if !names.insert(read.name.clone()) {
+                let reason = format!("{:?} is there twice", read.name);
+                return Err(ConfigError::Value { setting: "inventory.sources", reason });
+            }
+        }
         for group in &self.measured_only_groups {
             if !crate::api::is_name(group) {
                 let reason = format!("{group:?} is not 1 to 63 characters of A-Z a-z 0-9 . _ -");
@@ -433,6 +494,11 @@ impl Config {
     /// Silence after which a VM is stale, in seconds (SPEC section 4.5).
     pub fn silence_limit_s(&self) -> u32 {
         self.silence_limit_s.unwrap_or_else(|| self.interval_s.saturating_mul(3).max(900))
+    }
+
+    /// The sources of the inventory, taken apart.
+    pub(crate) fn inventory_settings(&self) -> Vec<InventorySetting> {
+        self.inventory.sources.iter().filter_map(|text| InventorySetting::read(text).ok()).collect()
     }
 
     /// Where the data lives, in the words of the store.

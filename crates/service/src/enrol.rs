@@ -12,7 +12,7 @@
 use aws_lc_rs::constant_time;
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::json;
-use veriboot_store::{Constraint, StoreError, Tx, audit, enrolments, join_tokens, monitoring, new_id, vms};
+use veriboot_store::{Constraint, StoreError, Tx, audit, enrolments, inventory, join_tokens, monitoring, new_id, vms};
 use veriboot_tpm::{AkError, AttestationKey, EkError, EndorsementKey, make_credential};
 use veriboot_wire::{
     ActivateRequest, Blob, EnrollChallenge, EnrollRequest, Enrolled, Facts, JoinToken, Monitoring,
@@ -352,6 +352,7 @@ impl Newcomer {
                 now: self.now,
             },
         )?;
+        inventory::note_machine(tx, &vm.id, &pending.machine.machine_uuid)?;
         // Enrolling is no attestation: an agent that only ever enrols must not keep its VM looking healthy.
         if vm.status == VmStatus::Healthy {
             crate::status::set(tx, &vm, VmStatus::Pending, Some(ENROLLED_AGAIN), self.now)?;
@@ -417,6 +418,8 @@ impl Newcomer {
             (vm.status, vm.status_detail) = paused(&monitoring);
         }
         vms::insert(tx, &vm)?;
+        inventory::match_enrolled(tx, &vm.id, &vm.ek_sha256, self.now)?;
+        inventory::note_machine(tx, &vm.id, &pending.machine.machine_uuid)?;
         audit::append(
             tx,
             &audit::NewEntry {

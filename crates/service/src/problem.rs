@@ -70,6 +70,11 @@ impl ApiError {
         self.kind.code
     }
 
+    /// What the caller is told, in one line: for what no caller waits for.
+    pub(crate) fn told(&self) -> String {
+        format!("{} [{}]", self.message, self.kind.code)
+    }
+
     /// HTTP status.
     pub fn status(&self) -> StatusCode {
         StatusCode::from_u16(self.kind.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)

@@ -138,6 +138,7 @@ impl Server {
             tokio::spawn(silence::run(state.clone(), stopped.clone())),
             tokio::spawn(monitoring::run(state.clone(), stopped.clone())),
             tokio::spawn(members::run(state.clone(), stopped.clone())),
+            tokio::spawn(crate::inventory::configured::run(state.clone(), stopped.clone())),
             tokio::spawn(posture::run(state.clone(), stopped.clone())),
             tokio::spawn(reappraisals::run(state.clone(), stopped.clone())),
             tokio::spawn(notify::run(state.clone(), stopped.clone())),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::{Facts, Finding, MachineInfo, OddOneOut, ScopeKind, SecurityType, Time, Verdict, VmStatus};
+use crate::{Assessment, Facts, Finding, MachineInfo, OddOneOut, ScopeKind, SecurityType, Time, Verdict, VmStatus};
 
 /// One VM in a list.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -85,22 +85,14 @@ pub struct VmDetail {
     /// What tells its boot apart from most members of its scale set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub odd_one_out: Option<OddOneOut>,
+    /// What sources of the inventory say about it.
+    #[serde(default)]
+    pub inventory: crate::VmInventory,
     /// Whether integrity monitoring is on, and which setting says so.
     pub monitoring: crate::Monitoring,
-    /// What to change, most important first.
-    pub recommendations: Vec<VmRecommendation>,
-}
-
-/// A recommended configuration change for one VM.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct VmRecommendation {
-    /// Check id of SPEC section 6: `secure-boot-enabled`.
-    pub check: String,
-    /// What to do.
-    pub text: String,
-    /// A command that does it, where there is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub command: Option<String>,
+    /// What became of each check, most important first.
+    #[serde(default)]
+    pub assessments: Vec<Assessment>,
 }
 
 /// Filters of the VM list. Rows are ordered by group, then name.

@@ -7,11 +7,13 @@ pub(crate) mod audit;
 pub(crate) mod baselines;
 pub(crate) mod boots;
 pub(crate) mod events;
+pub(crate) mod inventory;
 pub(crate) mod join_tokens;
 pub(crate) mod monitoring;
 pub(crate) mod maintenance;
 pub(crate) mod notifications;
 pub(crate) mod policies;
+pub(crate) mod posture;
 pub(crate) mod profiles;
 pub(crate) mod proposals;
 pub(crate) mod scale_sets;
@@ -47,6 +49,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .merge(alerts::routes())
         .merge(maintenance::routes())
         .merge(documents())
+        .merge(inventory::routes())
         .routes(routes!(baselines::show, baselines::retire::retire))
         .routes(routes!(baselines::export::export))
         .routes(routes!(baselines::export::keys))
@@ -70,6 +73,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(proposals::approve_several))
         .routes(routes!(proposals::reject))
         .routes(routes!(proposals::reopen))
+        .merge(posture::routes())
         .routes(routes!(scale_sets::list))
         .routes(routes!(scale_sets::show))
         .routes(routes!(join_tokens::list, join_tokens::create))

@@ -6,9 +6,8 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::json;
 use utoipa::IntoParams;
-use veriboot_appraisal::Outcome;
-use veriboot_store::{attestations, logs, monitoring, vms};
-use veriboot_wire::{Attestation, Page, Problem, VmDetail, VmQuery, VmRecommendation, VmSummary, Monitoring};
+use veriboot_store::{assessments, attestations, monitoring, vms};
+use veriboot_wire::{Assessment, Monitoring, Page, Problem, VmDetail, VmQuery, VmSummary};
 
 use super::{audit, check_limit, find_vm, not_found};
 use crate::auth::{Operator, Viewer};
@@ -50,7 +49,7 @@ pub(crate) async fn show(
     Path(key): Path<String>,
     Query(query): Query<VmKeyQuery>,
 ) -> Result<Json<VmDetail>, ApiError> {
-    let (vm, summary, last, log, monitoring) = state
+    let (vm, summary, last, assessments, monitoring, inventory) = state
         .read(move |tx| {
             let vm = find_vm(tx, &key, query.group.as_deref())?;
             let summary = vms::summary(tx, &vm.id)?.ok_or_else(|| not_found("VM"))?;
@@ -58,23 +57,15 @@ pub(crate) async fn show(
                 Some(id) => attestations::by_id(tx, id)?,
                 None => None,
             };
-            let log = match last.as_ref().and_then(|a| a.log_sha256.as_ref()) {
-                Some(sha256) => logs::content(tx, sha256)?,
-                None => None,
-            };
+            let assessments = in_order(assessments::of_resource(tx, &vm.id)?);
             let monitoring = Monitoring::of(monitoring::for_place(tx, vm.place())?.as_ref());
-            Ok((vm, summary, last, log, monitoring))
+            let inventory = crate::inventory::of_vm(tx, &vm.id)?;
+            Ok((vm, summary, last, assessments, monitoring, inventory))
         })
         .await?;
-    let (last_verdict, findings) = match &last {
-        Some(attestation) => (Some(attestation.verdict), attestation.findings.clone()),
+    let (last_verdict, findings) = match last {
+        Some(attestation) => (Some(attestation.verdict), attestation.findings),
         None => (None, Vec::new()),
-    };
-    let recommendations = match last {
-        Some(last) => tokio::task::spawn_blocking(move || recommend(last, log.as_deref()))
-            .await
-            .map_err(ApiError::internal)?,
-        None => Vec::new(),
     };
     let odd_one_out = odd_one_out::of_vm(&state, &vm).await?;
     Ok(Json(VmDetail {
@@ -91,22 +82,17 @@ pub(crate) async fn show(
         fault: vm.fault,
         proposal_id: vm.proposal_id,
         odd_one_out,
+        inventory,
         monitoring,
-        recommendations,
+        assessments,
     }))
 }
 
-/// What the last attestation and its log recommend; reading a log is work for a thread that may block.
-fn recommend(last: Attestation, log: Option<&[u8]>) -> Vec<VmRecommendation> {
-    let outcome = Outcome {
-        verdict: last.verdict,
-        facts: last.facts,
-        findings: last.findings,
-        reasons: Vec::new(),
-        learnable: false,
-    };
-    let report = log.map(veriboot_appraisal::examine);
-    veriboot_appraisal::recommendations(&outcome, report.as_ref())
+/// Most important check first.
+fn in_order(mut all: Vec<Assessment>) -> Vec<Assessment> {
+    let place = |a: &Assessment| veriboot_posture::checks().iter().position(|check| check.id == a.check);
+    all.sort_by_key(place);
+    all
 }
 
 /// Forget a VM

@@ -196,6 +196,20 @@ pub const SETTINGS: &[Setting] = &[
          86400. Changes of a single one are assessed at once.",
     ),
     setting(
+        "inventory.sources",
+        ValueType::List,
+        "",
+        "What the service reads into its inventory by itself: `NAME=PATH` or `NAME=FORMAT:PATH`, where PATH is a file, or a \
+         folder whose files that end in .xml, .json or .toml are read together. docs/inventory.md lists the formats. Of \
+         several replicas one reads a source at a time; each needs the path.",
+    ),
+    setting(
+        "inventory.interval_s",
+        ValueType::Number,
+        "",
+        "Seconds between two looks at a source of `inventory.sources`, 10 to 86400. What was not changed is not read again.",
+    ),
+    setting(
         "tls.cert",
         ValueType::Text,
         "a certificate of the service's own CA, renewed by itself",

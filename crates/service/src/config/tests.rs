@@ -43,6 +43,7 @@ fn every_setting_is_settable_and_every_field_is_documented() {
             ("traces.otlp_endpoint", _) => "http://127.0.0.1:4318",
             ("silence_limit_s", _) => "4000",
             ("tokens.lifetime_s", _) => "333",
+            ("inventory.sources", _) => "lab=/srv/inventory",
             (_, ValueType::Number) => "33",
             _ => "other",
         };
@@ -102,6 +103,9 @@ fn refusals_name_the_place() {
     assert!(load("database = \"mysql://x\"\n").1.contains("database"));
     assert!(load("public_url = \"http://x\"\n").1.contains("public_url"));
     assert!(load("[tls]\nnames = [\"a b\"]\n").1.contains("tls.names"));
+    assert!(load("[inventory]\nsources = [\"/etc/x\"]\n").1.contains("inventory.sources"));
+    assert!(load("[inventory]\nsources = [\"a=vmware:/x\"]\n").1.contains("libvirt"));
+    assert!(load("[inventory]\nsources = [\"a=/x\", \"a=/y\"]\n").1.contains("twice"));
     assert!(load("measured_only_groups = [\"a b\"]\n").1.contains("measured_only_groups"));
     assert!(load("interval_s = \"x").1.contains("line 1"));
     let e = Config::load(Some(&dir.path().join("none")), none).unwrap_err();

@@ -167,6 +167,34 @@ kinds! {
         "The baseline accepts as many different boots as a baseline can.",
         "approve with `replace`, so that what it accepted before is dropped";
 
+    // Inventory
+    INVENTORY_TOO_LARGE = 413 "inventory-too-large" Client,
+        "The export is larger than one may be.",
+        "give one document for each subscription, project or account, each as a source of its own";
+    INVENTORY_NOT_UTF8 = 422 "inventory-not-utf8" Client,
+        "The export is not UTF-8.", "write the export in UTF-8; PowerShell redirects in UTF-16 unless told otherwise";
+    INVENTORY_FORMAT_UNKNOWN = 422 "inventory-format-unknown" Client,
+        "The export has none of the shapes that are known.", "name the format; docs/inventory.md lists them";
+    INVENTORY_MALFORMED = 422 "inventory-malformed" Client,
+        "The export is not JSON, TOML or XML, or was cut off; the message names line and column.",
+        "make the export again with the command in docs/inventory.md";
+    INVENTORY_ELEMENT = 422 "inventory-element" Client,
+        "An element of the export has a value that it cannot have; the message names the element, line and column.",
+        "make the export with the command in docs/inventory.md, as JSON, without --query";
+    INVENTORY_TOO_MANY = 422 "inventory-too-many" Client,
+        "There are more VMs in the export than one may list.",
+        "give one document for each subscription, project or account, each as a source of its own";
+    INVENTORY_DUPLICATE = 422 "inventory-duplicate" Client,
+        "Two VMs of one source have the same key.", "a key names one VM: leave one of the two out";
+    INVENTORY_SHRINKS = 409 "inventory-shrinks" Client,
+        "A complete export lacks more than half of the VMs that are known: an export without permissions looks like this.",
+        "look at it with dry_run; send it with allow_shrink when the VMs are really gone, or as partial when it is one";
+    INVENTORY_SOURCE_RETIRED = 409 "inventory-source-retired" Client,
+        "The source is no longer used.", "use it again with PUT, or sync as another source";
+    INVENTORY_LINK_REFUSED = 409 "inventory-link-refused" Client,
+        "The item cannot be this VM: their endorsement keys differ, or another item of the source is it.",
+        "look at both; an endorsement key is believed before a link";
+
     // Agents: enrolment
     NAME_INVALID = 400 "name-invalid" Client,
         "The name is not one that a VM can have.",

@@ -159,6 +159,12 @@ pub fn claim_configured(
         .transpose()
 }
 
+/// Says when a source of the configuration is due again.
+pub fn claim_again(tx: &mut dyn Tx, name: &str, at: Time) -> Result<(), StoreError> {
+    tx.execute("UPDATE inventory_sources SET claimed_until = $2 WHERE name = $1", params![name, at])?;
+    Ok(())
+}
+
 /// Notes a sync that was taken, with the SHA-256 of what was read where it may be skipped next time.
 pub fn synced(
     tx: &mut dyn Tx,

@@ -1,0 +1,184 @@
+//! Links between items and enrolled VMs, made by operators.
+
+use axum::Json;
+use axum::extract::State;
+use serde_json::json;
+use veriboot_store::inventory as store;
+use veriboot_store::{Tx, vms::VmRow};
+use veriboot_wire::{
+    InventoryItem, InventoryItemDetail, InventoryLink, InventoryLinkSuggested, InventoryLinked,
+    InventoryQuery, MatchedBy, Problem, Time,
+};
+
+use super::super::{audit, check_comment, find_vm};
+use super::items::{detail, find, tag};
+use crate::auth::{Caller, Operator};
+use crate::etag::{ETagged, IfMatch};
+use crate::extract::{Json as Body, Path};
+use crate::problem::kinds;
+use crate::{ApiError, AppState};
+
+/// Pairs that one call links.
+const MAX_LINKED: usize = 1000;
+
+/// Refuses a link that what is known contradicts.
+fn check(tx: &mut dyn Tx, item: &InventoryItem, vm: &VmRow) -> Result<(), ApiError> {
+    let refuse = |message: String| Err(ApiError::new(&kinds::INVENTORY_LINK_REFUSED, message));
+    let name = &item.facts.name;
+    if item.matched_by == Some(MatchedBy::VerifiedIdentity) && item.vm_id.as_ref() != Some(&vm.id) {
+        return refuse(format!("{name} declares the endorsement key of another enrolled VM"));
+    }
+    if item.facts.ek_sha256.as_ref().is_some_and(|ek| *ek != vm.ek_sha256) {
+        return refuse(format!("{name} declares another endorsement key than that of {}", vm.name));
+    }
+    let other = store::items_for_vm(tx, &vm.id)?
+        .into_iter()
+        .find(|other| other.source == item.source && other.id != item.id && other.gone_at.is_none());
+    match other {
+        Some(other) => refuse(format!("{} of the same source is {} already", other.facts.name, vm.name)),
+        None => Ok(()),
+    }
+}
+
+fn written(
+    tx: &mut dyn Tx,
+    caller: &Caller,
+    item: &InventoryItem,
+    vm: &VmRow,
+    comment: Option<&str>,
+    now: Time,
+) -> Result<(), ApiError> {
+    check(tx, item, vm)?;
+    if store::link(tx, &item.id, &vm.id, &caller.name, now)? {
+        let detail = json!({
+            "source": item.source, "key": item.facts.key, "name": item.facts.name, "vm_id": vm.id, "vm_name": vm.name,
+            "replaces": item.vm_id, "comment": comment,
+        });
+        audit(tx, now, caller, "inventory.link", &item.id, &detail)?;
+    }
+    Ok(())
+}
+
+/// Link an item to an enrolled VM
+///
+/// Says that they are the same machine, which its evidence cannot show. Refused where endorsement keys show otherwise.
+#[utoipa::path(put, path = "/v1/inventory/items/{id}/link", tag = "inventory", operation_id = "link_inventory_item",
+    params(("id" = String, Path, description = "Id of the item"),
+        ("If-Match" = Option<String>, Header, description = "`ETag` of the item that was looked at")),
+    request_body = InventoryLink,
+    responses((status = 200, body = InventoryItemDetail), (status = 404, body = Problem), (status = 409, body = Problem),
+        (status = 412, body = Problem)))]
+pub(crate) async fn link(
+    Operator(caller): Operator,
+    State(state): State<AppState>,
+    if_match: IfMatch,
+    Path(id): Path<String>,
+    Body(request): Body<InventoryLink>,
+) -> Result<ETagged<Json<InventoryItemDetail>>, ApiError> {
+    check_comment(request.comment.as_deref())?;
+    let now = state.clock.now();
+    let detail = state
+        .write(move |tx| {
+            let item = find(tx, &id)?;
+            if_match.check(Some(&tag(&item)))?;
+            let vm = find_vm(tx, &request.vm, request.group.as_deref())?;
+            written(tx, &caller, &item, &vm, request.comment.as_deref(), now)?;
+            let item = find(tx, &id)?;
+            detail(tx, item)
+        })
+        .await?;
+    Ok(ETagged::new(tag(&detail.row.item), Json(detail)))
+}
+
+/// Take the link of an item back
+///
+/// What declares the endorsement key of an enrolled VM stays that VM.
+#[utoipa::path(delete, path = "/v1/inventory/items/{id}/link", tag = "inventory", operation_id = "unlink_inventory_item",
+    params(("id" = String, Path, description = "Id of the item"),
+        ("If-Match" = Option<String>, Header, description = "`ETag` of the item that was looked at")),
+    responses((status = 200, body = InventoryItemDetail), (status = 404, body = Problem), (status = 409, body = Problem),
+        (status = 412, body = Problem)))]
+pub(crate) async fn unlink(
+    Operator(caller): Operator,
+    State(state): State<AppState>,
+    if_match: IfMatch,
+    Path(id): Path<String>,
+) -> Result<ETagged<Json<InventoryItemDetail>>, ApiError> {
+    let now = state.clock.now();
+    let detail = state
+        .write(move |tx| {
+            let item = find(tx, &id)?;
+            if_match.check(Some(&tag(&item)))?;
+            if !store::unlink(tx, &id, &caller.name, now)? {
+                let message = match item.matched_by {
+                    Some(MatchedBy::VerifiedIdentity) => {
+                        format!("{} is its VM by endorsement key, which nobody linked", item.facts.name)
+                    }
+                    _ => format!("{} is not linked", item.facts.name),
+                };
+                return Err(ApiError::new(&kinds::WRONG_STATE, message));
+            }
+            let told = json!({ "source": item.source, "key": item.facts.key, "vm_id": item.vm_id });
+            audit(tx, now, &caller, "inventory.unlink", &id, &told)?;
+            let item = find(tx, &id)?;
+            detail(tx, item)
+        })
+        .await?;
+    Ok(ETagged::new(tag(&detail.row.item), Json(detail)))
+}
+
+/// Link all items that can be only one VM
+///
+/// Links every item without an agent that shares its machine UUID, or its name and group, with exactly one enrolled VM,
+/// which no other item of the source does. `dry_run` lists them. At most 1000 at once.
+#[utoipa::path(post, path = "/v1/inventory/links", tag = "inventory", operation_id = "link_suggested_inventory",
+    request_body = InventoryLinkSuggested,
+    responses((status = 200, body = InventoryLinked), (status = 400, body = Problem)))]
+pub(crate) async fn link_suggested(
+    Operator(caller): Operator,
+    State(state): State<AppState>,
+    Body(request): Body<InventoryLinkSuggested>,
+) -> Result<Json<InventoryLinked>, ApiError> {
+    check_comment(request.comment.as_deref())?;
+    let now = state.clock.now();
+    let dry_run = request.dry_run;
+    let (linked, more) = state
+        .write(move |tx| {
+            let mut linked = Vec::new();
+            let mut query = InventoryQuery {
+                source: request.source.clone(),
+                group: request.group.clone(),
+                matched: Some(false),
+                limit: Some(veriboot_wire::MAX_PAGE_ROWS),
+                ..InventoryQuery::default()
+            };
+            loop {
+                let page = store::list(tx, &query)?;
+                for item in page.items {
+                    let suggestions = store::suggestions_for_item(tx, &item)?;
+                    let [only] = suggestions.as_slice() else { continue };
+                    if !only.only_one {
+                        continue;
+                    }
+                    if linked.len() >= MAX_LINKED {
+                        return Ok((linked, true));
+                    }
+                    let vm = find_vm(tx, &only.vm_id, None)?;
+                    // What a link by hand would be refused for is left alone.
+                    if check(tx, &item, &vm).is_err() {
+                        continue;
+                    }
+                    if !request.dry_run {
+                        written(tx, &caller, &item, &vm, request.comment.as_deref(), now)?;
+                    }
+                    linked.push(only.clone());
+                }
+                query.cursor = page.next_cursor;
+                if query.cursor.is_none() {
+                    return Ok((linked, false));
+                }
+            }
+        })
+        .await?;
+    Ok(Json(InventoryLinked { dry_run, linked, more }))
+}
