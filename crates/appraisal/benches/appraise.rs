@@ -21,7 +21,7 @@ use veriboot_appraisal::{
     Baseline, CompiledBaseline, Conclude, Judgement, LogReport, Outcome, PcrValues, Profile, Rule, Says,
     conclude, examine, judge,
 };
-use veriboot_eventlog::{ComponentKind, check_digests_of, measurements, parse, replay};
+use veriboot_eventlog::{ComponentKind, check_digests_of, hashes, measurements, parse, replay};
 use veriboot_tpm::{AttestationKey, Expectation, PcrSelection, verify_quote};
 use veriboot_wire::Verdict;
 
@@ -256,6 +256,9 @@ fn main() {
     criterion.bench_function("part: replay", |b| b.iter(|| replay(black_box(&parsed), SHA256)));
     criterion
         .bench_function("part: check digests", |b| b.iter(|| check_digests_of(black_box(&parsed), SHA256)));
+    criterion.bench_function("part: SHA-256 of the log, replay and check of digests side by side", |b| {
+        b.iter(|| hashes(black_box(&bench.log), black_box(&parsed)));
+    });
     criterion.bench_function("part: measurements", |b| b.iter(|| measurements(black_box(&parsed), SHA256)));
     criterion.bench_function("log: examine", |b| b.iter(|| examine(black_box(&bench.log))));
     criterion.bench_function("log: judge by baseline", |b| {

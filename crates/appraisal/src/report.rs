@@ -1,8 +1,10 @@
 //! What one event log says, in an owned form that can be kept by the digest of the log.
 
+use std::borrow::Cow;
+
 use veriboot_eventlog::{
-    ComponentKind, Digest, Event, EventLog, EventType, Format, HashAlg, Replay, check_digests_of,
-    measurements, parse, replay,
+    ComponentKind, Digest, DigestMismatch, Event, EventLog, EventType, Format, HashAlg, Hashes, Label,
+    Replay, hashes, labelled, parse,
 };
 use veriboot_wire::Finding;
 
@@ -51,7 +53,7 @@ pub struct Entry {
     /// Kind of component.
     pub kind: ComponentKind,
     /// What tells several components of one kind apart. Printable, bounded.
-    pub name: String,
+    pub name: Cow<'static, str>,
     /// The content in words, where the log has it. Printable, bounded.
     pub value: Option<String>,
     /// Subject of the certificate that admitted the component.
@@ -103,7 +105,7 @@ impl LogReport {
 /// Examines a log. Never fails: a log that cannot be read is a finding in the report.
 pub fn examine(bytes: &[u8]) -> LogReport {
     let mut report = LogReport {
-        sha256: HashAlg::Sha256.hash(&[bytes]).to_string(),
+        sha256: String::new(),
         bytes: bytes.len(),
         events: 0,
         format: None,
@@ -114,8 +116,13 @@ pub fn examine(bytes: &[u8]) -> LogReport {
         banks: Vec::new(),
     };
     match parse(bytes) {
-        Ok(log) => fill(&mut report, &log),
+        Ok(log) => {
+            let hashes = hashes(bytes, &log);
+            report.sha256 = hashes.sha256.to_string();
+            fill(&mut report, &log, hashes);
+        }
         Err(error) => {
+            report.sha256 = HashAlg::Sha256.hash(&[bytes]).to_string();
             let blank = bytes.iter().all(|b| *b == 0) || bytes.iter().all(|b| *b == 0xFF);
             let mut finding = if blank {
                 code::LOG_MISSING.finding(format!("There is no event log: {}", error.reason))
@@ -129,13 +136,16 @@ pub fn examine(bytes: &[u8]) -> LogReport {
     report
 }
 
-fn fill(report: &mut LogReport, log: &EventLog<'_>) {
+fn fill(report: &mut LogReport, log: &EventLog<'_>, hashes: Hashes) {
+    let Hashes { replays, mismatches, .. } = hashes;
     report.format = Some(log.format);
     report.events = log.session().len();
-    let active = log.active_banks();
+    let active: Vec<HashAlg> = replays.iter().map(|replay| replay.bank).collect();
     let primary = active.iter().copied().find(|b| *b == HashAlg::Sha256).or_else(|| active.first().copied());
-    let replays: Vec<Replay> = active.iter().map(|bank| replay(log, *bank)).collect();
-    let exists = |pcr: u32| replays.first().is_some_and(|replay| replay.pcrs.contains_key(&pcr));
+    // Registers are below 32.
+    let registers = replays.first().into_iter().flat_map(|replay| replay.pcrs.keys());
+    let registers = registers.fold(0_u32, |all, pcr| all | 1_u32.checked_shl(*pcr).unwrap_or(0));
+    let exists = |pcr: u32| 1_u32.checked_shl(pcr).is_some_and(|pcr| registers & pcr != 0);
     if report.events <= MAX_EVENTS {
         for bank in primary.into_iter().chain(active.iter().copied().filter(|b| Some(*b) != primary)) {
             add_entries(report, log, bank, exists);
@@ -152,7 +162,7 @@ fn fill(report: &mut LogReport, log: &EventLog<'_>) {
     too_many_events(report);
     unknown_registers(report, log);
     cut_and_trailing(report, log);
-    digest_mismatches(report, log);
+    digest_mismatches(report, mismatches);
     content::mark_vendor_keys(&mut report.entries, log);
     structure_checks::run(report, log);
     warnings(report, log);
@@ -183,26 +193,27 @@ fn add_entries(report: &mut LogReport, log: &EventLog<'_>, bank: HashAlg, exists
     if !known.is_empty() && extending.clone().all(|index| known.binary_search(&index).is_ok()) {
         return;
     }
-    let measured = measurements(log, bank);
-    report.entries.reserve(measured.len());
-    for measured in measured.into_iter().filter(|m| exists(m.pcr)) {
-        if known.binary_search(&measured.event).is_ok() {
-            continue;
+    let add = |all: &mut Vec<Entry>, event: &Event<'_>, label: &mut Label| {
+        if !extends(&event) || known.binary_search(&event.index).is_ok() {
+            return;
         }
-        let event = event(log, measured.event);
-        report.entries.push(Entry {
-            event: measured.event,
-            pcr: measured.pcr,
-            event_type: event.map_or(EventType(0), |e| e.event_type),
-            kind: measured.kind,
-            items: event.map(|e| lists::items(measured.kind, e)).unwrap_or_default(),
-            content: event.map(content::of_event).unwrap_or_default(),
-            name: measured.name,
-            value: measured.value,
-            signer: measured.signer,
+        all.push(Entry {
+            event: event.index,
+            pcr: event.pcr,
+            event_type: event.event_type,
+            kind: label.kind,
+            items: lists::items(label.kind, event),
+            content: content::of_event(event),
+            name: std::mem::take(&mut label.name),
+            value: label.value.take(),
+            signer: label.signer.take(),
         });
-    }
-    if !known.is_empty() {
+    };
+    let measured = labelled(log, add, |entry| (entry.event, &mut entry.signer));
+    if known.is_empty() {
+        report.entries = measured;
+    } else {
+        report.entries.extend(measured);
         report.entries.sort_by_key(|e| e.event);
     }
 }
@@ -249,9 +260,7 @@ fn cut_and_trailing(report: &mut LogReport, log: &EventLog<'_>) {
 
 /// Held against the data in every bank: an edit that fits one bank's digest must not hide behind it while another bank is
 /// the one that the quote proves.
-fn digest_mismatches(report: &mut LogReport, log: &EventLog<'_>) {
-    let mut mismatches: Vec<_> =
-        report.banks.iter().flat_map(|bank| check_digests_of(log, bank.replay.bank)).collect();
+fn digest_mismatches(report: &mut LogReport, mut mismatches: Vec<DigestMismatch>) {
     mismatches.sort_by_key(|m| m.event);
     mismatches.dedup_by_key(|m| m.event);
     for mismatch in &mismatches {

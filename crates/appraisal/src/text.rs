@@ -12,6 +12,11 @@ pub(crate) fn quoted(value: &str) -> String {
 
 /// At most `max` characters; what could steer a terminal or reorder text is replaced, whoever made the value.
 pub(crate) fn shortened(value: &str, max: usize) -> String {
+    // Without a branch per byte: most texts are plain and short.
+    let odd = value.bytes().fold(false, |odd, byte| odd | !matches!(byte, 0x20..=0x7E));
+    if !odd && value.len() <= max {
+        return value.to_owned();
+    }
     let mut text: String = value.chars().take(max).map(printable).collect();
     if value.chars().nth(max).is_some() {
         text.push('…');

@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::decode::ipl::Ipl;
 use crate::decode::tagged::Tagged;
 use crate::decode::variable::Variable;
+use crate::sha256::Batch;
 use crate::text::guids;
 use crate::{Digest, Event, EventLog, EventType, Format, HashAlg};
 
@@ -42,17 +43,13 @@ impl<'a> Preimages<'a> {
         out
     }
 
-    /// The digest that the first option gives, when `seen` is that of none of them.
-    fn contradict(&self, bank: HashAlg, seen: &[u8]) -> Option<Digest> {
-        let mut expected = None;
-        for option in self.options.iter().flatten() {
-            let digest = bank.hash(&[option]);
-            if digest.as_ref() == seen {
-                return None;
-            }
-            expected.get_or_insert(digest);
-        }
-        expected
+    fn first(&self) -> Option<&'a [u8]> {
+        self.options.iter().flatten().copied().next()
+    }
+
+    /// Whether `seen` is the digest of an option after the first.
+    fn has_later(&self, bank: HashAlg, seen: &[u8]) -> bool {
+        self.options.iter().flatten().skip(1).any(|option| bank.hash(&[option]).as_ref() == seen)
     }
 }
 
@@ -64,20 +61,60 @@ pub fn check_digests(log: &EventLog<'_>) -> Vec<DigestMismatch> {
 
 /// The same for a given bank.
 pub fn check_digests_of(log: &EventLog<'_>, bank: HashAlg) -> Vec<DigestMismatch> {
-    let mismatch = |event: &Event<'_>| {
+    let checks = checks(log, bank);
+    if bank != HashAlg::Sha256 {
+        return checks
+            .iter()
+            .filter_map(|check| check.mismatch(log.format, bank, bank.hash(&[check.measured])))
+            .collect();
+    }
+    let mut batch = Batch::with_capacity(checks.len());
+    for check in &checks {
+        batch.message(check.measured);
+    }
+    checks
+        .iter()
+        .zip(batch.compute())
+        .filter_map(|(check, digest)| check.mismatch_of_sha256(log.format, &digest))
+        .collect()
+}
+
+/// An event whose digest is defined by its data, and what the specification says that it is taken over.
+pub(crate) struct Check<'l, 'a> {
+    event: &'l Event<'a>,
+    seen: &'a [u8],
+    pub measured: &'a [u8],
+}
+
+/// All events to hold against their data in a bank.
+pub(crate) fn checks<'l, 'a>(log: &'l EventLog<'a>, bank: HashAlg) -> Vec<Check<'l, 'a>> {
+    let session = log.session();
+    let mut checks = Vec::with_capacity(session.len());
+    checks.extend(session.iter().filter(|event| event.extends()).filter_map(|event| {
         let seen = event.digest(bank)?;
-        let expected = preimages(log.format, event).contradict(bank, seen)?;
+        Some(Check { event, seen, measured: preimages(log.format, event).first()? })
+    }));
+    checks
+}
+
+impl Check<'_, '_> {
+    /// The mismatch, when the digest of the event is neither this one of its data nor that of another form of it.
+    pub(crate) fn mismatch_of_sha256(&self, format: Format, of_data: &[u8; 32]) -> Option<DigestMismatch> {
+        if self.seen == of_data {
+            return None;
+        }
+        self.mismatch(format, HashAlg::Sha256, Digest::new(of_data)?)
+    }
+
+    fn mismatch(&self, format: Format, bank: HashAlg, expected: Digest) -> Option<DigestMismatch> {
+        let event = self.event;
+        if expected.as_ref() == self.seen || preimages(format, event).has_later(bank, self.seen) {
+            return None;
+        }
         let quirk = crate::quirks::explains_mismatch(event);
-        Some(DigestMismatch {
-            event: event.index,
-            pcr: event.pcr,
-            bank,
-            expected,
-            seen: Digest::new(seen)?,
-            quirk,
-        })
-    };
-    log.session().iter().filter(|event| event.extends()).filter_map(mismatch).collect()
+        let seen = Digest::new(self.seen)?;
+        Some(DigestMismatch { event: event.index, pcr: event.pcr, bank, expected, seen, quirk })
+    }
 }
 
 fn preimages<'a>(format: Format, event: &Event<'a>) -> Preimages<'a> {

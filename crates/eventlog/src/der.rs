@@ -161,7 +161,10 @@ pub struct ShortName<'a>(Name<'a>);
 impl fmt::Display for ShortName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.common_name() {
-            Some(name) => write_printable(f, &name.to_text()),
+            Some(name) => match self.plain() {
+                Some(plain) => f.write_str(plain),
+                None => write_printable(f, &name.to_text()),
+            },
             None => self.0.fmt(f),
         }
     }

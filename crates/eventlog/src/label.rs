@@ -1,5 +1,7 @@
 //! Names for measured components: kind, name, value and signer of each event, in one pass over a session.
 
+use std::borrow::Cow;
+
 use crate::decode::device_path::DevicePath;
 use crate::decode::firmware::Loose;
 use crate::decode::ipl::Ipl;
@@ -11,14 +13,31 @@ use crate::limits::{MAX_NAME_CHARS, MAX_VALUE_CHARS};
 use crate::text::{Shown, Text, Utf16, bounded, guids, push_bounded};
 use crate::{ComponentKind, Decoded, Event, EventType};
 
-/// What one event measures.
-pub(crate) struct Label {
-    pub(crate) kind: ComponentKind,
-    pub(crate) name: String,
-    pub(crate) value: Option<String>,
-    pub(crate) signer: Option<String>,
+/// What one event measures, in words: see [`crate::Measurement`], which has the same fields.
+#[derive(Clone, Debug)]
+pub struct Label {
+    /// Kind of component.
+    pub kind: ComponentKind,
+    /// What tells several components of one kind apart.
+    pub name: Cow<'static, str>,
+    /// The content in words.
+    pub value: Option<String>,
+    /// Subject of the certificate that admitted the component.
+    pub signer: Option<String>,
     /// Set when this event names the authority of the image before it, as shim does.
     pub(crate) signs_previous_image: Option<String>,
+}
+
+impl Label {
+    pub(crate) fn blank() -> Self {
+        Self {
+            kind: ComponentKind::Unknown,
+            name: Cow::Borrowed(""),
+            value: None,
+            signer: None,
+            signs_previous_image: None,
+        }
+    }
 }
 
 /// State of the pass.
@@ -74,25 +93,17 @@ impl<'a> Labels<'a> {
         self.last_image
     }
 
-    /// Labels the next event; events must come in log order.
-    pub(crate) fn next(&mut self, event: &Event<'a>) -> Label {
-        let mut label = Label {
-            kind: ComponentKind::Unknown,
-            name: String::new(),
-            value: None,
-            signer: None,
-            signs_previous_image: None,
-        };
+    /// Labels the next event; events must come in log order. The label is blank.
+    pub(crate) fn next(&mut self, event: &Event<'a>, label: &mut Label) {
         // Most events of a boot are those of its loader.
         if event.event_type == EventType::EV_IPL {
-            self.label_ipl(&mut label, &Ipl::parse(event.data));
+            self.label_ipl(label, &Ipl::parse(event.data));
         } else {
-            self.label_decoded(&mut label, event);
+            self.label_decoded(label, event);
         }
         if label.name.is_empty() {
-            label.kind.title().clone_into(&mut label.name);
+            label.name = label.kind.title().into();
         }
-        label
     }
 
     fn label_decoded(&mut self, label: &mut Label, event: &Event<'a>) {
@@ -112,7 +123,7 @@ impl<'a> Labels<'a> {
                     }
                     _ => ComponentKind::Firmware,
                 };
-                label.name = blob.description.map_or_else(|| "firmware code".to_owned(), |d| name(&d));
+                label.name = blob.description.map_or("firmware code".into(), |d| name(&d));
             }
             Decoded::Platform { description } => label_platform(label, event, &description),
             Decoded::HandedOver(config) => {
@@ -126,12 +137,12 @@ impl<'a> Labels<'a> {
             }
             Decoded::ConfidentialTechnology { technology } => {
                 label.kind = ComponentKind::PlatformConfig;
-                "confidential technology".clone_into(&mut label.name);
+                label.name = "confidential technology".into();
                 label.value = Some(technology.to_owned());
             }
             Decoded::HandoffTables(tables) => {
                 label.kind = ComponentKind::PlatformConfig;
-                label.name = tables.description.map_or_else(|| "hand-off tables".to_owned(), |d| name(&d));
+                label.name = tables.description.map_or("hand-off tables".into(), |d| name(&d));
                 let names: Vec<String> = tables
                     .tables
                     .iter()
@@ -145,7 +156,7 @@ impl<'a> Labels<'a> {
             Decoded::Image(image) => self.label_image(label, event, &image.path),
             Decoded::PartitionTable(table) => {
                 label.kind = ComponentKind::PartitionTable;
-                "boot disk".clone_into(&mut label.name);
+                label.name = "boot disk".into();
                 let parts: Vec<String> = table
                     .partitions()
                     .map(|p| if p.name.0.is_empty() { p.guid.to_string() } else { p.name.to_string() })
@@ -157,8 +168,11 @@ impl<'a> Labels<'a> {
             }
             Decoded::Separator { value, error } => {
                 label.kind = ComponentKind::Separator;
-                label.name = if error { "error" } else { "separator" }.to_owned();
-                label.value = Some(bounded(&value, MAX_NAME_CHARS));
+                label.name = if error { "error" } else { "separator" }.into();
+                label.value = Some(match value.0 {
+                    [0, 0, 0, 0] => "00000000".to_owned(),
+                    _ => bounded(&value, MAX_NAME_CHARS),
+                });
             }
             Decoded::Action { text } => {
                 label.kind = if text.0.starts_with(b"Exit Boot Services") {
@@ -172,21 +186,21 @@ impl<'a> Labels<'a> {
             Decoded::Tagged(tagged) => label_tagged(label, event, &tagged),
             Decoded::CompactHash { text } => {
                 label.kind = ComponentKind::WindowsPolicy;
-                label.name = if event.pcr == 11 { "BitLocker".to_owned() } else { name(&text) };
+                label.name = if event.pcr == 11 { "BitLocker".into() } else { name(&text) };
                 label.value = Some(value(&text));
             }
             Decoded::DynamicLaunch { .. } => {
                 label.kind = ComponentKind::Firmware;
-                label.name = event.event_type.to_string();
+                label.name = event.event_type.to_string().into();
             }
             Decoded::NoAction { .. } | Decoded::Unknown { .. } => {
-                label.name = event.event_type.to_string();
+                label.name = event.event_type.to_string().into();
             }
         }
     }
 
     fn label_authority(&mut self, label: &mut Label, variable: &Variable<'_>) {
-        label.name = name(&variable.name);
+        label.name = variable_name(&variable.name);
         if variable.vendor == guids::SHIM_LOCK {
             if variable.name.is("SbatLevel") {
                 label.kind = ComponentKind::SbatLevel;
@@ -227,13 +241,13 @@ impl<'a> Labels<'a> {
         let full = bounded(path, MAX_VALUE_CHARS);
         label.name = match path.file() {
             Some(file) => name(&file),
-            None if path.is_empty() => "image without a path".to_owned(),
-            None => bounded(path, MAX_NAME_CHARS),
+            None if path.is_empty() => "image without a path".into(),
+            None => name(path),
         };
         label.value = (!full.is_empty()).then_some(full);
         if event.event_type != EventType::EV_EFI_BOOT_SERVICES_APPLICATION {
             label.kind = ComponentKind::OptionRom;
-            label.name = bounded(path, MAX_NAME_CHARS);
+            label.name = name(path);
             return;
         }
         label.kind = self.roles.get(self.images);
@@ -249,7 +263,7 @@ impl<'a> Labels<'a> {
             label.kind = ComponentKind::UkiSection;
             // systemd-stub measures the name of a section, then its content, with the same event data.
             let content = self.section.take() == Some(section.0);
-            label.name = if content { name(section) } else { format!("{section} (name)") };
+            label.name = if content { name(section) } else { format!("{section} (name)").into() };
             self.section = (!content).then_some(section.0);
             return;
         }
@@ -259,26 +273,24 @@ impl<'a> Labels<'a> {
                 match command {
                     b"linux" | b"linuxefi" | b"linux16" => {
                         label.kind = ComponentKind::KernelCommandLine;
-                        "GRUB linux command".clone_into(&mut label.name);
+                        label.name = "GRUB linux command".into();
                         label.value = Some(value(&Text(first_word(rest).1)));
                     }
                     _ => {
                         label.kind = ComponentKind::BootLoaderConfig;
-                        label.name = String::with_capacity(GRUB_COMMAND.len() + command.len().min(64));
-                        label.name.push_str(GRUB_COMMAND);
-                        push_bounded(&mut label.name, &Text(command), MAX_NAME_CHARS);
+                        label.name = grub_command(command);
                         label.value = Some(value(text));
                     }
                 }
             }
             Ipl::KernelCommandLine { text } => {
                 label.kind = ComponentKind::KernelCommandLine;
-                "GRUB kernel_cmdline".clone_into(&mut label.name);
+                label.name = "GRUB kernel_cmdline".into();
                 label.value = Some(value(&Text(first_word(text.0).1)));
             }
             Ipl::ModuleCommandLine { text } => {
                 label.kind = ComponentKind::BootLoaderConfig;
-                "GRUB module_cmdline".clone_into(&mut label.name);
+                label.name = "GRUB module_cmdline".into();
                 label.value = Some(value(text));
             }
             Ipl::File { path } => {
@@ -304,7 +316,7 @@ impl<'a> Labels<'a> {
                     label.name = name(text);
                 }
             },
-            Ipl::Section { .. } | Ipl::Unknown { .. } => label.name = "EV_IPL".to_owned(),
+            Ipl::Section { .. } | Ipl::Unknown { .. } => label.name = "EV_IPL".into(),
         }
     }
 
@@ -330,10 +342,51 @@ impl<'a> Labels<'a> {
     }
 }
 
-const GRUB_COMMAND: &str = "GRUB command ";
+/// `GRUB command set`: most events of a Linux boot, so the names of the usual commands are written down.
+fn grub_command(command: &[u8]) -> Cow<'static, str> {
+    macro_rules! known {
+        ($($command:literal)+) => {
+            match std::str::from_utf8(command) {
+                $(Ok($command) => return Cow::Borrowed(concat!("GRUB command ", $command)),)+
+                _ => {}
+            }
+        };
+    }
+    known!(
+        "set" "if" "[" "search" "insmod" "menuentry" "load_env" "save_env" "export" "echo" "initrd" "then" "else" "fi"
+        "elif" "true" "false" "test" "setparams" "submenu" "function" "terminal_input" "terminal_output" "gfxmode"
+        "load_video" "loadfont" "font" "source" "configfile" "linuxefi" "initrdefi" "regexp" "probe" "background_color"
+        "gfxpayload" "recordfail" "savedefault" "blscfg" "increment" "unset" "for" "while" "return" "normal" "boot"
+        "play" "serial" "terminal" "keymap" "loopback" "multiboot2" "module2" "chainloader" "fwsetup"
+    );
+    let mut name = String::with_capacity(16 + command.len().min(64));
+    name.push_str("GRUB command ");
+    push_bounded(&mut name, &Text(command), MAX_NAME_CHARS);
+    name.into()
+}
 
-fn name(shown: &impl Shown) -> String {
-    bounded(shown, MAX_NAME_CHARS)
+fn name(shown: &impl Shown) -> Cow<'static, str> {
+    bounded(shown, MAX_NAME_CHARS).into()
+}
+
+/// The name of a variable.
+fn variable_name(name: &Utf16<'_>) -> Cow<'static, str> {
+    let known = [
+        "SecureBoot",
+        "PK",
+        "KEK",
+        "db",
+        "dbx",
+        "BootOrder",
+        "Shim",
+        "SbatLevel",
+        "MokList",
+        "MokListTrusted",
+    ];
+    match known.into_iter().find(|known| name.is(known)) {
+        Some(known) => known.into(),
+        None => self::name(name),
+    }
 }
 
 fn value(shown: &impl Shown) -> String {
@@ -357,7 +410,7 @@ fn without_device(path: &[u8]) -> &[u8] {
 
 fn label_platform(label: &mut Label, event: &Event<'_>, description: &Loose<'_>) {
     label.kind = ComponentKind::PlatformConfig;
-    label.name = if description.is_text() { name(description) } else { event.event_type.to_string() };
+    label.name = if description.is_text() { name(description) } else { event.event_type.to_string().into() };
     match (event.event_type, Text::c_string(description.0).0) {
         (EventType::EV_PLATFORM_CONFIG_FLAGS, b"kernel") => label.kind = ComponentKind::Kernel,
         (EventType::EV_PLATFORM_CONFIG_FLAGS, b"initrd") => label.kind = ComponentKind::Initrd,
@@ -373,7 +426,7 @@ fn label_platform(label: &mut Label, event: &Event<'_>, description: &Loose<'_>)
 }
 
 fn label_secure_boot(label: &mut Label, event: &Event<'_>, variable: &Variable<'_>) {
-    label.name = name(&variable.name);
+    label.name = variable_name(&variable.name);
     let genuine = variable.is_secure_boot_configuration();
     let of = |known: &str| genuine && variable.name.is(known);
     label.kind = if of("SecureBoot") {
@@ -405,12 +458,20 @@ fn content_words(content: &Content<'_>, data: &[u8]) -> String {
         Content::Signatures(database) => {
             let mut words: Vec<String> =
                 database.certificates().map(|c| bounded(&c.short_name(), MAX_NAME_CHARS)).collect();
+            if let ([_], 0) = (words.as_slice(), database.hash_count()) {
+                return words.pop().unwrap_or_default();
+            }
             match database.hash_count() {
                 0 => {}
                 1 => words.push("1 hash".to_owned()),
                 count => words.push(format!("{count} hashes")),
             }
-            if words.is_empty() { "empty".to_owned() } else { bounded(&words.join(", "), MAX_VALUE_CHARS) }
+            let words = words.join(", ");
+            match words.len() {
+                0 => "empty".to_owned(),
+                ..=MAX_VALUE_CHARS => words,
+                _ => bounded(&words, MAX_VALUE_CHARS),
+            }
         }
         Content::BootOrder(order) => {
             let words: Vec<String> = order.iter().take(256).map(|n| format!("Boot{n:04X}")).collect();
@@ -429,7 +490,7 @@ fn content_words(content: &Content<'_>, data: &[u8]) -> String {
 }
 
 fn label_boot_variable(label: &mut Label, variable: &Variable<'_>) {
-    label.name = name(&variable.name);
+    label.name = variable_name(&variable.name);
     label.kind = if variable.name.is("BootOrder") || variable.name.is("BootNext") {
         ComponentKind::BootOrder
     } else if variable.boot_number().is_some() {
@@ -452,7 +513,7 @@ fn label_wide(label: &mut Label, text: Utf16<'_>) {
         label.name = shown;
     } else {
         label.kind = ComponentKind::KernelCommandLine;
-        "load options".clone_into(&mut label.name);
+        label.name = "load options".into();
         label.value = Some(value(&text));
     }
 }
@@ -479,15 +540,15 @@ fn label_tagged(label: &mut Label, event: &Event<'_>, tagged: &Tagged<'_>) {
         Tagged::Other { .. } | Tagged::Malformed { .. } => (ComponentKind::Unknown, &"EV_EVENT_TAG"),
     };
     label.kind = kind;
-    label.name = bounded(&title, MAX_NAME_CHARS);
+    label.name = name(&title);
 }
 
 /// PCR 12 holds settings, 13 modules, 14 authorities. Settings that change at every boot stay out of the value.
 fn label_windows(label: &mut Label, event: &Event<'_>, events: &TaggedEvents<'_>) {
     (label.kind, label.name) = match event.pcr {
-        13 => (ComponentKind::WindowsModule, "modules loaded".to_owned()),
-        14 => (ComponentKind::Authority, "Windows authorities".to_owned()),
-        _ => (ComponentKind::WindowsPolicy, "boot configuration".to_owned()),
+        13 => (ComponentKind::WindowsModule, "modules loaded".into()),
+        14 => (ComponentKind::Authority, "Windows authorities".into()),
+        _ => (ComponentKind::WindowsPolicy, "boot configuration".into()),
     };
     let mut words = crate::text::Words::new(MAX_VALUE_CHARS);
     events.walk(&mut |event| {

@@ -32,6 +32,7 @@ mod der;
 mod digest;
 mod document;
 mod event_type;
+mod hashes;
 pub mod ima;
 mod images;
 mod label;
@@ -57,10 +58,12 @@ pub use der::{Certificate, Name, ShortName, Time};
 pub use digest::{Digest, HashAlg};
 pub use document::Document;
 pub use event_type::EventType;
+pub use hashes::{Hashes, hashes};
 pub use ima::ima_boot_aggregate;
+pub use label::Label;
 pub use logs::{BootLogs, CombinedReplay, LogKind, recognise};
 pub use logs_document::LogsDocument;
-pub use measurement::{Measurement, measurements};
+pub use measurement::{Measurement, labelled, measurements};
 pub use replay::{PCR_COUNT, Replay, replay};
 pub use story::{
     BootStory, CertificateStory, FileStory, FirmwareStory, ImageStory, KeyStory, WindowsModuleStory,

@@ -1,9 +1,11 @@
 //! What each extending event measures.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
-use crate::label::Labels;
-use crate::{ComponentKind, Digest, EventLog, HashAlg};
+use crate::label::{Label, Labels};
+use crate::{ComponentKind, Digest, Event, EventLog, HashAlg};
 
 /// One measured component.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,7 +17,7 @@ pub struct Measurement {
     /// Kind of component.
     pub kind: ComponentKind,
     /// What tells several components of one kind apart: variable name, device or file path. Printable, bounded.
-    pub name: String,
+    pub name: Cow<'static, str>,
     /// The content in words, where the event data has it. Printable, bounded. For
     /// [`ComponentKind::KernelCommandLine`] the command line without loader prefix and image path; for Windows the
     /// settings without counters, which differ at every boot.
@@ -28,28 +30,42 @@ pub struct Measurement {
 
 /// One measurement per event of the last session that extends `bank`, in log order.
 pub fn measurements(log: &EventLog<'_>, bank: HashAlg) -> Vec<Measurement> {
-    let session = log.session();
-    let mut labels = Labels::new(session);
-    let mut all: Vec<Measurement> = Vec::with_capacity(session.len());
-    for event in session.iter().filter(|event| event.extends()) {
-        let label = labels.next(event);
-        if let Some(signer) = label.signs_previous_image
-            && let Some(image) =
-                labels.last_image().and_then(|at| all.iter_mut().rev().find(|m| m.event == at))
-            && image.signer.is_none()
-        {
-            image.signer = Some(signer);
-        }
-        let Some(digest) = event.digest(bank).and_then(Digest::new) else { continue };
+    let add = |all: &mut Vec<Measurement>, event: &Event<'_>, label: &mut Label| {
+        let Some(digest) = event.digest(bank).and_then(Digest::new) else { return };
         all.push(Measurement {
             event: event.index,
             pcr: event.pcr,
             kind: label.kind,
-            name: label.name,
-            value: label.value,
+            name: std::mem::take(&mut label.name),
+            value: label.value.take(),
             digest,
-            signer: label.signer,
+            signer: label.signer.take(),
         });
+    };
+    labelled(log, add, |measurement| (measurement.event, &mut measurement.signer))
+}
+
+/// Hands every event of the last session that extends a register to `add`, with its label, which `add` may empty, and
+/// what was added so far. A signer may become known when the thing that it signed was added already: `signer` gives the
+/// index of its event and the place of the signer.
+pub fn labelled<'l, 'a, T>(
+    log: &'l EventLog<'a>,
+    mut add: impl FnMut(&mut Vec<T>, &'l Event<'a>, &mut Label),
+    signer: impl Fn(&mut T) -> (u32, &mut Option<String>),
+) -> Vec<T> {
+    let session = log.session();
+    let mut labels = Labels::new(session);
+    let mut all: Vec<T> = Vec::with_capacity(session.len());
+    for event in session.iter().filter(|event| event.extends()) {
+        let mut label = Label::blank();
+        labels.next(event, &mut label);
+        if let Some(subject) = label.signs_previous_image.take()
+            && let Some(at) = labels.last_image()
+            && let Some((_, place)) = all.iter_mut().rev().map(&signer).find(|(event, _)| *event == at)
+        {
+            place.get_or_insert(subject);
+        }
+        add(&mut all, event, &mut label);
     }
     all
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::sha256::Batch;
 use crate::{Digest, Event, EventLog, EventType, Format, HashAlg, Warning};
 
 /// Registers that software can read from a TPM of the PC Client profile.
@@ -74,57 +75,178 @@ fn is_active(log: &EventLog<'_>, bank: HashAlg) -> bool {
 /// Not replayed: EV_NO_ACTION, PCR index 0xFFFFFFFF, and indices that the profile does not have; the last are warned
 /// about. An extending event without a digest for an active bank is warned about as well: the bank cannot match.
 pub fn replay(log: &EventLog<'_>, bank: HashAlg) -> Replay {
-    let active = is_active(log, bank);
-    let mut warnings = Vec::new();
-    if !active {
-        warnings.push(Warning::at(
-            "inactive-bank",
-            None,
-            format!("the log names the {bank} bank and never extends it; it is not compared"),
-        ));
+    let plan = Plan::of(log, bank);
+    if bank != HashAlg::Sha256 {
+        return plan.one_by_one();
     }
-    let startup_locality = startup_locality(log);
-    let mut registers = reset_values(log, bank, startup_locality);
-    let mut touched = [false; 32];
-    for event in log.session().iter().filter(|event| event.extends()) {
-        let slot = usize::try_from(event.pcr).unwrap_or(usize::MAX);
-        let Some((register, touched)) =
-            registers.get_mut(slot).and_then(Option::as_mut).zip(touched.get_mut(slot))
-        else {
-            if warnings.len() < crate::limits::MAX_WARNINGS {
-                warnings.push(Warning::at(
-                    "pcr-out-of-range",
-                    Some(event),
-                    format!("an event for register {}, which does not exist; not replayed", event.pcr),
-                ));
-            }
-            continue;
-        };
-        match event.digest(bank) {
-            Some(digest) => {
-                *register = bank.extend(register, digest);
-                *touched = true;
-            }
-            None if active && warnings.len() < crate::limits::MAX_WARNINGS => warnings.push(Warning::at(
-                "digest-missing",
-                Some(event),
-                format!("an event for register {} has no {bank} digest", event.pcr),
-            )),
-            None => {}
-        }
+    let digests = plan.sha256();
+    let chains = plan.chains(&digests);
+    let mut batch = Batch::with_capacity(chains.len());
+    for chain in &chains {
+        chain.add_to(&mut batch);
     }
-    Replay {
-        bank,
-        pcrs: (0..).zip(registers).filter_map(|(i, value)| Some((i, value?))).collect(),
-        extended: (0..).zip(touched).filter(|(_, touched)| *touched).map(|(i, _)| i).collect(),
-        active,
-        startup_locality,
-        warnings,
+    let values = chains.iter().map(|chain| chain.slot).zip(batch.compute()).collect();
+    plan.finish(values)
+}
+
+/// Everything of a replay but the hashing.
+pub(crate) struct Plan<'a> {
+    bank: HashAlg,
+    active: bool,
+    startup_locality: Option<u8>,
+    registers: [Option<Digest>; SLOTS],
+    /// The register and the digest of each extend, in log order.
+    extends: Vec<(u8, &'a [u8])>,
+    warnings: Vec<Warning>,
+}
+
+/// Registers that an index can name.
+const SLOTS: usize = 32;
+
+/// Digests of the SHA-256 bank, those of one register after those of another.
+pub(crate) struct ByRegister<'a> {
+    digests: Vec<&'a [u8; 32]>,
+    /// Where those of a register end.
+    ends: [usize; SLOTS],
+}
+
+/// The extends of one register of the SHA-256 bank.
+pub(crate) struct Chain<'d, 'a> {
+    pub slot: u8,
+    start: [u8; 32],
+    digests: &'d [&'a [u8; 32]],
+}
+
+impl Chain<'_, '_> {
+    pub(crate) fn add_to<'t>(&'t self, batch: &mut Batch<'t>) {
+        batch.register(&self.start, self.digests);
     }
 }
 
-fn reset_values(log: &EventLog<'_>, bank: HashAlg, locality: Option<u8>) -> [Option<Digest>; 32] {
-    let mut registers = [None; 32];
+impl<'a> Plan<'a> {
+    pub(crate) fn of(log: &EventLog<'a>, bank: HashAlg) -> Self {
+        let active = is_active(log, bank);
+        let mut warnings = Vec::new();
+        if !active {
+            warnings.push(Warning::at(
+                "inactive-bank",
+                None,
+                format!("the log names the {bank} bank and never extends it; it is not compared"),
+            ));
+        }
+        let startup_locality = startup_locality(log);
+        let registers = reset_values(log, bank, startup_locality);
+        let mut extends = Vec::with_capacity(log.session().len());
+        for event in log.session().iter().filter(|event| event.extends()) {
+            let slot = u8::try_from(event.pcr)
+                .ok()
+                .filter(|slot| registers.get(usize::from(*slot)).is_some_and(Option::is_some));
+            let Some(slot) = slot else {
+                if warnings.len() < crate::limits::MAX_WARNINGS {
+                    warnings.push(Warning::at(
+                        "pcr-out-of-range",
+                        Some(event),
+                        format!("an event for register {}, which does not exist; not replayed", event.pcr),
+                    ));
+                }
+                continue;
+            };
+            match event.digest(bank) {
+                Some(digest) => extends.push((slot, digest)),
+                None if active && warnings.len() < crate::limits::MAX_WARNINGS => warnings.push(Warning::at(
+                    "digest-missing",
+                    Some(event),
+                    format!("an event for register {} has no {bank} digest", event.pcr),
+                )),
+                None => {}
+            }
+        }
+        Self { bank, active, startup_locality, registers, extends, warnings }
+    }
+
+    /// Extends in log order.
+    pub(crate) fn one_by_one(self) -> Replay {
+        let mut values = self.registers;
+        for (slot, digest) in &self.extends {
+            if let Some(Some(value)) = values.get_mut(usize::from(*slot)) {
+                *value = self.bank.extend(value, digest);
+            }
+        }
+        self.replayed(values)
+    }
+
+    /// The digests of a plan for the SHA-256 bank, by register.
+    pub(crate) fn sha256(&self) -> ByRegister<'a> {
+        let mut ends = [0; SLOTS];
+        for (slot, _) in &self.extends {
+            if let Some(count) = ends.get_mut(usize::from(*slot)) {
+                *count += 1;
+            }
+        }
+        // From counts to where each register starts; putting the digests in their places moves that to where it ends.
+        let mut before = 0;
+        for end in &mut ends {
+            before += std::mem::replace(end, before);
+        }
+        const NOTHING: [u8; 32] = [0; 32];
+        let mut digests = vec![&NOTHING; before];
+        for (slot, digest) in &self.extends {
+            if let Some(end) = ends.get_mut(usize::from(*slot))
+                && let (Some(place), Some(digest)) = (digests.get_mut(*end), digest.first_chunk())
+            {
+                *place = digest;
+                *end += 1;
+            }
+        }
+        ByRegister { digests, ends }
+    }
+
+    /// What is to be computed for each register that is extended, longest first.
+    pub(crate) fn chains<'d>(&self, by_register: &'d ByRegister<'a>) -> Vec<Chain<'d, 'a>> {
+        let mut start = 0;
+        let of_slot = |(slot, (end, value)): (u8, (&usize, &Option<Digest>))| {
+            let digests = by_register.digests.get(start..*end).unwrap_or_default();
+            start = *end;
+            let start = *value.as_ref()?.as_ref().first_chunk()?;
+            (!digests.is_empty()).then_some(Chain { slot, start, digests })
+        };
+        let mut chains: Vec<Chain<'_, '_>> =
+            (0..).zip(by_register.ends.iter().zip(&self.registers)).filter_map(of_slot).collect();
+        chains.sort_by_key(|chain| std::cmp::Reverse(chain.digests.len()));
+        chains
+    }
+
+    /// The replay with the values of the registers that are extended.
+    pub(crate) fn finish(self, extended: Vec<(u8, [u8; 32])>) -> Replay {
+        let mut values = self.registers;
+        for (slot, value) in extended {
+            if let Some(register) = values.get_mut(usize::from(slot)) {
+                *register = Digest::new(&value);
+            }
+        }
+        self.replayed(values)
+    }
+
+    fn replayed(self, values: [Option<Digest>; SLOTS]) -> Replay {
+        let mut touched = [false; SLOTS];
+        for (slot, _) in &self.extends {
+            if let Some(touched) = touched.get_mut(usize::from(*slot)) {
+                *touched = true;
+            }
+        }
+        Replay {
+            bank: self.bank,
+            pcrs: (0..).zip(values).filter_map(|(i, value)| Some((i, value?))).collect(),
+            extended: (0..).zip(touched).filter(|(_, touched)| *touched).map(|(i, _)| i).collect(),
+            active: self.active,
+            startup_locality: self.startup_locality,
+            warnings: self.warnings,
+        }
+    }
+}
+
+fn reset_values(log: &EventLog<'_>, bank: HashAlg, locality: Option<u8>) -> [Option<Digest>; SLOTS] {
+    let mut registers = [None; SLOTS];
     let zero = Digest::zero(bank);
     let dynamic_launch = log.session().iter().any(|e| e.extends() && DYNAMIC_PCRS.contains(&e.pcr));
     for (index, register) in (0_u32..).zip(registers.iter_mut()) {

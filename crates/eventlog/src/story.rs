@@ -310,21 +310,31 @@ fn tell_measurement(story: &mut BootStory, m: Measurement) {
         ComponentKind::SbatLevel => {
             story.sbat_level = m.value.and_then(|v| v.split("\\u{a}").next().map(str::to_owned));
         }
-        ComponentKind::MokState if !story.mok.contains(&m.name) => story.mok.push(m.name),
+        ComponentKind::MokState if !story.mok.iter().any(|name| *name == m.name) => {
+            story.mok.push(m.name.into_owned());
+        }
         ComponentKind::OptionRom => story.drivers += 1,
         ComponentKind::BootLoaderConfig if m.name.starts_with("GRUB command") => {
             story.boot_loader_commands += 1
         }
-        ComponentKind::UkiSection if !m.name.ends_with(" (name)") => story.uki_sections.push(m.name),
+        ComponentKind::UkiSection if !m.name.ends_with(" (name)") => {
+            story.uki_sections.push(m.name.into_owned());
+        }
         ComponentKind::KernelCommandLine if m.value.is_some() => story.command_line = m.value,
         ComponentKind::Initrd => {
-            story.initrds.push(FileStory { event: m.event, version: None, path: m.name, digest: m.digest });
+            story.initrds.push(FileStory {
+                event: m.event,
+                version: None,
+                path: m.name.into_owned(),
+                digest: m.digest,
+            });
         }
         ComponentKind::Kernel => {
             let version = kernel_version(&m.name).map(str::to_owned);
             // A file path says more than the image that the boot loader starts from memory.
             if story.kernel.as_ref().is_none_or(|known| known.version.is_none() && version.is_some()) {
-                story.kernel = Some(FileStory { event: m.event, path: m.name, version, digest: m.digest });
+                story.kernel =
+                    Some(FileStory { event: m.event, path: m.name.into_owned(), version, digest: m.digest });
             }
         }
         _ => {}
@@ -336,7 +346,7 @@ impl ImageStory {
         Self {
             event: m.event,
             role: m.kind,
-            path: m.name.clone(),
+            path: m.name.clone().into_owned(),
             digest: m.digest,
             admitted_by: m.signer.clone(),
         }

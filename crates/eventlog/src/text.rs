@@ -192,6 +192,10 @@ impl<'a> Utf16<'a> {
 
     /// Whether it spells exactly this.
     pub fn is(&self, text: &str) -> bool {
+        if text.is_ascii() {
+            let (pairs, _) = self.0.as_chunks::<2>();
+            return pairs.len() == text.len() && pairs.iter().zip(text.bytes()).all(|(p, b)| *p == [b, 0]);
+        }
         self.units().eq(text.encode_utf16())
     }
 

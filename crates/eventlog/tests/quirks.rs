@@ -168,7 +168,7 @@ fn quirk_11_stray_bytes_and_new_names_of_shim() {
     log.event_over(7, AUTHORITY, &[&data[..], &[0x5A]].concat(), &data);
     log.event_over(8, IPL, b"grub_cmd set a=1\0\x9F", b"set a=1\0");
     let measured = measured(&log);
-    let seen: Vec<_> = measured.iter().map(|m| (m.kind, m.name.as_str())).collect();
+    let seen: Vec<_> = measured.iter().map(|m| (m.kind, &*m.name)).collect();
     assert_eq!(
         seen,
         [
@@ -198,8 +198,8 @@ fn quirk_12_intel_txt_post_code_text_and_platform_flags() {
     assert_eq!(replayed.pcrs[&17], Digest::new(&expected).unwrap(), "a dynamic launch resets PCR 17 to zero");
     assert_eq!(replayed.pcrs[&19].to_string(), "00".repeat(32));
     let kinds: Vec<_> = measured(&log).into_iter().map(|m| (m.kind, m.name)).collect();
-    assert_eq!(kinds[0], (ComponentKind::Firmware, "EV_TXT_PCR_MAPPING".to_owned()));
-    assert_eq!(kinds[1], (ComponentKind::PlatformConfig, "ACPI DATA".to_owned()));
+    assert_eq!(kinds[0], (ComponentKind::Firmware, "EV_TXT_PCR_MAPPING".into()));
+    assert_eq!(kinds[1], (ComponentKind::PlatformConfig, "ACPI DATA".into()));
     assert_eq!(kinds[2], kinds[1]);
 }
 

@@ -292,7 +292,7 @@ fn images(log: &EventLog<'_>, measured: &[Measurement], bank: HashAlg) -> Vec<Fa
         .map(|image| {
             Record::new(&IMAGE)
                 .with("role", image.kind.as_str())
-                .with("path", image.name.clone())
+                .with("path", image.name.to_string())
                 .with("digest", image.digest.to_string())
                 .with_some("authority", image.signer.clone())
                 .into()
@@ -303,7 +303,7 @@ fn images(log: &EventLog<'_>, measured: &[Measurement], bank: HashAlg) -> Vec<Fa
 fn boot_loader(told: &BootStory, measured: &[Measurement]) -> Record {
     let image = measured.iter().find(|m| m.kind == ComponentKind::BootLoader);
     record("boot_loader")
-        .with_some("path", image.map(|m| m.name.clone()))
+        .with_some("path", image.map(|m| m.name.to_string()))
         .with_some("digest", image.map(|m| m.digest.to_string()))
         .with("commands", told.boot_loader_commands)
 }

@@ -48,7 +48,7 @@ pub(crate) fn labels(events: &[Event], bank: HashAlg) -> Option<Vec<Label>> {
     let entries: Vec<Label> = report
         .entries
         .into_iter()
-        .map(|entry| Label { kind: entry.kind, name: entry.name, value: entry.value })
+        .map(|entry| Label { kind: entry.kind, name: entry.name.into_owned(), value: entry.value })
         .collect();
     (entries.len() == events.len()).then_some(entries)
 }

@@ -80,7 +80,7 @@ impl ReferenceBoot {
                 pcr: entry.pcr,
                 event_type: entry.event_type.0,
                 kind: entry.kind,
-                name: entry.name.clone(),
+                name: entry.name.to_string(),
                 value: entry.value.clone(),
                 signer: entry.signer.clone(),
                 items: entry.items.clone(),

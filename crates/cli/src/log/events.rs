@@ -62,11 +62,11 @@ fn what(event: &veriboot_eventlog::Event<'_>, measurement: Option<&Measurement>)
         (Some(value), ComponentKind::BootLoaderConfig | ComponentKind::KernelCommandLine) => value.clone(),
         (_, ComponentKind::Shim | ComponentKind::BootLoader | ComponentKind::Kernel) => match &m.signer {
             Some(signer) => format!("{} (admitted by {signer})", m.name),
-            None => m.name.clone(),
+            None => m.name.to_string(),
         },
         (Some(value), _) if m.name == m.kind.title() => value.clone(),
         (Some(value), _) => format!("{}: {value}", m.name),
-        (None, _) => m.name.clone(),
+        (None, _) => m.name.to_string(),
     };
     clip(&text, 240)
 }

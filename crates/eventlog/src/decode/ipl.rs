@@ -66,22 +66,20 @@ enum Marked {
     ModuleCommandLine,
 }
 
-/// Prefixes that mark a text and are not measured.
-const PREFIXES: &[(&[u8], Marked)] = &[
-    (b"grub_cmd: ", Marked::Command),
-    (b"grub_cmd ", Marked::Command),
-    (b"kernel_cmdline: ", Marked::KernelCommandLine),
-    (b"grub_kernel_cmdline ", Marked::KernelCommandLine),
-    (b"kernel_cmdline ", Marked::KernelCommandLine),
-    (b"module_cmdline: ", Marked::ModuleCommandLine),
-];
-
-/// The mark of an event and all bytes after it.
+/// The mark of an event and all bytes after it: prefixes mark a text and are not measured.
 fn marked(data: &[u8]) -> Option<(Marked, &[u8])> {
-    if !matches!(data, [b'g' | b'k' | b'm', ..]) {
-        return None;
+    let after = |prefix: &[u8]| data.strip_prefix(prefix);
+    match data.first()? {
+        b'g' => after(b"grub_cmd: ")
+            .or_else(|| after(b"grub_cmd "))
+            .map(|rest| (Marked::Command, rest))
+            .or_else(|| after(b"grub_kernel_cmdline ").map(|rest| (Marked::KernelCommandLine, rest))),
+        b'k' => after(b"kernel_cmdline: ")
+            .or_else(|| after(b"kernel_cmdline "))
+            .map(|rest| (Marked::KernelCommandLine, rest)),
+        b'm' => after(b"module_cmdline: ").map(|rest| (Marked::ModuleCommandLine, rest)),
+        _ => None,
     }
-    PREFIXES.iter().find_map(|(prefix, mark)| Some((*mark, data.strip_prefix(*prefix)?)))
 }
 
 /// Sections of a UKI in the order in which systemd-stub measures them.

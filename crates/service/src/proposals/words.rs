@@ -119,7 +119,7 @@ fn common_name(subject: &str) -> &str {
 fn kernel(report: &LogReport) -> Option<String> {
     let names = || {
         let kernels =
-            report.entries.iter().filter(|e| e.kind == ComponentKind::Kernel).map(|e| e.name.as_str());
+            report.entries.iter().filter(|e| e.kind == ComponentKind::Kernel).map(|e| &*e.name);
         let lines = report.entries.iter().filter(|e| e.kind == ComponentKind::KernelCommandLine);
         let images =
             lines.filter_map(|e| e.value.as_deref()?.split_whitespace().find(|w| w.starts_with('/')));

@@ -1,0 +1,68 @@
+//! All that a log must be hashed for, in one go.
+
+use crate::consistency::{Check, DigestMismatch, check_digests_of, checks};
+use crate::replay::{Plan, Replay, replay};
+use crate::sha256::Batch;
+use crate::{Digest, EventLog, HashAlg};
+
+/// Digest, replay and digest checks of a log.
+#[derive(Clone, Debug)]
+pub struct Hashes {
+    /// SHA-256 over the bytes of the log.
+    pub sha256: Digest,
+    /// Replay of each active bank, in header order.
+    pub replays: Vec<Replay>,
+    /// Events whose digest does not belong to their data, in each active bank after the other.
+    pub mismatches: Vec<DigestMismatch>,
+}
+
+/// What SHA-256 over `bytes`, [`replay`] and [`check_digests_of`] give for all active banks of `log`, which was read from
+/// `bytes`. Faster than the three, one after the other: what is hashed with SHA-256 is hashed two at a time.
+pub fn hashes(bytes: &[u8], log: &EventLog<'_>) -> Hashes {
+    let banks = log.active_banks();
+    if !banks.contains(&HashAlg::Sha256) {
+        return Hashes {
+            sha256: HashAlg::Sha256.hash(&[bytes]),
+            replays: banks.iter().map(|bank| replay(log, *bank)).collect(),
+            mismatches: banks.iter().flat_map(|bank| check_digests_of(log, *bank)).collect(),
+        };
+    }
+    let plan = Plan::of(log, HashAlg::Sha256);
+    let digests = plan.sha256();
+    let chains = plan.chains(&digests);
+    let checks = checks(log, HashAlg::Sha256);
+    let mut batch = Batch::with_capacity(1 + chains.len() + checks.len());
+    batch.message(bytes);
+    for chain in &chains {
+        chain.add_to(&mut batch);
+    }
+    for check in &checks {
+        batch.message(check.measured);
+    }
+    let mut results = batch.compute().into_iter();
+
+    let sha256 = results.next().and_then(|sha256| Digest::new(&sha256));
+    let values: Vec<(u8, [u8; 32])> = chains.iter().map(|chain| chain.slot).zip(results.by_ref()).collect();
+    let mut of_sha256 = Some(plan.finish(values));
+    let mut hashes = Hashes {
+        sha256: sha256.unwrap_or_else(|| HashAlg::Sha256.hash(&[bytes])),
+        replays: Vec::with_capacity(banks.len()),
+        mismatches: Vec::new(),
+    };
+    for bank in banks {
+        match of_sha256.take_if(|replay| replay.bank == bank) {
+            Some(replay) => {
+                hashes.replays.push(replay);
+                let mismatch = |(check, of_data): (&Check<'_, '_>, [u8; 32])| {
+                    check.mismatch_of_sha256(log.format, &of_data)
+                };
+                hashes.mismatches.extend(checks.iter().zip(results.by_ref()).filter_map(mismatch));
+            }
+            None => {
+                hashes.replays.push(replay(log, bank));
+                hashes.mismatches.extend(check_digests_of(log, bank));
+            }
+        }
+    }
+    hashes
+}
