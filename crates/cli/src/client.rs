@@ -13,6 +13,9 @@ use crate::error::CliError;
 /// The largest answer that the CLI reads.
 const MAX_ANSWER_BYTES: u64 = 64 * 1024 * 1024;
 
+/// The longest silence of a stream that lives.
+const SILENCE: Duration = Duration::from_secs(45);
+
 /// Calls one service with one token.
 pub struct Client {
     agent: ureq::Agent,
@@ -43,6 +46,76 @@ impl Client {
     pub fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, CliError> {
         let request = self.agent.post(self.url(path)).header("authorization", self.bearer());
         json(&self.answer(request.send_json(body))?)
+    }
+
+    /// GET `path` and the `ETag` of the answer.
+    pub fn get_tagged<T: DeserializeOwned>(&self, path: &str) -> Result<(T, Option<String>), CliError> {
+        let result = self.agent.get(self.url(path)).header("authorization", self.bearer()).call();
+        let tag = match &result {
+            Ok(response) => response.headers().get("etag").and_then(|v| v.to_str().ok()).map(str::to_owned),
+            Err(_) => None,
+        };
+        Ok((json(&self.answer(result)?)?, tag))
+    }
+
+    /// PATCH `path`, only where it is still what `if_match` names.
+    pub fn patch<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        if_match: Option<&str>,
+    ) -> Result<T, CliError> {
+        let mut request = self.agent.patch(self.url(path)).header("authorization", self.bearer());
+        if let Some(tag) = if_match {
+            request = request.header("if-match", tag);
+        }
+        json(&self.answer(request.send_json(body))?)
+    }
+
+    /// Opens a stream of server-sent events that goes on after `last`. It has no end in time; one that is silent for
+    /// longer than its heartbeat breaks.
+    pub fn stream(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        last: Option<u64>,
+    ) -> Result<impl std::io::BufRead + use<>, CliError> {
+        let mut request = self
+            .agent
+            .get(self.url(path))
+            .header("authorization", self.bearer())
+            .header("accept", "text/event-stream");
+        for (name, value) in query {
+            request = request.query(name, value);
+        }
+        if let Some(last) = last {
+            request = request.header("last-event-id", last.to_string());
+        }
+        let request = request.config().timeout_global(None).timeout_per_read(Some(SILENCE)).build();
+        let response = match request.call() {
+            Ok(response) if response.status().is_success() => response,
+            other => return Err(self.no_stream(other)),
+        };
+        Ok(std::io::BufReader::new(response.into_body().into_reader()))
+    }
+
+    /// Why an answer is no stream.
+    fn no_stream(&self, result: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> CliError {
+        match self.answer(result) {
+            Err(error) => error,
+            Ok(_) => CliError::unreachable("unexpected-answer", "the service answered with no stream"),
+        }
+    }
+
+    /// POST `body` to `path`, only where it is still what `tag` names.
+    pub fn post_if_match<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        tag: &str,
+    ) -> Result<T, CliError> {
+        let request = self.agent.post(self.url(path)).header("authorization", self.bearer());
+        json(&self.answer(request.header("if-match", tag).send_json(body))?)
     }
 
     /// PUT `body` to `path`.

@@ -1,6 +1,7 @@
 //! `veriboot`: the service, the operator CLI, and offline work on logs and evidence.
 
 mod alert;
+mod assessment;
 mod audit;
 mod baseline;
 mod boot;
@@ -9,16 +10,25 @@ mod clock;
 mod context;
 mod error;
 mod evidence;
+mod incident;
 mod log;
 mod login;
+mod maintenance;
+mod moment;
+mod monitoring;
+mod notify;
 mod output;
 mod policy;
+mod posture;
 mod profile;
 mod proposal;
+mod recommendation;
 mod scale_set;
 mod serve;
+mod suppression;
 mod token;
 mod vm;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -50,6 +60,18 @@ enum Command {
     Boot(Online<boot::BootCommand>),
     /// Alerts: what needs attention
     Alert(Online<alert::AlertCommand>),
+    /// The security score, what needs attention, and the trend
+    Posture(Posture),
+    /// Recommendations: checks that do not hold somewhere, and what to do
+    Recommendation(Online<recommendation::RecommendationCommand>),
+    /// Assessments: what became of each check on each VM
+    Assessment(Online<assessment::AssessmentCommand>),
+    /// Incidents: members of a scale set that fail alike
+    Incident(Online<incident::IncidentCommand>),
+    /// Suppression rules: alerts that are dismissed when they are raised
+    Suppression(Online<suppression::SuppressionCommand>),
+    /// Maintenance windows: times in which VMs may be silent
+    Maintenance(Online<maintenance::MaintenanceCommand>),
     /// Trusted baselines
     Baseline(Online<baseline::BaselineCommand>),
     /// Profiles: what a boot must look like whatever its baseline says
@@ -60,6 +82,12 @@ enum Command {
     ScaleSet(Online<scale_set::ScaleSetCommand>),
     /// Policy conditions: check them, try them on event logs or on what VMs attested
     Policy(Online<policy::PolicyCommand>),
+    /// Notifications: who is told of events
+    Notify(Online<notify::NotifyCommand>),
+    /// What happens, as it happens
+    Watch(Watch),
+    /// Integrity monitoring: on or off for a VM, a scale set or a group
+    Monitoring(Online<monitoring::MonitoringCommand>),
     /// Join tokens for agents
     Token(Online<token::TokenCommand>),
     /// The audit log
@@ -81,6 +109,28 @@ struct Online<C: Subcommand> {
     format: Format,
     #[command(subcommand)]
     command: C,
+}
+
+/// `veriboot watch`.
+#[derive(Args, Debug)]
+struct Watch {
+    #[command(flatten)]
+    connection: Connection,
+    #[command(flatten)]
+    format: Format,
+    #[command(flatten)]
+    args: watch::WatchArgs,
+}
+
+/// `veriboot posture`.
+#[derive(Args, Debug)]
+struct Posture {
+    #[command(flatten)]
+    connection: Connection,
+    #[command(flatten)]
+    format: Format,
+    #[command(flatten)]
+    args: posture::PostureArgs,
 }
 
 /// Commands that need no service.
@@ -133,6 +183,15 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
         Command::Alert(args) => {
             args.open().and_then(|(c, client, out)| alert::run(c, &client, out)).map(done)
         }
+        Command::Incident(args) => {
+            args.open().and_then(|(c, client, out)| incident::run(c, &client, out)).map(done)
+        }
+        Command::Suppression(args) => {
+            args.open().and_then(|(c, client, out)| suppression::run(c, &client, out)).map(done)
+        }
+        Command::Maintenance(args) => {
+            args.open().and_then(|(c, client, out)| maintenance::run(c, &client, out)).map(done)
+        }
         Command::Baseline(args) => {
             let out = Output::new(args.format.json, args.format.color, clock::now());
             baseline::run(args.command, || Client::new(args.connection.resolve()?), out)
@@ -149,6 +208,26 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
         }
         Command::Profile(args) => {
             args.open().and_then(|(c, client, out)| profile::run(c, &client, out)).map(done)
+        }
+        Command::Notify(args) => {
+            args.open().and_then(|(c, client, out)| notify::run(c, &client, out)).map(ExitCode::from)
+        }
+        Command::Watch(Watch { connection, format, args }) => {
+            let out = Output::new(format.json, format.color, clock::now());
+            watch::run(args, &Client::new(connection.resolve()?)?, out).map(done)
+        }
+        Command::Monitoring(args) => {
+            args.open().and_then(|(c, client, out)| monitoring::run(c, &client, out)).map(done)
+        }
+        Command::Posture(Posture { connection, format, args }) => {
+            let out = Output::new(format.json, format.color, clock::now());
+            posture::run(&args, &Client::new(connection.resolve()?)?, out).map(done)
+        }
+        Command::Recommendation(args) => {
+            args.open().and_then(|(c, client, out)| recommendation::run(c, &client, out)).map(done)
+        }
+        Command::Assessment(args) => {
+            args.open().and_then(|(c, client, out)| assessment::run(c, &client, out)).map(done)
         }
         Command::Token(args) => {
             args.open().and_then(|(c, client, out)| token::run(c, &client, out)).map(done)

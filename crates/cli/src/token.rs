@@ -49,7 +49,7 @@ pub struct CreateArgs {
 }
 
 /// Parses `90s`, `30m`, `12h`, `7d`.
-fn seconds(text: &str) -> Result<u32, String> {
+pub(crate) fn seconds(text: &str) -> Result<u32, String> {
     let unit = text.chars().last().ok_or("empty")?;
     let factor: u32 = match unit {
         's' => 1,

@@ -298,6 +298,14 @@ impl Client {
         self.try_send(method, path, content_type, body).unwrap()
     }
 
+    /// A request as it is.
+    pub fn run(&self, request: ureq::http::Request<impl ureq::AsSendBody>) -> Reply {
+        let mut response = self.agent.run(request).unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let body = response.body_mut().with_config().limit(64 << 20).read_to_vec().unwrap();
+        Reply { status, headers, body }
+    }
+
     /// Anything, when the connection may fail.
     pub fn try_send(
         &self,

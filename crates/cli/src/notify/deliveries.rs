@@ -1,0 +1,100 @@
+//! `veriboot notify deliveries` and `veriboot notify replay`.
+
+use clap::Args;
+use veriboot_wire::{Delivery, DeliveryState, Replay, Replayed};
+
+use crate::client::Client;
+use crate::error::CliError;
+use crate::output::{Output, Styled, Tone};
+
+/// Filters of `notify deliveries`.
+#[derive(Args, Debug)]
+pub struct ListArgs {
+    /// Only what was given up
+    #[arg(long, conflicts_with = "state")]
+    dead: bool,
+    /// Only this state: waiting, delivered, dead
+    #[arg(long)]
+    state: Option<DeliveryState>,
+    /// Only this target
+    #[arg(long, value_name = "NAME")]
+    target: Option<String>,
+    /// The most rows to show
+    #[arg(long, default_value_t = 200, value_name = "ROWS")]
+    limit: usize,
+}
+
+/// What `notify replay` queues again.
+#[derive(Args, Debug)]
+pub struct ReplayArgs {
+    /// Only of this target [default: of all]
+    #[arg(long, value_name = "NAME")]
+    target: Option<String>,
+    /// Only this event, by its sequence number [default: all]
+    #[arg(long, value_name = "SEQUENCE")]
+    event: Option<u64>,
+}
+
+fn tone(state: DeliveryState) -> Tone {
+    match state {
+        DeliveryState::Delivered => Tone::Good,
+        DeliveryState::Waiting => Tone::Warn,
+        DeliveryState::Dead => Tone::Bad,
+    }
+}
+
+/// Runs `notify deliveries`.
+pub fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
+    let state = if args.dead { Some(DeliveryState::Dead) } else { args.state };
+    let mut query = Vec::new();
+    query.extend(state.map(|v| ("state", v.to_string())));
+    query.extend(args.target.clone().map(|v| ("target", v)));
+    let (rows, more): (Vec<Delivery>, bool) =
+        client.list("/v1/notification-deliveries", &query, args.limit)?;
+    if out.json {
+        return out.print_json(&rows);
+    }
+    let shown = rows
+        .iter()
+        .map(|d| {
+            let what = match (&d.last_error, d.state) {
+                (Some(error), DeliveryState::Waiting | DeliveryState::Dead) => {
+                    format!("{} — {error}", d.event.summary())
+                }
+                _ => d.event.summary(),
+            };
+            vec![
+                d.event.sequence.to_string().into(),
+                d.target.as_str().into(),
+                Styled::new(d.state.as_str(), tone(d.state)),
+                d.attempts.to_string().into(),
+                out.ago(d.last_at).into(),
+                d.event.kind.as_str().into(),
+                what.into(),
+            ]
+        })
+        .collect();
+    let empty = match state {
+        Some(DeliveryState::Dead) => "nothing was given up",
+        _ => "no deliveries",
+    };
+    out.table(&["EVENT", "TARGET", "STATE", "ATTEMPTS", "LAST", "KIND", "WHAT"], shown, empty)?;
+    if more {
+        out.line(&format!("… more than {} deliveries: raise --limit or filter", args.limit))?;
+    }
+    Ok(())
+}
+
+/// Runs `notify replay`.
+pub fn replay(args: ReplayArgs, client: &Client, out: Output) -> Result<(), CliError> {
+    let request = Replay { target: args.target, sequence: args.event };
+    let replayed: Replayed = client.post("/v1/notification-deliveries/replay", &request)?;
+    if out.json {
+        return out.print_json(&replayed);
+    }
+    match replayed.queued {
+        0 => out.line("nothing was given up that could be told again"),
+        1 => out.line("1 delivery is queued again"),
+        n => out.line(&format!("{n} deliveries are queued again")),
+    }
+}

@@ -1,0 +1,414 @@
+//! Notifications from the change to the receiver: webhooks, the outbox, the API of targets.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+mod notify_support;
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use common::{Client, Reply, TestServer};
+use notify_support::{Answer, BROKEN, OK, Receiver, until};
+use serde_json::{Value, json};
+use veriboot_service::notify;
+use veriboot_store::events::{self, NewEvent};
+use veriboot_wire::Severity;
+
+const TARGETS: &str = "/v1/notification-targets";
+
+/// Something that happened.
+fn happen(server: &TestServer, kind: &str, severity: Severity, group: Option<&str>) -> u64 {
+    let (kind, group) = (kind.to_owned(), group.map(str::to_owned));
+    let now = server.clock().now();
+    server
+        .block_on(server.state().store.write(move |tx| {
+            let data = json!({ "message": "something happened" });
+            let event = NewEvent {
+                at: now,
+                kind: &kind,
+                severity,
+                group: group.as_deref(),
+                scale_set: None,
+                vm_id: Some("vm-1"),
+                vm_name: Some("web-0"),
+                subject: None,
+                data: &data,
+            };
+            events::append(tx, &event)
+        }))
+        .unwrap()
+}
+
+fn enrolled(server: &TestServer) -> u64 {
+    happen(server, "vm.enrolled", Severity::Info, Some("default"))
+}
+
+#[track_caller]
+fn add(server: &TestServer, target: &Value) -> Value {
+    let made = server.admin().post(TARGETS, target);
+    assert_eq!(made.status, 201, "{}", made.text());
+    made.json()
+}
+
+fn webhook(name: &str, receiver: &Receiver) -> Value {
+    json!({ "name": name, "kind": "webhook", "settings": { "url": receiver.url(), "allow_local": true } })
+}
+
+fn patch(client: &Client, name: &str, body: &Value) -> Reply {
+    client.send(
+        "PATCH",
+        &format!("{TARGETS}/{name}"),
+        Some("application/json"),
+        &serde_json::to_vec(body).unwrap(),
+    )
+}
+
+fn health(server: &TestServer, name: &str) -> Value {
+    server.admin().get(&format!("{TARGETS}/{name}")).json()["health"].clone()
+}
+
+/// Lets time pass and tells everybody whose turn it is.
+fn pass(server: &TestServer, ms: i64) {
+    server.clock().advance_ms(ms);
+    server.block_on(notify::pass(server.state())).unwrap();
+}
+
+#[test]
+fn an_hour_of_500_loses_nothing_and_keeps_the_order() {
+    let server = TestServer::start();
+    let receiver = Receiver::start(BROKEN);
+    add(&server, &webhook("hook", &receiver));
+    let mut wanted = vec![enrolled(&server), enrolled(&server)];
+    receiver.wait_for(1);
+    for _ in 0..60 {
+        pass(&server, 60_000);
+        wanted.push(enrolled(&server));
+    }
+    let tried = receiver.requests();
+    assert!((8..40).contains(&tried.len()), "{} attempts within an hour", tried.len());
+    // It is the first event that is tried, and its id never changes, while the time and with it the signature do.
+    assert!(
+        tried
+            .iter()
+            .all(|r| r.sequence() == wanted[0] && r.header("webhook-id") == tried[0].header("webhook-id"))
+    );
+    assert_ne!(tried[0].header("webhook-timestamp"), tried.last().unwrap().header("webhook-timestamp"));
+    let sick = health(&server, "hook");
+    assert_eq!(sick["waiting"], wanted.len());
+    assert!(sick["last_error"].as_str().unwrap().contains("500"), "{sick}");
+
+    receiver.answer(OK);
+    server.clock().advance_ms(16 * 60_000);
+    let all = receiver.wait_for(tried.len() + wanted.len());
+    let told: Vec<u64> = all[tried.len()..].iter().map(notify_support::Request::sequence).collect();
+    assert_eq!(told, wanted);
+    until(|| (health(&server, "hook")["waiting"] == 0).then_some(()), || "an empty outbox".into());
+    assert_eq!(health(&server, "hook")["failures"], 0);
+    let metrics = server.admin().get("/metrics").text();
+    assert!(
+        metrics.contains(&format!(
+            r#"veriboot_notifications_total{{kind="webhook",outcome="delivered"}} {}"#,
+            wanted.len()
+        )),
+        "{metrics}"
+    );
+    assert!(metrics.contains(r#"veriboot_outbox_waiting{kind="webhook"} 0"#));
+}
+
+#[test]
+fn what_waits_survives_a_restart() {
+    let mut server = TestServer::start();
+    let receiver = Receiver::start(BROKEN);
+    add(&server, &webhook("hook", &receiver));
+    let wanted = [enrolled(&server), enrolled(&server)];
+    receiver.wait_for(1);
+    server.restart();
+    receiver.answer(OK);
+    server.clock().advance_ms(60_000);
+    let told = until(
+        || {
+            let taken: Vec<u64> = receiver.requests().iter().map(notify_support::Request::sequence).collect();
+            taken.ends_with(&wanted).then_some(taken)
+        },
+        || "both events".into(),
+    );
+    assert!(told.len() >= 3);
+}
+
+/// The function of docs/notifications.md, run by Python over a message as it came.
+fn documented_check(
+    message: &notify_support::Request,
+    body: &[u8],
+    secret: &str,
+    now: i64,
+    twice: bool,
+) -> String {
+    let document = include_str!("../../../docs/notifications.md");
+    let code = document.split("```python\n").nth(1).unwrap().split("```").next().unwrap();
+    let script = format!(
+        "{code}\nimport json, sys\nm = json.load(sys.stdin)\nseen = set()\nfor _ in range({}):\n    verify(m['headers'], \
+         bytes.fromhex(m['body']), m['secret'], seen, {now})\nprint('genuine')\n",
+        1 + u8::from(twice)
+    );
+    let headers: serde_json::Map<String, Value> =
+        message.headers.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
+    let input = json!({ "headers": headers, "body": hex::encode(body), "secret": secret });
+    let mut python = Command::new("python3")
+        .args(["-c", &script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    python.stdin.take().unwrap().write_all(input.to_string().as_bytes()).unwrap();
+    let out = python.wait_with_output().unwrap();
+    String::from_utf8_lossy(&if out.status.success() { out.stdout } else { out.stderr }).into_owned()
+}
+
+#[test]
+fn a_receiver_can_check_a_webhook_as_documented() {
+    let server = TestServer::start();
+    let receiver = Receiver::start(OK);
+    let made = add(&server, &webhook("hook", &receiver));
+    let secret = made["signing_secret"].as_str().unwrap().to_owned();
+    let sequence = happen(&server, "alert.opened", Severity::High, Some("prod"));
+    let message = receiver.wait_for(1).remove(0);
+    let cloud = message.json();
+    assert_eq!(message.header("content-type"), "application/cloudevents+json; charset=utf-8");
+    assert_eq!(cloud["specversion"], "1.0");
+    assert_eq!(cloud["type"], "veriboot.alert.opened");
+    assert_eq!(cloud["source"], server.state().public_url);
+    assert_eq!(cloud["id"], message.header("webhook-id"));
+    assert_eq!(cloud["data"]["sequence"], sequence);
+    assert_eq!(cloud["data"]["group"], "prod");
+    for attribute in cloud.as_object().unwrap().keys() {
+        assert!(attribute.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()), "{attribute}");
+    }
+
+    let sent: i64 = message.header("webhook-timestamp").parse().unwrap();
+    let check = |body: &[u8], secret: &str, now, twice| documented_check(&message, body, secret, now, twice);
+    assert_eq!(check(&message.body, &secret, sent + 10, false), "genuine\n");
+    assert!(check(&message.body, &secret, sent + 301, false).contains("too old"));
+    assert!(check(&message.body, &secret, sent, true).contains("seen already"));
+    let mut other = message.body.clone();
+    *other.last_mut().unwrap() ^= 1;
+    assert!(check(&other, &secret, sent, false).contains("the signature is wrong"));
+    let another = format!("whsec_{}", "A".repeat(32));
+    assert!(check(&message.body, &another, sent, false).contains("the signature is wrong"));
+}
+
+#[test]
+fn a_slow_target_holds_nobody_else() {
+    let server = TestServer::start();
+    let (slow, quick) = (Receiver::start(Answer::Nothing), Receiver::start(OK));
+    add(&server, &webhook("slow", &slow));
+    add(&server, &webhook("quick", &quick));
+    let wanted: Vec<u64> = (0..3).map(|_| enrolled(&server)).collect();
+    slow.wait_for(1);
+    let told: Vec<u64> = quick.wait_for(3).iter().map(notify_support::Request::sequence).collect();
+    assert_eq!(told, wanted);
+    assert_eq!(slow.requests().len(), 1);
+}
+
+#[test]
+fn what_a_receiver_refuses_is_given_up_and_can_be_replayed() {
+    let server = TestServer::start();
+    let receiver = Receiver::start(Answer::Say("HTTP/1.1 400 Bad Request\r\n"));
+    add(&server, &webhook("hook", &receiver));
+    let refused = enrolled(&server);
+    receiver.wait_for(1);
+    for count in 2..=5 {
+        until(
+            || (health(&server, "hook")["failures"] == count - 1).then_some(()),
+            || "a noted failure".into(),
+        );
+        server.clock().advance_ms(16 * 60_000);
+        receiver.wait_for(count);
+    }
+    until(|| (health(&server, "hook")["dead"] == 1).then_some(()), || "a dead letter".into());
+    // What comes after it is told.
+    receiver.answer(OK);
+    let next = enrolled(&server);
+    server.clock().advance_ms(16 * 60_000);
+    assert_eq!(receiver.wait_for(6)[5].sequence(), next);
+    let dead = server.admin().get("/v1/notification-deliveries?state=dead&target=hook").json();
+    assert_eq!(dead["items"].as_array().unwrap().len(), 1);
+    assert_eq!(dead["items"][0]["event"]["sequence"], refused);
+    assert_eq!(dead["items"][0]["attempts"], 5);
+    assert_eq!(dead["items"][0]["last_error"], "the receiver answered 400");
+    assert!(server.admin().get("/metrics").text().contains("veriboot_dead_letters 1"));
+
+    let replayed = server
+        .with_scope("operator")
+        .post("/v1/notification-deliveries/replay", &json!({ "target": "hook" }));
+    assert_eq!((replayed.status, replayed.json()["queued"].clone()), (200, json!(1)));
+    assert_eq!(receiver.wait_for(7)[6].sequence(), refused);
+    assert_eq!(server.admin().post("/v1/notification-deliveries/replay", &json!({})).json()["queued"], 0);
+    assert_eq!(
+        server.admin().post("/v1/notification-deliveries/replay", &json!({ "target": "x" })).status,
+        404
+    );
+}
+
+#[test]
+fn what_nobody_takes_for_a_day_is_given_up() {
+    let server = TestServer::start();
+    let receiver = Receiver::start(BROKEN);
+    add(&server, &webhook("hook", &receiver));
+    enrolled(&server);
+    receiver.wait_for(1);
+    until(|| (health(&server, "hook")["failures"] == 1).then_some(()), || "a noted failure".into());
+    pass(&server, 23 * 3_600_000);
+    until(|| (health(&server, "hook")["failures"] == 2).then_some(()), || "another attempt".into());
+    assert_eq!(health(&server, "hook")["dead"], 0);
+    server.clock().advance_ms(3_600_000);
+    until(|| (health(&server, "hook")["dead"] == 1).then_some(()), || "a dead letter".into());
+    assert_eq!(health(&server, "hook")["waiting"], 0);
+}
+
+#[test]
+fn a_receiver_that_asks_for_time_gets_it_and_redirects_lead_nowhere() {
+    let server = TestServer::start();
+    let receiver = Receiver::start(Answer::Say("HTTP/1.1 503 Busy\r\nRetry-After: 1800\r\n"));
+    add(&server, &webhook("hook", &receiver));
+    enrolled(&server);
+    receiver.wait_for(1);
+    until(|| (health(&server, "hook")["failures"] == 1).then_some(()), || "a noted failure".into());
+    pass(&server, 1_700_000);
+    assert_eq!(receiver.requests().len(), 1);
+    let elsewhere = Receiver::start(OK);
+    let location: &'static str = Box::leak(
+        format!("HTTP/1.1 307 Temporary Redirect\r\nLocation: {}\r\n", elsewhere.url()).into_boxed_str(),
+    );
+    receiver.answer(Answer::Say(location));
+    server.clock().advance_ms(101_000);
+    receiver.wait_for(2);
+    until(
+        || {
+            health(&server, "hook")["last_error"]
+                .as_str()
+                .filter(|e| e.contains("redirects are not followed"))
+                .map(drop)
+        },
+        || "a refused redirect".into(),
+    );
+    assert!(elsewhere.requests().is_empty());
+}
+
+#[test]
+fn routes_and_digests_are_kept() {
+    let server = TestServer::start();
+    let receiver = Receiver::start(OK);
+    let mut target = webhook("hook", &receiver);
+    target["route"] =
+        json!({ "min_severity": "medium", "groups": ["prod"], "kinds": ["alert.*"], "digest_s": 600 });
+    add(&server, &target);
+    let wanted: Vec<u64> =
+        (0..3).map(|_| happen(&server, "alert.opened", Severity::High, Some("prod"))).collect();
+    happen(&server, "alert.opened", Severity::Low, Some("prod"));
+    happen(&server, "alert.opened", Severity::High, Some("test"));
+    happen(&server, "vm.enrolled", Severity::High, Some("prod"));
+    pass(&server, 590_000);
+    assert!(receiver.requests().is_empty());
+    server.clock().advance_ms(12_000);
+    let digest = receiver.wait_for(1).remove(0);
+    assert_eq!(digest.header("content-type"), "application/cloudevents-batch+json; charset=utf-8");
+    let told: Vec<u64> =
+        digest.json().as_array().unwrap().iter().map(|e| e["data"]["sequence"].as_u64().unwrap()).collect();
+    assert_eq!(told, wanted);
+}
+
+#[test]
+fn targets_are_resources_whose_secrets_are_never_shown() {
+    let server = TestServer::start();
+    let admin = server.admin();
+    let secret = format!("whsec_{}", "QUJDREVG".repeat(4));
+    let target = json!({
+        "name": "ops", "kind": "webhook", "settings": { "url": "https://hooks.example.com/x" },
+        "secrets": { "signing_secret": secret, "authorization": "Bearer very-secret" }, "enabled": false,
+    });
+    let made = admin.post(TARGETS, &target);
+    assert_eq!((made.status, made.header("etag")), (201, Some("\"1\"")), "{}", made.text());
+    assert_eq!(made.json()["secrets"], json!(["signing_secret", "authorization"]));
+    assert!(made.json().get("signing_secret").is_none());
+    assert_eq!(admin.post(TARGETS, &target).code(), "name-in-use");
+    assert_eq!(server.with_scope("operator").post(TARGETS, &target).code(), "forbidden");
+
+    let mut everything = String::new();
+    let changed = patch(
+        &admin,
+        "ops",
+        &json!({ "secrets": { "authorization": "" }, "route": { "min_severity": "high" } }),
+    );
+    assert_eq!((changed.status, changed.header("etag")), (200, Some("\"2\"")), "{}", changed.text());
+    assert_eq!(changed.json()["secrets"], json!(["signing_secret"]));
+    assert_eq!(changed.json()["route"]["min_severity"], "high");
+    assert_eq!(changed.json()["settings"]["url"], "https://hooks.example.com/x");
+    everything += &changed.text();
+    everything += &admin.get(TARGETS).text();
+    everything += &server.with_scope("viewer").get(&format!("{TARGETS}/ops")).text();
+    let audit = admin.get("/v1/audit").text();
+    for action in ["notification-target.create", "notification-target.change"] {
+        assert!(audit.contains(action), "{action}");
+    }
+    everything += &audit;
+    for word in ["very-secret", "QUJDREVG"] {
+        assert!(!everything.contains(word), "{word} is shown: {everything}");
+    }
+
+    let stale = ureq::http::Request::builder()
+        .method("DELETE")
+        .uri(format!("{}{TARGETS}/ops", server.url()))
+        .header("if-match", "\"1\"")
+        .header("authorization", format!("Bearer {}", server.admin_token()));
+    assert_eq!(admin.run(stale.body(()).unwrap()).code(), "precondition-failed");
+    assert_eq!(admin.delete(&format!("{TARGETS}/ops")).status, 204);
+    assert_eq!(admin.delete(&format!("{TARGETS}/ops")).code(), "not-found");
+    assert_eq!(patch(&admin, "ops", &json!({})).code(), "not-found");
+    assert!(admin.get("/v1/audit").text().contains("notification-target.remove"));
+}
+
+#[test]
+fn local_addresses_need_a_setting_of_their_own_whatever_name_they_have() {
+    let server = TestServer::start();
+    let receiver = Receiver::start(OK);
+    let with = |url: &str| json!({ "name": "x", "kind": "webhook", "settings": { "url": url } });
+    for url in [
+        receiver.url().as_str(),
+        "http://169.254.169.254/latest",
+        "http://[::ffff:127.0.0.1]/",
+        "file:///etc/passwd",
+    ] {
+        let refused = server.admin().post(TARGETS, &with(url));
+        assert_eq!((refused.status, refused.code().as_str()), (400, "invalid-value"), "{url}");
+    }
+    // Not told apart from a name before it is looked up: refused when the connection is made.
+    add(&server, &with(&format!("http://127.1:{}/", receiver.port)));
+    let tested = server.admin().post(&format!("{TARGETS}/x/test"), &json!({})).json();
+    assert_eq!(tested["delivered"], false);
+    assert!(tested["error"].as_str().unwrap().contains("allow_local"), "{tested}");
+    assert!(receiver.requests().is_empty());
+    let settings = json!({ "url": format!("http://127.1:{}/", receiver.port), "allow_local": true });
+    assert_eq!(patch(&server.admin(), "x", &json!({ "settings": settings })).status, 200);
+    let tested = server.with_scope("operator").post(&format!("{TARGETS}/x/test"), &json!({})).json();
+    assert_eq!(tested["delivered"], true, "{tested}");
+    assert_eq!(receiver.requests()[0].json()["type"], "veriboot.notification.test");
+    assert_eq!(
+        server.with_scope("viewer").post(&format!("{TARGETS}/x/test"), &json!({})).code(),
+        "forbidden"
+    );
+    assert!(server.admin().get("/v1/audit").text().contains("notification-target.test"));
+}
+
+#[test]
+fn a_target_that_is_switched_off_is_told_nothing() {
+    let server = TestServer::start();
+    let receiver = Receiver::start(OK);
+    add(&server, &webhook("hook", &receiver));
+    assert_eq!(patch(&server.admin(), "hook", &json!({ "enabled": false })).status, 200);
+    enrolled(&server);
+    pass(&server, 60_000);
+    assert_eq!(patch(&server.admin(), "hook", &json!({ "enabled": true })).status, 200);
+    let told = enrolled(&server);
+    assert_eq!(receiver.wait_for(1)[0].sequence(), told);
+}
