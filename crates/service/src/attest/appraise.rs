@@ -9,9 +9,8 @@ use veriboot_appraisal::{
     judge,
 };
 use veriboot_eventlog::HashAlg;
-use veriboot_store::StoreError;
+use veriboot_store::{StoreError, judges};
 use veriboot_store::baselines::{self, CurrentBaseline};
-use veriboot_store::profiles;
 use veriboot_store::proposals::Rejection;
 use veriboot_store::vms::VmRow;
 use veriboot_tpm::Quote;
@@ -162,12 +161,12 @@ pub(crate) async fn judging(state: &AppState, vm: &VmRow) -> Result<Judges, ApiE
         .read({
             let vm = vm.clone();
             move |tx| {
-                let current = baselines::current_id_for_vm(tx, vm.place())?;
-                let learning = match &current {
+                let found = judges::for_vm(tx, vm.place())?;
+                let learning = match &found.baseline {
                     Some(current) if learn_boots > 1 => learn::progress(tx, current, learn_boots)?,
                     _ => None,
                 };
-                Ok::<_, StoreError>((current, profiles::assigned_for(tx, vm.place())?, learning))
+                Ok::<_, StoreError>((found.baseline, found.profile, learning))
             }
         })
         .await?;

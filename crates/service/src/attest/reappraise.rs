@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use veriboot_store::baselines::CurrentBaseline;
 use veriboot_store::proposals::{Followed, Rejection};
-use veriboot_store::{StoreError, attestations, baselines, boots, logs, new_id, profiles, scale_sets, vms};
+use veriboot_store::{StoreError, attestations, boots, judges, logs, new_id, scale_sets, vms};
 use veriboot_wire::{Attestation, FactState, Time, Verdict, VmStatus};
 
 use super::appraise::{Input, Judged, Judges, judging, previous_boot};
@@ -227,11 +227,11 @@ struct Done {
 impl Repeat {
     fn record(&self, tx: &mut dyn veriboot_store::Tx) -> Result<Recorded, StoreError> {
         let Some(vm) = vms::by_id(tx, &self.vm.id)? else { return Ok(Recorded::Overtaken) };
-        let baseline = baselines::current_id_for_vm(tx, vm.place())?;
+        let now = judges::for_vm(tx, vm.place())?;
         if vm.last_attestation_id != self.vm.last_attestation_id
             || vm.ak_public != self.vm.ak_public
-            || baseline != self.baseline
-            || profiles::assigned_for(tx, vm.place())? != self.profile.assigned
+            || now.baseline != self.baseline
+            || now.profile != self.profile.assigned
         {
             return Ok(Recorded::Overtaken);
         }

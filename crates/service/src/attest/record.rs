@@ -1,9 +1,10 @@
 //! The one transaction of an attestation.
 
 use serde_json::json;
+use veriboot_store::judges::Judges;
 use veriboot_store::proposals::{Followed, Rejection};
 use veriboot_store::{
-    StoreError, Tx, attestations, audit, baselines, boots, logs, new_id, profiles, scale_sets, vms,
+    StoreError, Tx, attestations, audit, baselines, boots, judges, logs, new_id, scale_sets, vms,
 };
 use veriboot_wire::{Attestation, BaselineOrigin, FactState, ScopeKind, Verdict, VmStatus};
 
@@ -51,8 +52,7 @@ pub(super) fn record(tx: &mut dyn Tx, plan: &Plan) -> Result<Recorded, StoreErro
     if let Err(error) = plan.challenge.unused(vm.challenge_used_us) {
         return Ok(Recorded::Refused(error));
     }
-    let baseline = baselines::current_id_for_vm(tx, vm.place())?;
-    let profile = profiles::assigned_for(tx, vm.place())?;
+    let Judges { baseline, profile } = judges::for_vm(tx, vm.place())?;
     let same_record = vm.challenge_used_us == plan.vm.challenge_used_us
         && vm.ak_public == plan.vm.ak_public
         && vm.monitoring == plan.vm.monitoring

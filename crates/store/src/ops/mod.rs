@@ -15,6 +15,7 @@ pub mod heartbeats;
 pub mod inventory;
 pub mod incidents;
 pub mod join_tokens;
+pub mod judges;
 pub mod logs;
 pub mod maintenance;
 pub mod monitoring;

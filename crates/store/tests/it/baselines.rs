@@ -1,5 +1,5 @@
-use veriboot_store::StoreError;
 use veriboot_store::baselines::{self, NewBaseline};
+use veriboot_store::{StoreError, judges, profiles};
 use veriboot_wire::{BaselineOrigin, BaselineQuery, Scope, ScopeKind};
 
 use crate::harness::{TestKey, at, on_both, place};
@@ -20,6 +20,39 @@ pub fn new<'a>(name: &'a str, scope: &'a Scope) -> NewBaseline<'a> {
 
 pub fn scope(kind: ScopeKind, id: &str) -> Scope {
     Scope { kind, group: "default".into(), id: id.into() }
+}
+
+on_both! {
+async fn baseline_and_profile_are_found_together(db) {
+    db.store.write(|tx| {
+        // All that the two look-ups say, for every mixture of what is there.
+        let same = |tx: &mut dyn veriboot_store::Tx| -> Result<(Option<String>, Option<String>), StoreError> {
+            let place = place("id", Some("web"));
+            let found = judges::for_vm(tx, place)?;
+            assert_eq!(found.baseline, baselines::current_id_for_vm(tx, place)?);
+            assert_eq!(found.profile, profiles::assigned_for(tx, place)?);
+            Ok((found.baseline.map(|b| b.reference), found.profile.map(|p| p.name)))
+        };
+        let some = |word: &str| Some(word.to_owned());
+        let (group, set) = (scope(ScopeKind::Group, ""), scope(ScopeKind::ScaleSet, "web"));
+        assert_eq!(same(tx)?, (None, None));
+        profiles::assign(tx, &group, "measured-only", "ann", None, at(0))?;
+        assert_eq!(same(tx)?, (None, some("measured-only")));
+        baselines::insert_next(tx, &new("group/default", &group), &TestKey)?;
+        baselines::insert_next(tx, &new("scale-set/default/web", &set), &TestKey)?;
+        baselines::insert_next(tx, &new("scale-set/default/web", &set), &TestKey)?;
+        assert_eq!(same(tx)?, (some("scale-set/default/web@2"), some("measured-only")));
+        let house = profiles::NewProfile { name: "house", document: "{}", comment: None, created_by: "ann", created_at: at(1) };
+        let row = profiles::insert_next(tx, &house, &TestKey)?;
+        profiles::assign(tx, &scope(ScopeKind::Vm, "id"), "house", "ann", None, at(1))?;
+        assert_eq!(judges::for_vm(tx, place("id", None))?.profile.unwrap().version, Some((row.id, 1)));
+        assert_eq!(same(tx)?, (some("scale-set/default/web@2"), some("house")));
+        profiles::unassign(tx, &scope(ScopeKind::Vm, "id"), "ann", at(2))?;
+        profiles::unassign(tx, &group, "ann", at(2))?;
+        assert_eq!(same(tx)?, (some("scale-set/default/web@2"), None));
+        Ok::<_, StoreError>(())
+    }).await.unwrap();
+}
 }
 
 on_both! {
