@@ -3,11 +3,11 @@
 use std::io::IsTerminal as _;
 
 use clap::{Args, Subcommand};
-use veriboot_wire::{FactState, ScopeKind, VmDetail, VmStatus, VmSummary};
+use veriboot_wire::{AssessmentStatus, FactState, ScopeKind, VmDetail, VmStatus, VmSummary};
 
 use crate::client::{Client, segment};
 use crate::error::CliError;
-use crate::output::{Output, Styled, Tone, fact_tone, safe, status_tone};
+use crate::output::{Output, Styled, Tone, fact_tone, safe, severity_tone, status_tone};
 
 /// VMs.
 #[derive(Subcommand, Debug)]
@@ -192,6 +192,7 @@ fn show(args: &NameArgs, client: &Client, out: Output) -> Result<(), CliError> {
         ("last seen", time(s.last_seen_at)),
         ("this boot since", time(s.last_boot_at)),
         ("enrolled", time(Some(s.enrolled_at))),
+        ("integrity monitoring", safe(&vm.monitoring.text)),
         ("baseline", judged_by(&vm)),
         ("profile", vm.profile.as_deref().map_or_else(|| "-".to_owned(), safe)),
         ("secure boot", fact(s.facts.secure_boot)),
@@ -220,12 +221,25 @@ fn show(args: &NameArgs, client: &Client, out: Output) -> Result<(), CliError> {
         out.line("\nFindings of the last attestation")?;
         out.findings(&vm.findings)?;
     }
-    if !vm.recommendations.is_empty() {
-        out.line("\nRecommendations")?;
-        for recommendation in &vm.recommendations {
-            out.line(&format!("  {}  {}", recommendation.check, safe(&recommendation.text)))?;
-            if let Some(command) = &recommendation.command {
-                out.line(&format!("    {}", safe(command)))?;
+    recommendations(&vm, out)
+}
+
+/// Checks that do not hold on this VM, in the words of their document.
+fn recommendations(vm: &VmDetail, out: Output) -> Result<(), CliError> {
+    let unhealthy: Vec<_> =
+        vm.assessments.iter().filter(|a| a.status == AssessmentStatus::Unhealthy).collect();
+    if unhealthy.is_empty() {
+        return Ok(());
+    }
+    out.line("\nRecommendations")?;
+    for assessment in unhealthy {
+        let severity = out.paint(assessment.severity.as_str(), severity_tone(assessment.severity));
+        out.line(&format!("  {}  {severity}  {}", safe(&assessment.check), safe(&assessment.description)))?;
+        if let Some(check) = veriboot_posture::check(&assessment.check) {
+            out.line(&format!("    {}", check.remediation.text))?;
+            let in_guest = check.remediation.commands.iter().find(|c| c.platform == vm.machine.os);
+            if let Some(command) = in_guest {
+                out.line(&format!("    {}", command.command))?;
             }
         }
     }

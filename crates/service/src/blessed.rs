@@ -12,9 +12,24 @@ pub(crate) fn compare(path: &str, text: &str) {
     assert!(found == text, "{path} is not what the code makes; run the tests once with VERIBOOT_BLESS=1");
 }
 
+/// Compares the part of a file between `<!-- NAME -->` and `<!-- /NAME -->` with `text`.
+pub(crate) fn section(path: &str, name: &str, text: &str) {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
+    let whole = std::fs::read_to_string(&file).unwrap();
+    let (begin, end) = (format!("<!-- {name} -->\n"), format!("<!-- /{name} -->"));
+    let (before, rest) = whole.split_once(&begin).unwrap_or_else(|| panic!("{path} has no {begin}"));
+    let (_, after) = rest.split_once(&end).unwrap_or_else(|| panic!("{path} has no {end}"));
+    compare(path, &format!("{before}{begin}{text}{end}{after}"));
+}
+
 #[test]
 fn error_codes_are_documented() {
     compare("docs/errors.md", &crate::errors_doc::markdown());
+}
+
+#[test]
+fn alert_types_are_documented() {
+    compare("docs/alerts.md", &crate::alerts_doc::markdown());
 }
 
 #[test]

@@ -4,17 +4,15 @@
 //! GET  → ETagged::new(ETag::of_revision(row.revision), Json(body))
 //! PUT  → if_match: IfMatch as an argument of the handler; in the transaction: if_match.check(Some(&ETag::of_revision(row.revision)))?
 //! ```
-//! Tags are strong: the same tag means the same bytes matter to the caller. A write without `If-Match` is taken as it is;
+//! Tags are strong: the same tag means the same state. A write without `If-Match` is taken as it is;
 //! one with it is refused with 412 `precondition-failed` when the thing is another one by now, or is gone.
 
 use std::fmt;
 
-use aws_lc_rs::digest::{Context, SHA256};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
 
 use crate::ApiError;
 use crate::problem::kinds;
@@ -23,8 +21,6 @@ use crate::problem::kinds;
 const MAX_TAGS: usize = 32;
 /// Longest `If-Match` that is looked at, bytes.
 const MAX_HEADER_BYTES: usize = 4096;
-/// Bytes of a digest that become a tag.
-const DIGEST_BYTES: usize = 16;
 
 /// A strong entity tag, without its quotes: printable ASCII.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,18 +30,6 @@ impl ETag {
     /// Of a thing that counts its changes.
     pub(crate) fn of_revision(revision: impl Into<u64>) -> Self {
         Self(revision.into().to_string())
-    }
-
-    /// Of everything that matters about a thing, by its JSON.
-    ///
-    /// # Errors
-    /// `internal` when it cannot be written as JSON.
-    pub(crate) fn of_json<T: Serialize>(value: &T) -> Result<Self, ApiError> {
-        let json = serde_json::to_vec(value).map_err(ApiError::internal)?;
-        let mut digest = Context::new(&SHA256);
-        digest.update(&json);
-        let digest = digest.finish();
-        Ok(Self(hex::encode(digest.as_ref().get(..DIGEST_BYTES).unwrap_or_default())))
     }
 
     /// The header's value.
@@ -178,14 +162,5 @@ mod tests {
         assert_eq!(read(&[&vec!["\"1\""; MAX_TAGS + 1].join(",")]), None);
         assert_eq!(read(&[&format!("\"{}\"", "1".repeat(MAX_HEADER_BYTES))]), None);
         assert_eq!(read(&["\"1\"", "\"2\""]).unwrap(), read(&["\"1\",\"2\""]).unwrap());
-    }
-
-    #[test]
-    fn a_tag_follows_the_content() {
-        let tag = |value: &str| ETag::of_json(&serde_json::json!({ "a": value })).unwrap();
-        assert_eq!(tag("x"), tag("x"));
-        assert_ne!(tag("x"), tag("y"));
-        let header = tag("x").header();
-        assert_eq!(read(&[header.to_str().unwrap()]).unwrap(), IfMatch::Tags(vec![tag("x")]));
     }
 }

@@ -531,7 +531,7 @@ mod scenario {
         assert_eq!((vm.status, vm.fault.as_deref()), (VmStatus::Unhealthy, Some("tpm-busy: wait")));
         assert_eq!(vm.status_detail, detail);
         assert_eq!(world.open_alerts(&id).len(), 1);
-        world.clock.step_ms(2_000_000);
+        world.pass_ms(2_000_000);
         assert_eq!(world.block_on(silence::sweep(world.state())).unwrap(), 1);
         guest.agent.report_fault("tpm-busy", "wait").unwrap();
         assert_eq!(world.vm(&id).status, VmStatus::Stale);
@@ -544,7 +544,7 @@ mod scenario {
         let id = guest.vm_id();
         // Heard of in every interval.
         for round in 1..=6 {
-            world.clock.step_ms(290_000);
+            world.pass_ms(290_000);
             if round % 3 == 0 {
                 guest.agent.enroll().unwrap();
             } else {
@@ -552,7 +552,7 @@ mod scenario {
             }
             assert_eq!(world.block_on(silence::sweep(world.state())).unwrap(), 0, "round {round}");
         }
-        world.clock.step_ms(120_000);
+        world.pass_ms(120_000);
         assert_eq!(world.block_on(silence::sweep(world.state())).unwrap(), 1);
         let vm = world.vm(&id);
         assert_eq!(vm.status, VmStatus::Stale);

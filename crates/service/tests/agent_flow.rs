@@ -132,7 +132,7 @@ mod scenario {
         let mut guest = world.healthy_guest("quiet");
         let id = guest.vm_id();
         assert_eq!(world.block_on(silence::sweep(world.state())).unwrap(), 0);
-        world.clock.step_ms(901_000);
+        world.pass_ms(901_000);
         // Asking for challenges is no sign of health.
         guest.agent.fresh_challenge().unwrap();
         let (a, b) = world
@@ -324,7 +324,7 @@ mod scenario {
         let receipt = guest.attest();
         assert_eq!((receipt.verdict, receipt.status), (Verdict::Unhealthy, VmStatus::Unmonitored));
         guest.agent.report_fault("tpm-busy", "x").unwrap();
-        world.clock.step_ms(3_600_000);
+        world.pass_ms(3_600_000);
         assert_eq!(world.block_on(silence::sweep(world.state())).unwrap(), 0);
         assert_eq!(world.vm(&id).status, VmStatus::Unmonitored);
         assert!(world.alerts(&id).is_empty());

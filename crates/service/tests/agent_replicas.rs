@@ -46,7 +46,7 @@ fn challenges_enrolments_and_single_use_hold_across_replicas() {
     assert_eq!(guest.submit(&evidence).unwrap().status, VmStatus::Unhealthy);
 
     // Both look for silent VMs at the same moment; one raises.
-    world.clock.step_ms(3_600_000);
+    world.pass_ms(3_600_000);
     let (a, b) = world
         .block_on(async { tokio::join!(silence::sweep(world.state()), silence::sweep(replica.state())) });
     assert_eq!(a.unwrap() + b.unwrap(), 1);

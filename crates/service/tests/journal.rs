@@ -97,7 +97,7 @@ fn the_log_tells_what_happened_to_vms_and_no_secret() {
     guest.agent.report_fault("tpm-busy", "x").unwrap();
     guest.agent.report_fault("tpm-busy", "x").unwrap();
     assert_eq!(about(&lines.one("agent reports a fault"))["code"], "tpm-busy");
-    world.clock.step_ms(3_600_000);
+    world.pass_ms(3_600_000);
     assert_eq!(world.block_on(silence::sweep(world.state())).unwrap(), 1);
     about(&lines.one("VM is stale, alert raised"));
 

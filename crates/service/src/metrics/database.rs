@@ -8,7 +8,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
-use veriboot_store::{Observe, Store};
+use veriboot_store::Observe;
 
 use super::{Timer, histogram, timer};
 
@@ -81,9 +81,8 @@ impl Database {
         Self { reads, writes, commit, group, errors, repeats, connections, queue }
     }
 
-    /// What the store says.
-    pub(super) fn read(&self, store: &Store) {
-        let (reads, writes) = store.queue_depths();
+    /// What waits for a reader and for a writer.
+    pub(super) fn read(&self, (reads, writes): (usize, usize)) {
         for (queue, depth) in [("read", reads), ("write", writes)] {
             let row = self.queue.get_or_create(&QueueLabels { queue }).clone();
             row.set(i64::try_from(depth).unwrap_or(i64::MAX));

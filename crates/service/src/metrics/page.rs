@@ -41,7 +41,7 @@ pub(crate) async fn show(State(state): State<AppState>) -> Result<Response, ApiE
     metrics.work.outbox(&depths, now);
     metrics.notify.depths(&depths);
     metrics.watch.read(replicas, outage);
-    metrics.database.read(&state.store);
+    metrics.database.read(state.store.queue_depths());
     metrics.traces_dropped.inc_by(crate::traces::take_dropped());
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], metrics.text()?).into_response())

@@ -57,6 +57,8 @@ macro_rules! on_sqlite {
 /// One running service.
 pub struct World {
     server: Option<Server>,
+    /// Where the last service listened that was stopped.
+    address: Option<std::net::SocketAddr>,
     runtime: Runtime,
     pub clock: Clock,
     dir: tempfile::TempDir,
@@ -84,7 +86,7 @@ impl World {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let clock = Clock::system();
-        let mut world = Self { server: None, runtime, clock: clock.clone(), dir, postgres };
+        let mut world = Self { server: None, address: None, runtime, clock: clock.clone(), dir, postgres };
         world.server = Some(world.serve(&clock, "data", adjust));
         world
     }
@@ -136,19 +138,23 @@ impl World {
         self.dir.path().join("data/ca.pem")
     }
 
-    /// Ends the service without any goodbye.
-    pub fn kill(&mut self) {
-        // Dropping the server ends its tasks where they are; its database sees nothing of it.
-        drop(self.server.take());
-    }
-
-    /// Starts the service again on the same data.
-    pub fn restart(&mut self) {
+    /// Ends the service. It leaves nothing behind by that which a kill would not: crates/cli/tests/kill_nine.rs.
+    pub fn stop(&mut self) {
         if let Some(server) = self.server.take() {
+            self.address = Some(server.address());
             self.runtime.block_on(server.stop());
         }
-        let clock = self.clock.clone();
-        self.server = Some(self.serve(&clock, "data", &|_| {}));
+    }
+
+    /// Starts the service again on the same data and port.
+    pub fn restart(&mut self) {
+        self.stop();
+        let (clock, address) = (self.clock.clone(), self.address);
+        self.server = Some(self.serve(&clock, "data", &|config| {
+            if let Some(address) = address {
+                config.listen = address;
+            }
+        }));
     }
 
     /// Lets time pass in which the service lives.

@@ -1,0 +1,180 @@
+//! Whom silence makes stale, and what is no silence: outages, clocks, windows, members that left. Virtual time, on both
+//! databases.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+mod agent_support;
+
+use agent_support::World;
+use veriboot_service::{heartbeat, silence};
+use veriboot_store::heartbeats::{self, OutageCause};
+use veriboot_store::{deadlines, vms};
+use veriboot_wire::{AlertReason, AlertState, VmStatus};
+
+const S: i64 = 1000;
+
+fn sweep(world: &World) -> usize {
+    world.block_on(silence::sweep(world.state())).unwrap()
+}
+
+fn status(world: &World, id: &str) -> VmStatus {
+    world.vm(id).status
+}
+
+/// Declares one test per database.
+macro_rules! on_both {
+    ($($name:ident)+) => { $(
+        mod $name {
+            #[test]
+            fn sqlite() {
+                super::$name(super::World::sqlite());
+            }
+
+            #[test]
+            fn postgres() {
+                if let Some(world) = super::World::postgres() {
+                    super::$name(world);
+                }
+            }
+        }
+    )+ };
+}
+
+on_both! {
+    silence_is_told_once
+    an_outage_of_the_service_is_no_silence
+    a_clock_that_is_set_is_no_silence
+    a_clock_that_is_set_back_hides_no_silence
+}
+
+fn silence_is_told_once(world: World) {
+    let mut guest = world.healthy_guest("web-0");
+    let id = guest.vm_id();
+    world.pass_ms(890 * S);
+    assert_eq!(sweep(&world), 0);
+    world.pass_ms(11 * S);
+    assert_eq!((sweep(&world), sweep(&world)), (1, 0));
+    assert_eq!(status(&world, &id), VmStatus::Stale);
+    let alerts = world.open_alerts(&id);
+    assert_eq!((alerts.len(), alerts[0].reason), (1, AlertReason::AgentSilent));
+    guest.attest();
+    assert_eq!(world.alerts(&id)[0].state, AlertState::Resolved);
+}
+
+/// The service ends with 13 of 15 minutes gone, and comes back an hour later: exact to the second from then on.
+fn an_outage_of_the_service_is_no_silence(mut world: World) {
+    let mut quiet = world.healthy_guest("quiet");
+    let mut lives = world.healthy_guest("lives");
+    let (quiet_id, lives_id) = (quiet.vm_id(), lives.vm_id());
+    world.pass_ms(780 * S);
+    world.stop();
+    world.clock.advance_ms(3_600 * S);
+    world.restart();
+    assert_eq!(sweep(&world), 0, "nobody could attest");
+    let outage = world.read(heartbeats::last_outage).unwrap();
+    assert_eq!(outage.cause, OutageCause::Down);
+    let lasted = outage.until.unix_ms() - outage.from.unix_ms();
+    assert!((3_600 * S..3_640 * S).contains(&lasted), "{lasted}");
+    // The deadline was moved once, and is not looked at again before.
+    let due = world.read({
+        let id = quiet_id.clone();
+        move |tx| deadlines::of(tx, &id)
+    });
+    assert_eq!(due.unwrap().unix_ms(), outage.until.unix_ms() + 900 * S);
+    lives.attest();
+    // Another restart without an outage changes nothing about it.
+    world.pass_ms(600 * S);
+    world.restart();
+    world.pass_ms(290 * S);
+    assert_eq!(sweep(&world), 0);
+    world.pass_ms(15 * S);
+    assert_eq!(sweep(&world), 1);
+    assert_eq!(status(&world, &quiet_id), VmStatus::Stale);
+    assert_eq!(status(&world, &lives_id), VmStatus::Healthy);
+    assert_eq!(world.read(heartbeats::outages), 1);
+    quiet.attest();
+    assert_eq!(status(&world, &quiet_id), VmStatus::Healthy);
+}
+
+fn a_clock_that_is_set_is_no_silence(world: World) {
+    let mut guests: Vec<_> = (0..3).map(|n| world.healthy_guest(&format!("web-{n}"))).collect();
+    world.pass_ms(30 * S);
+    for step in [86_400 * S, -86_400 * S, 7_200 * S] {
+        world.clock.step_ms(step);
+        assert_eq!(sweep(&world), 0, "{step}");
+        let outage = world.read(heartbeats::last_outage).unwrap();
+        assert_eq!(outage.cause, OutageCause::ClockStep);
+        assert!((outage.step_ms - step).abs() < 5 * S, "{outage:?}");
+        for guest in &mut guests {
+            // A challenge of a clock that was ahead is not newer: the agent asks for another.
+            let _ = guest.agent.attest_once();
+        }
+        world.pass_ms(600 * S);
+        assert_eq!(sweep(&world), 0, "{step}");
+    }
+    assert_eq!(world.open_alerts(&guests[0].vm_id()), []);
+    // A drift that NTP slews away is no step.
+    let before = world.read(heartbeats::outages);
+    for _ in 0..20 {
+        world.clock.step_ms(100);
+        world.pass_ms(15 * S);
+    }
+    assert_eq!(world.read(heartbeats::outages), before);
+}
+
+fn a_clock_that_is_set_back_hides_no_silence(world: World) {
+    world.clock.step_ms(30 * 86_400 * S);
+    world.block_on(heartbeat::beat(world.state())).unwrap();
+    let quiet = world.healthy_guest("quiet");
+    world.pass_ms(60 * S);
+    world.clock.step_ms(-30 * 86_400 * S);
+    assert_eq!(sweep(&world), 0);
+    world.pass_ms(890 * S);
+    assert_eq!(sweep(&world), 0);
+    world.pass_ms(30 * S);
+    assert_eq!(sweep(&world), 1, "not in a month");
+    assert_eq!(status(&world, &quiet.vm_id()), VmStatus::Stale);
+}
+
+/// Two replicas: each VM is told of once, whoever looks first; while one of both lives there is no outage.
+#[test]
+fn two_replicas_are_one_watch() {
+    let Some(world) = World::postgres() else { return };
+    let replica = world.replica();
+    let ids: Vec<String> = (0..3).map(|n| world.healthy_guest(&format!("web-{n}")).vm_id()).collect();
+    for _ in 0..31 {
+        world.clock.advance_ms(30 * S);
+        // Only one of both beats.
+        world.block_on(heartbeat::beat(replica.state())).unwrap();
+    }
+    let (a, b) = world
+        .block_on(async { tokio::join!(silence::sweep(world.state()), silence::sweep(replica.state())) });
+    assert_eq!(a.unwrap() + b.unwrap(), 3);
+    for id in &ids {
+        let alerts = world.open_alerts(id);
+        assert_eq!((alerts.len(), alerts[0].count), (1, 1));
+    }
+    assert_eq!(world.read(heartbeats::outages), 0);
+    assert_eq!(world.read(heartbeats::replicas).len(), 2);
+
+    // Both are down, both come back: one outage.
+    world.clock.advance_ms(3_600 * S);
+    let (a, b) = world
+        .block_on(async { tokio::join!(heartbeat::beat(world.state()), heartbeat::beat(replica.state())) });
+    a.unwrap();
+    b.unwrap();
+    assert_eq!(world.read(heartbeats::outages), 1);
+}
+
+/// A VM that is not monitored is never due, and none is looked at that is not due.
+#[test]
+fn who_is_not_monitored_is_never_silent() {
+    let world = World::sqlite();
+    let id = world.healthy_guest("lab").vm_id();
+    world.write({
+        let id = id.clone();
+        move |tx| vms::set_monitoring(tx, &id, false, VmStatus::Unmonitored)
+    });
+    world.pass_ms(3_600 * S);
+    assert_eq!(sweep(&world), 0);
+    assert_eq!(status(&world, &id), VmStatus::Unmonitored);
+}
