@@ -7,12 +7,15 @@
 
 pub mod agent_api;
 pub mod alerts;
+#[cfg(test)]
+mod alerts_doc;
 pub mod attest;
 pub mod auth;
 pub mod baseline_signing;
 pub mod challenge;
 pub mod enrol;
 pub mod extract;
+pub mod inventory;
 pub mod heartbeat;
 pub mod members;
 pub mod monitoring;

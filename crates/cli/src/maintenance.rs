@@ -1,0 +1,148 @@
+//! `veriboot maintenance`: times in which VMs may be silent.
+
+use clap::{Args, Subcommand};
+use veriboot_wire::{Maintenance, MaintenanceDeclare, MaintenanceState, ScopeKind};
+
+use crate::baseline::scope::{ScopeArgs, words};
+use crate::client::{Client, segment};
+use crate::error::CliError;
+use crate::output::{Output, Styled, Tone, safe};
+
+/// Maintenance windows.
+#[derive(Subcommand, Debug)]
+pub enum MaintenanceCommand {
+    /// Say that VMs may be silent for a while: no alert `agent-silent`
+    Declare(DeclareArgs),
+    /// List windows, the one that was declared last first; planned and active ones unless --all or --state is given
+    List(ListArgs),
+    /// End a window before its time
+    End {
+        /// Id of the window
+        window: String,
+    },
+}
+
+/// Arguments of `maintenance declare`.
+#[derive(Args, Debug)]
+#[command(group(clap::ArgGroup::new("end").required(true).args(["length", "until"])))]
+pub struct DeclareArgs {
+    #[command(flatten)]
+    scope: ScopeArgs,
+    /// When it begins: a time (2026-11-21T18:04:00Z), or how long from now (30m, 12h) [default: now]
+    #[arg(long, value_name = "WHEN")]
+    from: Option<String>,
+    /// How long it lasts: 30m, 2h, 3d
+    #[arg(long = "for", value_name = "LENGTH", id = "length")]
+    length: Option<String>,
+    /// When it ends: a time (2026-11-21T18:04:00Z)
+    #[arg(long, value_name = "WHEN")]
+    until: Option<String>,
+    /// Why
+    #[arg(long, short = 'm')]
+    comment: String,
+}
+
+/// Filters of `maintenance list`.
+#[derive(Args, Debug)]
+pub struct ListArgs {
+    /// Also windows that are over
+    #[arg(long, conflicts_with = "state")]
+    all: bool,
+    /// Only this state: planned, active, over
+    #[arg(long)]
+    state: Option<MaintenanceState>,
+    /// Only windows of this group, its scale sets and its VMs
+    #[arg(long)]
+    group: Option<String>,
+    /// The most rows to show
+    #[arg(long, default_value_t = 200, value_name = "ROWS")]
+    limit: usize,
+}
+
+/// Runs `veriboot maintenance`.
+pub fn run(command: MaintenanceCommand, client: &Client, out: Output) -> Result<(), CliError> {
+    match command {
+        MaintenanceCommand::Declare(args) => declare(&args, client, out),
+        MaintenanceCommand::List(args) => list(&args, client, out),
+        MaintenanceCommand::End { window } => {
+            let path = format!("/v1/maintenance/{}/end", segment(&window));
+            let window: Maintenance = client.post(&path, &serde_json::json!({}))?;
+            said(&window, out)
+        }
+    }
+}
+
+fn declare(args: &DeclareArgs, client: &Client, out: Output) -> Result<(), CliError> {
+    let scope = args.scope.resolve(client)?;
+    if scope.kind == ScopeKind::Image {
+        return Err(CliError::usage("no-scope", "maintenance is of a VM, a scale set or a group")
+            .hint("give --vm, --scale-set or --group"));
+    }
+    let from = args.from.as_deref().map(|from| crate::moment::after(from, out.now)).transpose()?;
+    let until = match (&args.length, &args.until) {
+        (Some(length), _) => {
+            let seconds = crate::moment::duration_s(length).ok_or_else(|| {
+                CliError::usage("bad-time", format!("{length:?} is no length of time"))
+                    .hint("give 30m, 2h or 3d")
+            })?;
+            from.unwrap_or(out.now).plus_s(seconds)
+        }
+        (None, until) => crate::moment::after(until.as_deref().unwrap_or_default(), out.now)?,
+    };
+    let request = MaintenanceDeclare { scope, from, until, comment: args.comment.clone() };
+    let window: Maintenance = client.post("/v1/maintenance", &request)?;
+    said(&window, out)
+}
+
+fn said(window: &Maintenance, out: Output) -> Result<(), CliError> {
+    if out.json {
+        return out.print_json(window);
+    }
+    let what = safe(&words(&window.scope, window.vm_name.as_deref()));
+    out.line(&match window.state {
+        MaintenanceState::Over => {
+            format!("maintenance of {what} ended at {}: silence counts again", window.until)
+        }
+        MaintenanceState::Active | MaintenanceState::Planned => format!(
+            "{what} may be silent from {} until {}, and for one silence limit after that ({})",
+            window.from, window.until, window.id
+        ),
+    })
+}
+
+fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
+    let mut query = Vec::new();
+    query.extend(args.state.map(|v| ("state", v.to_string())));
+    query.extend(args.group.clone().map(|v| ("group", v)));
+    let (mut windows, more): (Vec<Maintenance>, bool) = client.list("/v1/maintenance", &query, args.limit)?;
+    if !args.all && args.state.is_none() {
+        windows.retain(|window| window.state != MaintenanceState::Over);
+    }
+    if out.json {
+        return out.print_json(&windows);
+    }
+    let rows = windows
+        .iter()
+        .map(|window| {
+            let tone = match window.state {
+                MaintenanceState::Planned => Tone::Plain,
+                MaintenanceState::Active => Tone::Warn,
+                MaintenanceState::Over => Tone::Dim,
+            };
+            vec![
+                window.id.as_str().into(),
+                Styled::new(window.state.as_str(), tone),
+                words(&window.scope, window.vm_name.as_deref()).into(),
+                window.from.to_string().into(),
+                window.until.to_string().into(),
+                window.created_by.as_str().into(),
+                window.comment.as_str().into(),
+            ]
+        })
+        .collect();
+    out.table(&["WINDOW", "STATE", "OF", "FROM", "UNTIL", "BY", "WHY"], rows, "no maintenance is declared")?;
+    if more {
+        out.line(&format!("… more than {} windows: raise --limit or filter", args.limit))?;
+    }
+    Ok(())
+}
