@@ -16,7 +16,10 @@ pub const MAX_PATH_BYTES: usize = 4_096;
 pub const MAX_SECTIONS: usize = 96;
 /// Signatures on one PE image.
 pub const MAX_SIGNATURES: usize = 8;
-/// Certificates in one signature.
+/// Bytes of one signature: what is in its sets is sorted by insertion. Such with two signers, their chains and time stamps
+/// have some 30 KB.
+pub const MAX_SIGNATURE_BYTES: usize = 64 << 10;
+/// Certificates in one signature, or built into shim.
 pub const MAX_CERTIFICATES: usize = 32;
 /// Bytes of a GRUB configuration or loader entry.
 pub const MAX_CONFIG_BYTES: usize = 4 << 20;
@@ -28,8 +31,18 @@ pub const MAX_DEPTH: usize = 32;
 pub const MAX_QCOW2_L1_BYTES: u64 = 32 << 20;
 /// Largest cluster of a qcow2 image (QEMU, `docs/interop/qcow2.txt`).
 pub const MAX_CLUSTER_BITS: u32 = 21;
+/// Bytes that are read of a disk image, tables and what is unpacked included. A boot needs some 500 MB of it.
+pub const MAX_DISK_BYTES: u64 = 8 << 30;
+/// What an entry of a folder costs in bytes that are read: names are made of it, and compared.
+pub const DIRECTORY_COST: u64 = 16;
+/// What a read costs in bytes, however little it asks for.
+pub const READ_COST: u64 = 512;
+/// Memory of the zstd decoder for a cluster of a qcow2 image; QEMU's encoder uses 2 MiB.
+pub const MAX_CLUSTER_WINDOW_BYTES: u64 = 8 << 20;
 /// Entries of a partition table.
 pub const MAX_PARTITIONS: u32 = 128;
+/// File systems of a disk image that are opened.
+pub const MAX_FILE_SYSTEMS: usize = 32;
 /// Entries of one FAT directory.
 pub const MAX_DIRECTORY_ENTRIES: usize = 65_536;
 /// Files named on one command line.

@@ -2,6 +2,7 @@
 
 use veriboot_eventlog::Certificate;
 
+use crate::limits::MAX_CERTIFICATES;
 use crate::pe::{Anchor, Image};
 use crate::source::Fields;
 
@@ -24,7 +25,7 @@ pub fn vendor_certificates(shim: &Image<'_>) -> Vec<Anchor> {
     let mut found = Vec::new();
     let mut rest = content;
     while let Some(list) = Fields(rest).u32(16).and_then(|size| rest.get(..usize::try_from(size).ok()?)) {
-        if list.len() < 28 {
+        if list.len() < 28 || found.len() >= MAX_CERTIFICATES {
             break;
         }
         if let Some(certificate) = list.get(28 + 16..).and_then(Certificate::parse)

@@ -1,5 +1,10 @@
 //! Bytes at an offset: what a disk image is read through, so that this crate never opens a file.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
+use crate::limits::{MAX_DISK_BYTES, READ_COST};
+
 /// A read that did not give all bytes that were asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("cannot read {bytes} bytes at offset {offset}: {reason}")]
@@ -51,6 +56,49 @@ impl Source for Vec<u8> {
 /// The error of a read behind the end.
 pub(crate) fn past_end(offset: u64, bytes: usize) -> ReadError {
     ReadError { offset, bytes, reason: "it is behind the end".to_owned() }
+}
+
+/// How much of an image may still be read. A small qcow2 image, or a file system whose chains share their clusters, can
+/// show far more than it has.
+#[derive(Debug)]
+pub(crate) struct Meter(Cell<u64>);
+
+impl Meter {
+    pub fn new(bytes: u64) -> Self {
+        Self(Cell::new(bytes))
+    }
+
+    /// Takes note of bytes that were read, unpacked or looked through.
+    pub fn charge(&self, bytes: u64) -> Result<(), ReadError> {
+        match self.0.get().checked_sub(bytes) {
+            Some(left) => {
+                self.0.set(left);
+                Ok(())
+            }
+            None => {
+                self.0.set(0);
+                let reason = format!("more than {MAX_DISK_BYTES} bytes would have to be read");
+                Err(ReadError { offset: 0, bytes: 0, reason })
+            }
+        }
+    }
+}
+
+/// A source of which no more is read than a meter has left.
+pub(crate) struct Metered {
+    pub source: Rc<dyn Source>,
+    pub meter: Rc<Meter>,
+}
+
+impl Source for Metered {
+    fn bytes(&self) -> u64 {
+        self.source.bytes()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+        self.meter.charge(READ_COST.max(buffer.len() as u64))?;
+        self.source.read_at(offset, buffer)
+    }
 }
 
 /// A part of another source: one partition.

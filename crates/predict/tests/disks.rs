@@ -8,6 +8,7 @@ use std::process::Command;
 use std::rc::Rc;
 
 use veriboot_predict::disk::{Disk, DiskError, PartitionKind};
+use veriboot_predict::limits::{MAX_DISK_BYTES, MAX_FILE_SYSTEMS};
 
 const MIB: usize = 1 << 20;
 
@@ -178,4 +179,37 @@ fn damaged_images_are_errors() {
     header[32..36].fill(0);
     header[72..80].fill(0);
     assert_eq!(Disk::open(Rc::new(header)).unwrap_err(), DiskError::Qcow2Large);
+}
+
+/// A qcow2 image whose clusters are all one and the same shows far more than it has.
+#[test]
+fn no_more_is_read_than_a_boot_needs() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(esp) = fat(folder.path(), 64, &["-F"]) else { return };
+    let disk = Disk::open(Rc::new(esp)).unwrap();
+    let size = kernel().len() as u64;
+    let mut reads = 0;
+    let error = loop {
+        match disk.read(1, "/EFI/short.efi") {
+            Ok(_) => reads += 1,
+            Err(error) => break error,
+        }
+        assert!(reads * size <= MAX_DISK_BYTES, "{reads}");
+    };
+    assert!(error.to_string().contains(&MAX_DISK_BYTES.to_string()), "{error}");
+    println!("{reads} reads of {size} bytes");
+}
+
+/// The same partition 128 times: each file system that is opened has its tables in memory.
+#[test]
+fn partitions_that_overlap_are_not_all_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(esp) = fat(folder.path(), 9, &[]) else { return };
+    let mut disk = gpt(&[esp]);
+    let entry = disk[1024..1152].to_vec();
+    for nth in 1..128 {
+        disk[1024 + 128 * nth..1152 + 128 * nth].copy_from_slice(&entry);
+    }
+    let disk = Disk::open(Rc::new(disk)).unwrap();
+    assert_eq!(disk.all_partitions().len(), MAX_FILE_SYSTEMS);
 }

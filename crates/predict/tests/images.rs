@@ -4,6 +4,7 @@
 mod common;
 
 use veriboot_eventlog::HashAlg;
+use veriboot_predict::limits::MAX_SIGNATURE_BYTES;
 use veriboot_predict::pe::{Anchor, Image, ImageRole, PeError, Verified, signatures};
 
 /// Golden values: PCR 4 events of crates/testkit/corpus, extended by OVMF, not by us.
@@ -147,4 +148,54 @@ fn cut_and_overlapping_images_are_refused() {
     let at = pe + 24 + optional + 16;
     overlapping[at..at + 4].copy_from_slice(&(bytes.len() as u32).to_le_bytes());
     assert_eq!(Image::parse(&overlapping).unwrap_err(), PeError::SectionsOutside);
+}
+
+/// A signature of this size: signed data with as many algorithms as fit, each smaller than the one before. Their reader sorts
+/// them by insertion.
+fn with_signature(image: &[u8], bytes: usize) -> Vec<u8> {
+    let tlv = |tag: u8, content: &[u8]| {
+        let length = u32::try_from(content.len()).unwrap().to_be_bytes();
+        let length = match content.len() {
+            0..128 => vec![length[3]],
+            128..256 => vec![0x81, length[3]],
+            256..65_536 => vec![0x82, length[2], length[3]],
+            _ => vec![0x83, length[1], length[2], length[3]],
+        };
+        [vec![tag], length, content.to_vec()].concat()
+    };
+    let number = |n: u32| [&[6, 6, 0x2A][..], &n.to_be_bytes().map(|b| b & 0x7F | 0x80), &[1]].concat();
+    let count = u32::try_from(bytes / 10).unwrap();
+    let algorithms: Vec<u8> =
+        (0..count).rev().flat_map(|n| tlv(0x30, &number((n >> 7 & 0x7F) << 8 | n & 0x7F))).collect();
+    let content = tlv(0x30, &[6, 9, 0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 1, 7, 1]);
+    let signed = tlv(0x30, &[&[2, 1, 1][..], &tlv(0x31, &algorithms), &content, &tlv(0x31, &[])].concat());
+    let kind = [6, 9, 0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 1, 7, 2];
+    let info = tlv(0x30, &[&kind[..], &tlv(0xA0, &signed)].concat());
+    let mut out = image.to_vec();
+    out.resize(out.len().next_multiple_of(8), 0);
+    let at = out.len();
+    let size = (info.len() + 8).next_multiple_of(8);
+    out.extend(u32::try_from(size).unwrap().to_le_bytes());
+    out.extend([0, 2, 2, 0]);
+    out.extend(&info);
+    out.resize(at + size, 0);
+    // Data directory 4 of a PE32+ header.
+    let pe = u32::from_le_bytes(out[0x3c..0x40].try_into().unwrap()) as usize;
+    let directory = pe + 24 + 112 + 4 * 8;
+    out[directory..directory + 4].copy_from_slice(&u32::try_from(at).unwrap().to_le_bytes());
+    out[directory + 4..directory + 8].copy_from_slice(&u32::try_from(size).unwrap().to_le_bytes());
+    out
+}
+
+#[test]
+fn signatures_that_take_for_ever_are_refused() {
+    let Some(path) = common::lab_files("unpacked", "systemd-bootx64.efi").pop() else { return };
+    let bytes = std::fs::read(path).unwrap();
+    let started = std::time::Instant::now();
+    let large = with_signature(&bytes, 400_000);
+    let error = signatures(&Image::parse(&large).unwrap(), &[]).unwrap_err();
+    assert!(error.to_string().contains(&MAX_SIGNATURE_BYTES.to_string()), "{error}");
+    let small = with_signature(&bytes, MAX_SIGNATURE_BYTES - 1024);
+    assert_eq!(signatures(&Image::parse(&small).unwrap(), &[]).unwrap()[0].signer, "unknown");
+    assert!(started.elapsed().as_secs() < 60, "{:?} in a debug build", started.elapsed());
 }

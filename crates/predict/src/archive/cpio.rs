@@ -35,7 +35,8 @@ pub(super) fn files(
         if path == "TRAILER!!!" {
             return Ok(kept.files);
         }
-        match kept.offer(&path)? {
+        kept.count()?;
+        match kept.offer(&path) {
             Some(path) if mode & TYPE_MASK == TYPE_FILE => kept.take(path, size, &mut from)?,
             _ => skip(&mut from, size)?,
         }

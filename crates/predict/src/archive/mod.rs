@@ -102,14 +102,16 @@ impl<'w> Kept<'w> {
         Self { wanted, members: 0, bytes: 0, files: Vec::new() }
     }
 
-    /// Counts one entry. `Some` is its path when its content is wanted.
-    fn offer(&mut self, path: &str) -> Result<Option<String>, ArchiveError> {
+    /// Counts one entry, or what only names the next one.
+    fn count(&mut self) -> Result<(), ArchiveError> {
         self.members += 1;
-        if self.members > MAX_MEMBERS {
-            return Err(ArchiveError::Bomb);
-        }
+        if self.members > 2 * MAX_MEMBERS { Err(ArchiveError::Bomb) } else { Ok(()) }
+    }
+
+    /// The path of an entry whose content is wanted.
+    fn offer(&self, path: &str) -> Option<String> {
         let path = path.trim_start_matches("./").trim_start_matches('/');
-        Ok((self.wanted)(path).then(|| path.to_owned()))
+        (self.wanted)(path).then(|| path.to_owned())
     }
 
     /// Reads the content of a wanted entry that claims `size` bytes.

@@ -17,6 +17,7 @@ pub(super) fn files(from: Limited<'_>, wanted: &dyn Fn(&str) -> bool) -> Result<
         let mut entry = entry.map_err(|e| failed(&e))?;
         let kind = entry.header().entry_type();
         let size = entry.header().entry_size().map_err(|e| failed(&e))?;
+        kept.count()?;
         let short = String::from_utf8_lossy(&entry.header().path_bytes()).into_owned();
         match kind {
             EntryType::GNULongName => {
@@ -25,7 +26,7 @@ pub(super) fn files(from: Limited<'_>, wanted: &dyn Fn(&str) -> bool) -> Result<
             EntryType::XHeader => long_name = pax_path(&text(&mut entry, size)?).or(long_name),
             _ => {
                 let path = long_name.take().unwrap_or(short);
-                if let Some(path) = kept.offer(&path)?
+                if let Some(path) = kept.offer(&path)
                     && kind.is_file()
                 {
                     kept.take(path, size, &mut entry)?;

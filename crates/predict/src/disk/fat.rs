@@ -1,9 +1,10 @@
 //! FAT12, FAT16 and FAT32 with long names, for reading (Microsoft, FAT: General Overview of On-Disk Format).
 
 use std::collections::HashSet;
+use std::rc::Rc;
 
-use crate::limits::{MAX_DEPTH, MAX_DIRECTORY_ENTRIES};
-use crate::source::{Fields, ReadError, Source};
+use crate::limits::{DIRECTORY_COST, MAX_DEPTH, MAX_DIRECTORY_ENTRIES};
+use crate::source::{Fields, Meter, ReadError, Source};
 
 const ENTRY: usize = 32;
 const ATTRIBUTE_VOLUME: u8 = 0x08;
@@ -35,6 +36,7 @@ enum Width {
 /// A file system.
 pub(super) struct Fat<S> {
     source: S,
+    meter: Rc<Meter>,
     width: Width,
     /// Bytes of a cluster.
     cluster: u64,
@@ -57,13 +59,13 @@ pub(super) struct Entry {
 
 impl<S: Source> Fat<S> {
     /// Reads the boot sector.
-    pub fn open(source: S) -> Result<Self, FatError> {
+    pub fn open(source: S, meter: Rc<Meter>) -> Result<Self, FatError> {
         let mut sector = [0_u8; 512];
         source.read_at(0, &mut sector).map_err(|_| FatError::NotFat)?;
-        Self::from_sector(source, &Fields(&sector)).ok_or(FatError::NotFat)
+        Self::from_sector(source, meter, &Fields(&sector)).ok_or(FatError::NotFat)
     }
 
-    fn from_sector(source: S, fields: &Fields<'_>) -> Option<Self> {
+    fn from_sector(source: S, meter: Rc<Meter>, fields: &Fields<'_>) -> Option<Self> {
         let sector = u64::from(fields.u16(11)?);
         let per_cluster = u64::from(fields.u8(13)?);
         if fields.u16(510)? != 0xaa55
@@ -101,6 +103,7 @@ impl<S: Source> Fat<S> {
         }
         Some(Self {
             source,
+            meter,
             width,
             cluster,
             clusters,
@@ -159,6 +162,7 @@ impl<S: Source> Fat<S> {
                 bytes
             }
         };
+        self.meter.charge(DIRECTORY_COST * bytes.len() as u64)?;
         Ok(parse_entries(&bytes))
     }
 

@@ -8,8 +8,10 @@ use std::rc::Rc;
 
 use ext4_view::{Ext4, Ext4Read};
 
-use crate::limits::{MAX_CLUSTER_BITS, MAX_FILE_BYTES, MAX_PATH_BYTES, MAX_QCOW2_L1_BYTES};
-use crate::source::{Fields, ReadError, Source, Window};
+use crate::limits::{
+    MAX_CLUSTER_BITS, MAX_DISK_BYTES, MAX_FILE_BYTES, MAX_FILE_SYSTEMS, MAX_PATH_BYTES, MAX_QCOW2_L1_BYTES,
+};
+use crate::source::{Fields, Meter, Metered, ReadError, Source, Window};
 use fat::Fat;
 pub use partitions::PartitionKind;
 use qcow2::Qcow2;
@@ -68,7 +70,7 @@ impl DiskError {
 }
 
 /// Block groups of an ext4 file system; usual ones have 128 MiB.
-const MAX_EXT4_GROUPS: u64 = 1 << 20;
+const MAX_EXT4_GROUPS: u64 = 1 << 18;
 
 /// A disk whose files can be read.
 #[derive(Debug)]
@@ -112,15 +114,23 @@ pub struct DiskFile {
 impl Disk {
     /// Opens an image: qcow2 where it says so, raw otherwise. Partitions without FAT or ext4 are passed over.
     pub fn open(image: Rc<dyn Source>) -> Result<Self, DiskError> {
+        let meter = Rc::new(Meter::new(MAX_DISK_BYTES));
+        let image: Rc<dyn Source> = Rc::new(Metered { source: image, meter: meter.clone() });
         let mut magic = [0_u8; 4];
         let image: Rc<dyn Source> = match image.read_at(0, &mut magic) {
-            Ok(()) if magic == qcow2::MAGIC => Rc::new(Qcow2::open(image)?),
+            // What it shows counts as well: clusters of nothing are not read.
+            Ok(()) if magic == qcow2::MAGIC => {
+                Rc::new(Metered { source: Rc::new(Qcow2::open(image, meter.clone())?), meter: meter.clone() })
+            }
             _ => image,
         };
         let mut partitions = Vec::new();
         for place in partitions::find(&image)? {
+            if partitions.len() >= MAX_FILE_SYSTEMS {
+                break;
+            }
             let window = Window { source: image.clone(), start: place.start, bytes: place.bytes };
-            let files = match Fat::open(window.clone()) {
+            let files = match Fat::open(window.clone(), meter.clone()) {
                 Ok(fat) => Files::Fat(fat),
                 Err(_) if !ext4_fits(&window) => continue,
                 Err(_) => match Ext4::load(Box::new(Ext4Source(window))) {

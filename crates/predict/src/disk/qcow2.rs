@@ -5,8 +5,8 @@ use std::io::Read as _;
 use std::rc::Rc;
 
 use super::DiskError;
-use crate::limits::{MAX_CLUSTER_BITS, MAX_QCOW2_L1_BYTES, MAX_WINDOW_BYTES};
-use crate::source::{Fields, ReadError, Source, past_end};
+use crate::limits::{MAX_CLUSTER_BITS, MAX_CLUSTER_WINDOW_BYTES, MAX_QCOW2_L1_BYTES};
+use crate::source::{Fields, Meter, ReadError, Source, past_end};
 
 /// `QFI\xfb`.
 pub(super) const MAGIC: [u8; 4] = *b"QFI\xfb";
@@ -23,6 +23,7 @@ const COMPRESSION_ZSTD: u8 = 1;
 /// An image. L2 tables are read when they are needed; the last one and the last compressed cluster are kept.
 pub(super) struct Qcow2 {
     file: Rc<dyn Source>,
+    meter: Rc<Meter>,
     cluster_bits: u32,
     bytes: u64,
     l1: Vec<u64>,
@@ -33,7 +34,7 @@ pub(super) struct Qcow2 {
 
 impl Qcow2 {
     /// Reads header and L1 table.
-    pub fn open(file: Rc<dyn Source>) -> Result<Self, DiskError> {
+    pub fn open(file: Rc<dyn Source>, meter: Rc<Meter>) -> Result<Self, DiskError> {
         let refuse = |why: &str| DiskError::Qcow2(why.to_owned());
         let mut header = [0_u8; 112];
         let size = usize::try_from(file.bytes().min(112)).unwrap_or_default();
@@ -85,6 +86,7 @@ impl Qcow2 {
             l1,
             zstd,
             file,
+            meter,
             table: RefCell::new(None),
             unpacked: RefCell::new(None),
         })
@@ -135,12 +137,13 @@ impl Qcow2 {
         let available = self.file.bytes().saturating_sub(at).min(wanted).min(2 * self.cluster_bytes());
         let mut packed = vec![0_u8; usize::try_from(available).unwrap_or_default()];
         self.file.read_at(at, &mut packed)?;
+        self.meter.charge(self.cluster_bytes())?;
         let size = usize::try_from(self.cluster_bytes()).unwrap_or_default();
         let mut bytes = vec![0_u8; size];
         let read = if self.zstd {
             ruzstd::decoding::StreamingDecoder::new_with_max_window_size(
                 packed.as_slice(),
-                u64::from(MAX_WINDOW_BYTES),
+                MAX_CLUSTER_WINDOW_BYTES,
             )
             .map_err(|e| e.to_string())
             .and_then(|mut from| from.read_exact(&mut bytes).map_err(|e| e.to_string()))

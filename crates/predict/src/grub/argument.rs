@@ -1,11 +1,15 @@
 //! Arguments of commands, some of whose parts are not known, and the texts that they can be.
 
+use std::cell::Cell;
+
 /// Bytes of one argument. A menu of fifty kernels has 100 KB.
 const MAX_ARGUMENT_BYTES: usize = 4 << 20;
 /// Arguments and their pieces in one comparison.
 const MAX_PIECES: usize = 512;
 /// Steps of one comparison of a text with a pattern.
 const MATCH_STEPS: usize = 200_000;
+/// Steps of all comparisons of one run.
+pub(super) const MAX_MATCH_STEPS: usize = 20_000_000;
 
 /// One piece of an expanded argument.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,12 +52,18 @@ impl Argument {
 /// Stands for an argument that an empty variable left out. No text of a script can hold it.
 pub(super) const VANISHED: &str = "\0";
 
-/// The words that make the arguments read like this text.
-pub(super) fn words_of(arguments: &[Argument], text: &str) -> Option<Vec<String>> {
+/// The words that make the arguments read like this text. `left` are the steps that all comparisons may still take.
+pub(super) fn words_of(arguments: &[Argument], text: &str, left: &Cell<usize>) -> Option<Vec<String>> {
     let pieces: usize = arguments.iter().map(|argument| 1 + argument.pieces.len()).sum();
-    let mut steps = MATCH_STEPS;
     // Each one is a level of recursion.
-    if pieces > MAX_PIECES { None } else { match_arguments(arguments, text, true, &mut steps) }
+    if pieces > MAX_PIECES {
+        return None;
+    }
+    let given = MATCH_STEPS.min(left.get());
+    let mut steps = given;
+    let found = match_arguments(arguments, text, true, &mut steps);
+    left.set(left.get() - (given - steps));
+    found
 }
 
 fn match_arguments(
@@ -95,7 +105,7 @@ fn match_pieces(
         }
         Some((Piece::Unknown(_), rest)) => {
             let ends = text.get(at..)?.char_indices().map(|(offset, _)| at + offset).chain([text.len()]);
-            for end in ends.collect::<Vec<_>>() {
+            for end in ends {
                 if let Some(words) = match_pieces(rest, text, end, steps, done) {
                     return Some(words);
                 }

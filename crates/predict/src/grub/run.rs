@@ -5,10 +5,11 @@
 //! variables get the values that make the texts equal, and a branch is taken where its first command is the next one of the
 //! reference. Where that leaves a choice, nothing is predicted.
 
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
-use super::argument::{Argument, Piece, VANISHED, words_of};
+use super::argument::{Argument, MAX_MATCH_STEPS, Piece, VANISHED, words_of};
 use super::guide::{Effect, Guide, Outcome, Ran, Running, World};
 use super::script::{Command, Part, Script, Word};
 use super::variables::Variables;
@@ -21,6 +22,8 @@ const LOOK_AHEAD: usize = 8;
 const MAX_STEPS: usize = 2 * MAX_COMMANDS;
 /// Files that a configuration reads.
 const MAX_INCLUDES: usize = 64;
+/// Files that a configuration looks for; of others it is not known whether they are there.
+const MAX_LOOKUPS: usize = 1024;
 /// Bytes of all texts.
 const MAX_TEXT_BYTES: usize = 64 << 20;
 /// Commands that hand over to something whose measurements are not known here.
@@ -43,6 +46,8 @@ pub(crate) fn run(script: &[Command], guide: &[Guide], world: &World<'_>) -> Res
         steps: 0,
         includes: 0,
         text_bytes: 0,
+        match_steps: Cell::new(MAX_MATCH_STEPS),
+        looked_up: RefCell::new(BTreeMap::new()),
     };
     machine.file(script)?;
     Ok(Outcome { ran: machine.ran, kernel: machine.kernel, cursor: machine.cursor })
@@ -85,6 +90,10 @@ struct Machine<'w> {
     steps: usize,
     includes: usize,
     text_bytes: usize,
+    /// Steps that comparisons with the reference may still take.
+    match_steps: Cell<usize>,
+    /// Files that were looked for.
+    looked_up: RefCell<BTreeMap<String, Option<bool>>>,
 }
 
 impl Machine<'_> {
@@ -147,7 +156,28 @@ impl Machine<'_> {
 
     fn step(&mut self) -> Result<(), String> {
         self.steps += 1;
-        if self.steps > MAX_STEPS { Err("it runs too many commands".to_owned()) } else { Ok(()) }
+        match () {
+            () if self.steps > MAX_STEPS => Err("it runs too many commands".to_owned()),
+            () if self.variables.is_exhausted() => Err("its commands are too long".to_owned()),
+            () if self.match_steps.get() == 0 => {
+                Err("its commands could be those of the reference boot in too many ways".to_owned())
+            }
+            () => Ok(()),
+        }
+    }
+
+    /// Whether a file is there. To find out may mean reading a disk image, so each is looked for once.
+    fn file_exists(&self, path: &str) -> Option<bool> {
+        let mut known = self.looked_up.borrow_mut();
+        if let Some(found) = known.get(path) {
+            return *found;
+        }
+        if known.len() >= MAX_LOOKUPS {
+            return None;
+        }
+        let found = (self.world.file_exists)(path);
+        known.insert(path.to_owned(), found);
+        found
     }
 
     fn list(&mut self, script: &[Command], after: Option<&Next<'_>>) -> Result<Flow, String> {
@@ -268,6 +298,9 @@ impl Machine<'_> {
 
     fn simple(&mut self, words: &[Word], next: &Next<'_>) -> Result<Flow, String> {
         let arguments = self.variables.expand(words);
+        if self.variables.is_exhausted() {
+            return Err("its commands are too long".to_owned());
+        }
         if arguments.is_empty() {
             return Ok(Flow::On);
         }
@@ -285,7 +318,7 @@ impl Machine<'_> {
         let name = words.first().map(String::as_str).unwrap_or_default();
         let rest = words.get(1..).unwrap_or_default();
         match name {
-            "[" | "test" => self.status = test_command::evaluate(&words, self.world.file_exists),
+            "[" | "test" => self.status = test_command::evaluate(&words, &|path| self.file_exists(path)),
             "true" => self.status = Some(true),
             "false" => self.status = Some(false),
             "set" => {
@@ -336,7 +369,7 @@ impl Machine<'_> {
         }
         let path = rest.last().map(String::as_str).unwrap_or_default();
         match (self.world.script)(path) {
-            None if (self.world.file_exists)(path) == Some(false) => Ok(Flow::On),
+            None if self.file_exists(path) == Some(false) => Ok(Flow::On),
             None => Err(format!("the file {path:?} that it reads is not given")),
             Some(Err(why)) => Err(format!("{path}: {why}")),
             Some(Ok(script)) => {
@@ -356,7 +389,7 @@ impl Machine<'_> {
             (Some(words), _) => {
                 (self.world.bank.hash(&[words.join(" ").as_bytes()]) == *digest).then_some(words)
             }
-            (None, Some(text)) => words_of(arguments, text),
+            (None, Some(text)) => words_of(arguments, text, &self.match_steps),
             (None, None) => None,
         }
     }

@@ -171,3 +171,47 @@ fn hostile_scripts_end() {
                  function i { j; j; j; j; j; j; j; j; j; j; j; j; }\nfunction j { k 1; k 2; k 3; k 4; k 5; k 6; k 7; k 8; }\nf; f";
     assert!(texts(calls, &[]).is_ok());
 }
+
+/// One command of 20,000 times 64 KiB, four thousand times.
+#[test]
+fn values_that_grow_without_end_are_given_up() {
+    let value = "a".repeat(64 << 10);
+    let uses = "$a".repeat(20_000);
+    let items = "i ".repeat(4000);
+    for words in [uses.clone(), format!("\"{uses}\""), format!("{uses} {uses} {uses}")] {
+        let script = format!("set a={value}\nfor i in {items}; do\necho {words}\ndone\n");
+        assert!(texts(&script, &[]).is_err());
+    }
+}
+
+/// Arguments of which nothing is known can read like a text in more ways than can be tried.
+#[test]
+fn comparisons_without_end_are_given_up() {
+    let (fits, almost) = (format!("echo {}b", "a".repeat(400)), format!("echo {}c", "a".repeat(400)));
+    let unknown: String = (0..12).map(|n| format!("a${{u{n}}}")).collect();
+    // What fits is the last one that is looked at.
+    let group = [almost.as_str(); LOOK_AHEAD - 1].into_iter().chain([fits.as_str()]);
+    let reference: Vec<&str> = std::iter::repeat_n(group, 128).flatten().collect();
+    let lines: String =
+        (0..128).map(|n| format!("echo {}b\n", unknown.replace('u', &format!("u{n}_")))).collect();
+    assert!(texts(&lines, &reference).is_err());
+}
+
+/// Looking whether a file is there reads a disk image, so the same question is asked once.
+#[test]
+fn a_file_is_looked_up_once() {
+    let asked = std::cell::Cell::new(0);
+    let exists = |_: &str| {
+        asked.set(asked.get() + 1);
+        Some(true)
+    };
+    let world = World { bank: BANK, file_exists: &exists, script: &|_| None };
+    let script = |path: &str| format!("for i in {}; do\n[ -f {path} ]\ndone\n", "i ".repeat(4000));
+    run(&parse(script("/x").as_bytes()).unwrap(), &[], &world).unwrap();
+    assert_eq!(asked.get(), 1);
+    // Not of 4,000 different ones.
+    let many: String = (0..4000).map(|n| format!("[ -f /{n} ]\n")).collect();
+    asked.set(0);
+    run(&parse(many.as_bytes()).unwrap(), &[], &world).unwrap();
+    assert_eq!(asked.get(), MAX_LOOKUPS);
+}

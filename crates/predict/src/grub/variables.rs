@@ -1,5 +1,6 @@
 //! Variables of a script: what is known of them, and how words expand.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use super::argument::{Argument, Piece, VANISHED};
@@ -10,6 +11,11 @@ const MAX_VALUE_BYTES: usize = 64 << 10;
 /// Arguments that one command can have.
 const MAX_ARGUMENTS: usize = 4_096;
 
+/// Bytes that all words of one run may expand to. A configuration of Debian expands to some 100 KB.
+pub(super) const MAX_EXPANDED_BYTES: usize = 64 << 20;
+/// What a part of a word costs, whatever it expands to.
+const PART_BYTES: usize = 16;
+
 /// What is known.
 #[derive(Debug, Default)]
 pub(super) struct Variables {
@@ -17,6 +23,8 @@ pub(super) struct Variables {
     pub known: BTreeMap<String, String>,
     /// Arguments of functions and menu entries, innermost last.
     pub parameters: Vec<Vec<String>>,
+    /// Bytes that words expanded to so far.
+    expanded: Cell<usize>,
 }
 
 impl Variables {
@@ -89,6 +97,15 @@ impl Variables {
         }
     }
 
+    /// Whether words expanded to more than [`MAX_EXPANDED_BYTES`]: what came last is not whole.
+    pub fn is_exhausted(&self) -> bool {
+        self.expanded.get() > MAX_EXPANDED_BYTES
+    }
+
+    fn charge(&self, bytes: usize) {
+        self.expanded.set(self.expanded.get().saturating_add(bytes).saturating_add(PART_BYTES));
+    }
+
     /// Arguments with the values of variables that are known.
     pub fn expand(&self, words: &[Word]) -> Vec<Argument> {
         let mut arguments = Vec::new();
@@ -97,12 +114,17 @@ impl Variables {
             // A quoted part makes an argument even where it is empty.
             let mut exists = false;
             for part in &word.parts {
+                if self.is_exhausted() {
+                    return arguments;
+                }
                 match part {
                     Part::Block(source) => {
+                        self.charge(source.len());
                         current.push(source);
                         exists = true;
                     }
                     Part::Text { text, quoted } => {
+                        self.charge(text.len());
                         current.push(text);
                         exists |= *quoted || !text.is_empty();
                     }
@@ -143,6 +165,12 @@ impl Variables {
 
     /// The value of a variable, as one or, for `$@`, as several arguments. `None` when it is not known.
     fn value(&self, name: &str) -> Option<Vec<String>> {
+        let value = self.look_up(name);
+        self.charge(value.iter().flatten().map(String::len).sum());
+        value
+    }
+
+    fn look_up(&self, name: &str) -> Option<Vec<String>> {
         let parameters = self.parameters.last();
         match name {
             "@" => Some(parameters.cloned().unwrap_or_default()),

@@ -6,7 +6,6 @@ mod signature;
 use authenticode::authenticode_digest;
 use object::LittleEndian as LE;
 use object::pe::ImageSectionHeader;
-use object::read::coff::SymbolTable;
 use object::read::pe::{ImageNtHeaders, PeFile, PeFile32, PeFile64};
 use veriboot_eventlog::sbat::Sbat;
 use veriboot_eventlog::{Digest, HashAlg};
@@ -15,6 +14,11 @@ use crate::limits::{MAX_FILE_BYTES, MAX_SECTIONS};
 
 pub use role::ImageRole;
 pub use signature::{Anchor, ChainLink, Signature, Verified, signatures};
+
+/// Bytes of a symbol in front of the string table (PE format, "COFF Symbol Table").
+const SYMBOL_BYTES: u64 = 18;
+/// Bytes of the name of a section.
+const MAX_NAME_BYTES: usize = 64;
 
 /// Why a file is not an EFI image that can be predicted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -162,11 +166,18 @@ fn headers<I: ImageNtHeaders>(pe: &PeFile<'_, I>) -> Vec<ImageSectionHeader> {
 
 /// Section headers with their names; long names are in the string table behind the symbols.
 fn named<I: ImageNtHeaders>(pe: &PeFile<'_, I>) -> Vec<(String, ImageSectionHeader)> {
-    let symbols = pe.nt_headers().symbols(pe.data()).ok();
-    let strings = symbols.map(|table: SymbolTable<'_>| table.strings()).unwrap_or_default();
+    let file = pe.nt_headers().file_header();
+    let symbols = u64::from(file.number_of_symbols.get(LE)) * SYMBOL_BYTES;
+    let strings = u64::from(file.pointer_to_symbol_table.get(LE)) + symbols;
     let name = |header: &ImageSectionHeader| {
-        let bytes = header.name(strings).unwrap_or_else(|_| header.raw_name());
-        String::from_utf8_lossy(bytes.get(..bytes.len().min(64)).unwrap_or_default()).into_owned()
+        // No more of a name is looked at than is kept: it may have no end.
+        let long = header.name_offset().ok().flatten().and_then(|offset| {
+            let at = usize::try_from(strings + u64::from(offset)).ok()?;
+            let rest = pe.data().get(at..)?;
+            rest.get(..rest.len().min(MAX_NAME_BYTES))?.split(|byte| *byte == 0).next()
+        });
+        let bytes = long.unwrap_or_else(|| header.raw_name());
+        String::from_utf8_lossy(bytes.get(..bytes.len().min(MAX_NAME_BYTES)).unwrap_or_default()).into_owned()
     };
     headers(pe).into_iter().map(|header| (name(&header), header)).collect()
 }

@@ -20,7 +20,7 @@ use serde::Serialize;
 use veriboot_eventlog::{Digest, HashAlg};
 
 use super::{Image, PeError};
-use crate::limits::{MAX_CERTIFICATES, MAX_SIGNATURES};
+use crate::limits::{MAX_CERTIFICATES, MAX_SIGNATURE_BYTES, MAX_SIGNATURES};
 
 const SIGNED_DATA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.7.2");
 const MESSAGE_DIGEST: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.4");
@@ -91,6 +91,9 @@ pub fn signatures(image: &Image<'_>, anchors: &[Anchor]) -> Result<Vec<Signature
         let table = AttributeCertificateIterator::new(pe).map_err(|e| PeError::Signature(e.to_string()))?;
         for entry in table.into_iter().flatten().take(MAX_SIGNATURES) {
             let entry = entry.map_err(|e| PeError::Signature(e.to_string()))?;
+            if entry.data.len() > MAX_SIGNATURE_BYTES {
+                return Err(PeError::Signature(format!("it has more than {MAX_SIGNATURE_BYTES} bytes")));
+            }
             if entry.certificate_type == WIN_CERT_TYPE_PKCS_SIGNED_DATA {
                 blobs.push(entry.data.to_vec());
             }
