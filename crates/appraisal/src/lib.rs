@@ -33,7 +33,6 @@ mod lists;
 mod profile;
 mod proof;
 mod proposal;
-mod recommend;
 mod rejection;
 mod report;
 mod rule;
@@ -67,7 +66,6 @@ pub use profile::{
 };
 pub use proof::PcrValues;
 pub use proposal::{MAX_PROPOSED, Proposed};
-pub use recommend::recommendations;
 pub use rejection::{Booted, Rejected};
 pub use report::{BankReport, Entry, LogReport, MAX_EVENTS, examine};
 pub use rule::{

@@ -129,6 +129,43 @@ pub struct Assessment {
     pub last_status_change_at: Time,
 }
 
+impl Assessment {
+    /// Header of the CSV form of a list.
+    pub const CSV_HEADER: [&'static str; 12] = [
+        "resource_id",
+        "resource_kind",
+        "name",
+        "group",
+        "scale_set",
+        "check",
+        "severity",
+        "status",
+        "cause",
+        "description",
+        "first_evaluated_at",
+        "last_status_change_at",
+    ];
+
+    /// One record of the CSV form of a list.
+    pub fn csv(&self) -> String {
+        let (first, last) = (self.first_evaluated_at.to_string(), self.last_status_change_at.to_string());
+        crate::csv_record([
+            self.resource_id.as_str(),
+            self.resource_kind.as_str(),
+            &self.name,
+            &self.group,
+            self.scale_set.as_deref().unwrap_or_default(),
+            &self.check,
+            self.severity.as_str(),
+            self.status.as_str(),
+            self.cause.as_deref().unwrap_or_default(),
+            &self.description,
+            &first,
+            &last,
+        ])
+    }
+}
+
 /// Filters of the list of assessments.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -150,7 +187,7 @@ pub struct AssessmentQuery {
     pub changed_since: Option<Time>,
     /// `name` (group, name, check; what is used when absent) or `changed` (last status change, newest first).
     pub sort: Option<AssessmentSort>,
-    /// Rows of the page, 1 to 1000; 100 when absent.
+    /// Rows of the page, 1 to 1000; 100 when absent. In CSV up to 10,000, which is what it is when absent.
     pub limit: Option<u32>,
     /// Where the last page ended.
     pub cursor: Option<String>,

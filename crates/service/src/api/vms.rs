@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::json;
 use utoipa::IntoParams;
-use veriboot_store::{assessments, attestations, monitoring, vms};
+use veriboot_store::{assessments, attestations, inventory, monitoring, vms};
 use veriboot_wire::{Assessment, Monitoring, Page, Problem, VmDetail, VmQuery, VmSummary};
 
 use super::{audit, check_limit, find_vm, not_found};
@@ -49,7 +49,7 @@ pub(crate) async fn show(
     Path(key): Path<String>,
     Query(query): Query<VmKeyQuery>,
 ) -> Result<Json<VmDetail>, ApiError> {
-    let (vm, summary, last, assessments, monitoring, inventory) = state
+    let (vm, summary, last, assessments, monitoring, listed) = state
         .read(move |tx| {
             let vm = find_vm(tx, &key, query.group.as_deref())?;
             let summary = vms::summary(tx, &vm.id)?.ok_or_else(|| not_found("VM"))?;
@@ -59,8 +59,8 @@ pub(crate) async fn show(
             };
             let assessments = in_order(assessments::of_resource(tx, &vm.id)?);
             let monitoring = Monitoring::of(monitoring::for_place(tx, vm.place())?.as_ref());
-            let inventory = crate::inventory::of_vm(tx, &vm.id)?;
-            Ok((vm, summary, last, assessments, monitoring, inventory))
+            let listed = crate::inventory::of_vm(tx, &vm.id)?;
+            Ok((vm, summary, last, assessments, monitoring, listed))
         })
         .await?;
     let (last_verdict, findings) = match last {
@@ -82,7 +82,7 @@ pub(crate) async fn show(
         fault: vm.fault,
         proposal_id: vm.proposal_id,
         odd_one_out,
-        inventory,
+        inventory: listed,
         monitoring,
         assessments,
     }))
@@ -112,7 +112,10 @@ pub(crate) async fn delete(
     state
         .write(move |tx| {
             let vm = find_vm(tx, &key, query.group.as_deref())?;
+            let items: Vec<String> =
+                inventory::items_for_vm(tx, &vm.id)?.into_iter().map(|item| item.id).collect();
             vms::delete(tx, &vm.id, now)?;
+            crate::posture::refresh_items(tx, &items, now)?;
             let data = json!({ "message": "the VM was removed with its history", "by": caller.name });
             crate::status::tell(tx, &vm, "vm.deleted", &data, now)?;
             let detail = json!({ "name": vm.name, "group": vm.group, "ek_sha256": vm.ek_sha256 });

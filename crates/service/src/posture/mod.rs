@@ -61,18 +61,13 @@ pub(crate) fn after_attestation(
 }
 
 /// Assesses inventory items again after they were added, changed, linked, unlinked or lost. An item that is an enrolled
-/// VM is no resource of its own: its VM is assessed in its place. A VM that an item was taken from is named in
-/// `former_vms`.
+/// VM is no resource of its own: its VM is assessed in its place. Of an item that was unlinked, the VM that it was is for
+/// [`refresh_vms`].
 ///
 /// # Errors
 /// [`StoreError`].
-pub fn refresh_items(
-    tx: &mut dyn Tx,
-    item_ids: &[String],
-    former_vms: &[String],
-    now: Time,
-) -> Result<(), StoreError> {
-    let mut vm_ids: Vec<String> = former_vms.to_vec();
+pub fn refresh_items(tx: &mut dyn Tx, item_ids: &[String], now: Time) -> Result<(), StoreError> {
+    let mut vm_ids = Vec::new();
     let mut alone = Vec::new();
     for id in item_ids {
         match inventory::by_id(tx, id)? {
@@ -83,12 +78,18 @@ pub fn refresh_items(
             }
         }
     }
-    vm_ids.sort_unstable();
-    vm_ids.dedup();
-    let mut vms = Vec::with_capacity(vm_ids.len());
-    for id in &vm_ids {
-        vms.extend(assessments::inputs_of(tx, id)?);
-    }
-    resource::assess_vms(tx, vms, now)?;
+    refresh_vms(tx, &vm_ids, now)?;
     resource::assess_items(tx, alone, now).map(drop)
+}
+
+/// Assesses VMs again after something changed that is not in their records, such as what the inventory says about them.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn refresh_vms(tx: &mut dyn Tx, vm_ids: &[String], now: Time) -> Result<(), StoreError> {
+    let mut ids = vm_ids.to_vec();
+    ids.sort_unstable();
+    ids.dedup();
+    let vms = assessments::inputs_of_all(tx, &ids)?;
+    resource::assess_vms(tx, vms, now).map(drop)
 }

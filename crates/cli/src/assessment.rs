@@ -1,0 +1,128 @@
+//! `veriboot assessment`: what became of checks on VMs and inventory items.
+
+use clap::{Args, Subcommand};
+use veriboot_wire::{Assessment, AssessmentSort, AssessmentStatus, Severity, Time, csv_record};
+
+use crate::client::Client;
+use crate::error::CliError;
+use crate::output::{Output, Styled, Tone, print};
+
+/// Assessments.
+#[derive(Subcommand, Debug)]
+pub enum AssessmentCommand {
+    /// List what became of each check on each VM and inventory item
+    List(ListArgs),
+}
+
+/// Filters of `assessment list`.
+#[derive(Args, Debug)]
+pub struct ListArgs {
+    /// Only this check: secure-boot-enabled
+    #[arg(long)]
+    check: Option<String>,
+    /// Only this status: healthy, unhealthy, not-applicable
+    #[arg(long)]
+    status: Option<AssessmentStatus>,
+    /// Only this group
+    #[arg(long)]
+    group: Option<String>,
+    /// Only members of this scale set
+    #[arg(long)]
+    scale_set: Option<String>,
+    /// Only this VM (id or name) or inventory item (id)
+    #[arg(long)]
+    vm: Option<String>,
+    /// Only checks of this severity: low, medium
+    #[arg(long)]
+    severity: Option<Severity>,
+    /// Only those whose status became another one at this time or later (RFC 3339)
+    #[arg(long, value_parser = time)]
+    changed_since: Option<Time>,
+    /// Order: name (group, name, check) or changed (newest first)
+    #[arg(long)]
+    sort: Option<AssessmentSort>,
+    /// The most rows to show
+    #[arg(long, default_value_t = 200, value_name = "ROWS")]
+    limit: usize,
+    /// CSV for spreadsheets instead of a table for people
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
+}
+
+fn time(text: &str) -> Result<Time, String> {
+    serde_json::from_value(serde_json::Value::from(text))
+        .map_err(|_| "not a time such as 2026-11-22T08:00:00Z".to_owned())
+}
+
+/// Runs `veriboot assessment`.
+pub fn run(command: AssessmentCommand, client: &Client, out: Output) -> Result<(), CliError> {
+    match command {
+        AssessmentCommand::List(args) => list(args, client, out),
+    }
+}
+
+fn list(args: ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
+    let limit = args.limit;
+    let sort = args.sort.map(|sort| match sort {
+        AssessmentSort::Name => "name".to_owned(),
+        AssessmentSort::Changed => "changed".to_owned(),
+    });
+    let query: Vec<(&str, String)> = [
+        ("check", args.check),
+        ("status", args.status.map(|v| v.to_string())),
+        ("group", args.group),
+        ("scale_set", args.scale_set),
+        ("vm", args.vm),
+        ("severity", args.severity.map(|v| v.to_string())),
+        ("changed_since", args.changed_since.map(|v| v.to_string())),
+        ("sort", sort),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, value?)))
+    .collect();
+    let (found, more): (Vec<Assessment>, bool) = client.list("/v1/assessments", &query, limit)?;
+    if out.json {
+        return out.print_json(&found);
+    }
+    if args.csv {
+        let records = found.iter().map(Assessment::csv);
+        let text: String = std::iter::once(csv_record(Assessment::CSV_HEADER)).chain(records).collect();
+        print(&text)?;
+        if more {
+            eprintln!("… more than {limit} assessments: raise --limit or filter");
+        }
+        return Ok(());
+    }
+    let rows = found
+        .iter()
+        .map(|a| {
+            vec![
+                a.name.as_str().into(),
+                Styled::new(&a.group, Tone::Dim),
+                a.check.as_str().into(),
+                Styled::new(a.status.as_str(), assessment_tone(a.status)),
+                a.cause.as_deref().unwrap_or("-").into(),
+                out.ago(Some(a.last_status_change_at)).into(),
+                a.description.as_str().into(),
+            ]
+        })
+        .collect();
+    out.table(
+        &["VM", "GROUP", "CHECK", "STATUS", "CAUSE", "SINCE", "WHAT WAS FOUND"],
+        rows,
+        "no assessments match",
+    )?;
+    if more {
+        out.line(&format!("… more than {limit} assessments: raise --limit or filter"))?;
+    }
+    Ok(())
+}
+
+/// The tone of an outcome.
+pub fn assessment_tone(status: AssessmentStatus) -> Tone {
+    match status {
+        AssessmentStatus::Healthy => Tone::Good,
+        AssessmentStatus::Unhealthy => Tone::Warn,
+        AssessmentStatus::NotApplicable => Tone::Dim,
+    }
+}
