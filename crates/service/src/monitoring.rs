@@ -158,7 +158,6 @@ fn settle(tx: &mut dyn Tx, vm: &VmRow, now: Time) -> Result<Option<bool>, StoreE
     }
     status::changed(tx, vm, status, detail.as_deref(), now)?;
     posture::refresh(tx, &vm.id, now)?;
-    crate::posture::refresh(tx, &vm.id, now)?;
     Ok(Some(monitoring.enabled))
 }
 
