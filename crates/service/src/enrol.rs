@@ -418,7 +418,8 @@ impl Newcomer {
             (vm.status, vm.status_detail) = paused(&monitoring);
         }
         vms::insert(tx, &vm)?;
-        inventory::match_enrolled(tx, &vm.id, &vm.ek_sha256, self.now)?;
+        let items = inventory::match_enrolled(tx, &vm.id, &vm.ek_sha256, self.now)?;
+        crate::posture::refresh_items(tx, &items, self.now)?;
         inventory::note_machine(tx, &vm.id, &pending.machine.machine_uuid)?;
         audit::append(
             tx,

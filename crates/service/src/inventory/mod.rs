@@ -19,14 +19,17 @@ pub(crate) use rows::{of_vm, rows};
 use serde_json::json;
 use veriboot_inventory::Listing;
 use veriboot_store::inventory::{self, NewSource, Outcome, Sync};
-use veriboot_store::{Tx, audit, events};
+use veriboot_store::{Tx, assessments, audit, events};
 use veriboot_wire::{InventoryFormat, InventorySource, InventorySynced, Severity, Time};
 
 use crate::problem::kinds;
-use crate::{ApiError, AppState};
+use crate::{ApiError, AppState, posture};
 
 /// A complete document may make at most half of the known items go, and any number below this.
 const SHRINK_LEAST: u64 = 10;
+
+/// Items that a sync assesses itself.
+const ASSESSED_AT_ONCE: usize = 1000;
 
 /// A document, read and put together.
 #[derive(Clone, Debug)]
@@ -127,6 +130,7 @@ fn written(tx: &mut dyn Tx, look: &Look, now: Time) -> Result<InventorySynced, A
         return Err(ApiError::new(&kinds::INVENTORY_SHRINKS, message));
     }
     if !look.dry_run {
+        assess(tx, &look.source, &outcome, now)?;
         inventory::synced(tx, &look.source, look.document_sha256.as_deref(), now)?;
     }
     let synced = told(look, outcome, now);
@@ -134,6 +138,19 @@ fn written(tx: &mut dyn Tx, look: &Look, now: Time) -> Result<InventorySynced, A
         tell(tx, &synced, &look.by)?;
     }
     Ok(synced)
+}
+
+/// Assesses what changed: at once, or in the background when it is much. What is gone or found its VM loses its own
+/// assessments in any case.
+fn assess(tx: &mut dyn Tx, source: &str, outcome: &Outcome, now: Time) -> Result<(), ApiError> {
+    posture::refresh_items(tx, &outcome.moved, now)?;
+    posture::refresh_vms(tx, &outcome.left, now)?;
+    if outcome.touched.len() <= ASSESSED_AT_ONCE {
+        posture::refresh_items(tx, &outcome.touched, now)?;
+    } else {
+        assessments::enqueue(tx, &format!("inventory {source} synced"), now)?;
+    }
+    Ok(())
 }
 
 fn told(look: &Look, outcome: Outcome, now: Time) -> InventorySynced {
@@ -200,6 +217,7 @@ pub(crate) fn retire(tx: &mut dyn Tx, source: &str, by: &str, now: Time) -> Resu
     let sync = Sync { source, items: &[], complete: true, dry_run: false, by, at: now };
     let outcome = inventory::sync(tx, &sync)?;
     inventory::retire(tx, source, now)?;
+    assess(tx, source, &outcome, now)?;
     let detail = json!({ "gone": outcome.gone });
     let entry = audit::NewEntry {
         at: now,

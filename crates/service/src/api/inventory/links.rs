@@ -16,7 +16,7 @@ use crate::auth::{Caller, Operator};
 use crate::etag::{ETagged, IfMatch};
 use crate::extract::{Json as Body, Path};
 use crate::problem::kinds;
-use crate::{ApiError, AppState};
+use crate::{ApiError, AppState, posture};
 
 /// Pairs that one call links.
 const MAX_LINKED: usize = 1000;
@@ -40,6 +40,13 @@ fn check(tx: &mut dyn Tx, item: &InventoryItem, vm: &VmRow) -> Result<(), ApiErr
     }
 }
 
+/// Assesses the item, the VM that it was and the one that it is.
+fn assess(tx: &mut dyn Tx, before: &InventoryItem, now: Time) -> Result<(), ApiError> {
+    posture::refresh_items(tx, std::slice::from_ref(&before.id), now)?;
+    posture::refresh_vms(tx, before.vm_id.as_slice(), now)?;
+    Ok(())
+}
+
 fn written(
     tx: &mut dyn Tx,
     caller: &Caller,
@@ -55,6 +62,7 @@ fn written(
             "replaces": item.vm_id, "comment": comment,
         });
         audit(tx, now, caller, "inventory.link", &item.id, &detail)?;
+        assess(tx, item, now)?;
     }
     Ok(())
 }
@@ -120,6 +128,7 @@ pub(crate) async fn unlink(
             }
             let told = json!({ "source": item.source, "key": item.facts.key, "vm_id": item.vm_id });
             audit(tx, now, &caller, "inventory.unlink", &id, &told)?;
+            assess(tx, &item, now)?;
             let item = find(tx, &id)?;
             detail(tx, item)
         })

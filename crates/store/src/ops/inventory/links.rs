@@ -67,8 +67,8 @@ pub fn unlink(tx: &mut dyn Tx, item_id: &str, by: &str, at: Time) -> Result<bool
     Ok(true)
 }
 
-/// Matches every item that declares this endorsement key with the VM that just enrolled with it, and says how many.
-pub fn match_enrolled(tx: &mut dyn Tx, vm_id: &str, ek_sha256: &str, at: Time) -> Result<usize, StoreError> {
+/// Matches every item that declares this endorsement key with the VM that just enrolled with it, and gives their ids.
+pub fn match_enrolled(tx: &mut dyn Tx, vm_id: &str, ek_sha256: &str, at: Time) -> Result<Vec<String>, StoreError> {
     let sql = format!(
         "SELECT {COLUMNS} FROM inventory_vms i WHERE i.ek_sha256 = $1 AND (i.vm_id IS NULL OR i.vm_id <> $2) LIMIT 100"
     );
@@ -80,7 +80,7 @@ pub fn match_enrolled(tx: &mut dyn Tx, vm_id: &str, ek_sha256: &str, at: Time) -
         tx.execute(sql, params![&item.id, vm_id])?;
         note_link(tx, item, Some(vm_id), "service", at)?;
     }
-    Ok(items.len())
+    Ok(items.into_iter().map(|item| item.id).collect())
 }
 
 /// Remembers what a guest says its machine is, for suggestions. What is no UUID is forgotten.

@@ -60,6 +60,12 @@ pub struct Outcome {
     pub changes: Vec<InventoryChange>,
     /// Changes beyond those.
     pub more_changes: u64,
+    /// Items that are there, and new or different, and are the same VM or none as before.
+    pub touched: Vec<String>,
+    /// Items that are gone, or are another VM than before.
+    pub moved: Vec<String>,
+    /// VMs that an item no longer is.
+    pub left: Vec<String>,
 }
 
 /// An item to write.
@@ -186,6 +192,7 @@ fn write<'a>(
             let Some(item) = known else { continue };
             outcome.gone += 1;
             gone.push(&item.id);
+            outcome.moved.push(item.id.clone());
             let kind = InventoryChangeKind::Gone;
             noted.push(Noted { item_id: item.id.clone(), facts: &item.facts, kind, differences: Vec::new() });
             continue;
@@ -205,7 +212,13 @@ fn write<'a>(
         noted.push(Noted { item_id: id.clone(), facts: said, kind, differences });
         let (vm_id, matched_by, linked_by) = matched(known, said, &enrolled);
         let before = known.and_then(|item| item.vm_id.as_deref());
+        if vm_id == before && known.is_none_or(|item| item.gone_at.is_none()) {
+            outcome.touched.push(id.clone());
+        } else {
+            outcome.moved.push(id.clone());
+        }
         if vm_id != before {
+            outcome.left.extend(before.map(str::to_owned));
             outcome.matched += u64::from(vm_id.is_some());
             let kind = match vm_id {
                 Some(_) => InventoryChangeKind::Linked,
