@@ -118,6 +118,20 @@ impl Client {
         json(&self.answer(request.header("if-match", tag).send_json(body))?)
     }
 
+    /// POST `body` to `path` as it is, with a query of name and value pairs.
+    pub fn post_bytes<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        body: &[u8],
+    ) -> Result<T, CliError> {
+        let mut request = self.agent.post(self.url(path)).header("authorization", self.bearer());
+        for (name, value) in query {
+            request = request.query(name, value);
+        }
+        json(&self.answer(request.header("content-type", "application/octet-stream").send(body))?)
+    }
+
     /// PUT `body` to `path`.
     pub fn put<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, CliError> {
         let request = self.agent.put(self.url(path)).header("authorization", self.bearer());
@@ -216,7 +230,7 @@ impl Client {
 }
 
 /// An HTTPS client that trusts `ca_pem`, or the public roots when there is none, and follows no redirect.
-fn http_agent(ca_pem: Option<&str>) -> Result<ureq::Agent, CliError> {
+pub fn http_agent(ca_pem: Option<&str>) -> Result<ureq::Agent, CliError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut tls = ureq::tls::TlsConfig::builder().unversioned_rustls_crypto_provider(provider);
     if let Some(pem) = ca_pem {

@@ -66,6 +66,8 @@ fn list_of(message: &str) -> Option<&'static str> {
         "alert" => "`veriboot alert list --all` shows all of them",
         "baseline" => "`veriboot baseline list --all` shows all of them",
         "boot" => "`veriboot boot list VM` shows those of a VM",
+        "inventory item" => "`veriboot inventory list --all` shows all of them",
+        "inventory source" => "`veriboot inventory sources list --all` shows all of them",
         "join token" => "`veriboot token list` shows all of them",
         "notification target" => "`veriboot notify target list` shows all of them",
         "profile" => "`veriboot profile list` shows all of them",

@@ -11,6 +11,7 @@ mod context;
 mod error;
 mod evidence;
 mod incident;
+mod inventory;
 mod log;
 mod login;
 mod maintenance;
@@ -88,6 +89,8 @@ enum Command {
     Watch(Watch),
     /// Integrity monitoring: on or off for a VM, a scale set or a group
     Monitoring(Online<monitoring::MonitoringCommand>),
+    /// The inventory: which VMs exist, and which of them are enrolled
+    Inventory(Online<inventory::InventoryCommand>),
     /// Join tokens for agents
     Token(Online<token::TokenCommand>),
     /// The audit log
@@ -207,7 +210,8 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
             policy::run(args.command, || Client::new(args.connection.resolve()?), out)
         }
         Command::Profile(args) => {
-            args.open().and_then(|(c, client, out)| profile::run(c, &client, out)).map(done)
+            let out = Output::new(args.format.json, args.format.color, clock::now());
+            profile::run(args.command, || Client::new(args.connection.resolve()?), out)
         }
         Command::Notify(args) => {
             args.open().and_then(|(c, client, out)| notify::run(c, &client, out)).map(ExitCode::from)
@@ -228,6 +232,9 @@ fn run(command: Command) -> Result<ExitCode, CliError> {
         }
         Command::Assessment(args) => {
             args.open().and_then(|(c, client, out)| assessment::run(c, &client, out)).map(done)
+        }
+        Command::Inventory(args) => {
+            args.open().and_then(|(c, client, out)| inventory::run(c, &client, out)).map(ExitCode::from)
         }
         Command::Token(args) => {
             args.open().and_then(|(c, client, out)| token::run(c, &client, out)).map(done)

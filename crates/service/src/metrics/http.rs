@@ -10,6 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::{Timer, timer};
+use crate::problem::kinds;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
@@ -50,7 +51,10 @@ impl Http {
             Unit::Seconds,
             duration.clone(),
         );
-        let refusals = Family::default();
+        let refusals: Family<RefusalLabels, Counter> = Family::default();
+        for kind in [&kinds::OVERLOADED, &kinds::DATABASE_BUSY] {
+            drop(refusals.get_or_create(&RefusalLabels { code: kind.code }));
+        }
         registry.register("http_refusals", "Refusals by code (docs/errors.md)", refusals.clone());
         let in_flight = Gauge::<i64, AtomicI64>::default();
         registry.register("http_requests_in_flight", "Requests being answered", in_flight.clone());

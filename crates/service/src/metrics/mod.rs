@@ -8,6 +8,7 @@ mod attestation;
 mod database;
 mod fleet;
 mod http;
+mod inventory;
 mod page;
 mod watch;
 mod work;
@@ -59,6 +60,7 @@ pub struct Metrics {
     http: http::Http,
     attestation: attestation::Attestations,
     fleet: fleet::Fleet,
+    inventory: inventory::Inventory,
     watch: watch::Watch,
     work: work::Work,
     pub(crate) notify: crate::notify::NotifyMetrics,
@@ -86,6 +88,7 @@ impl Default for Metrics {
         let http = http::Http::register(&mut registry);
         let attestation = attestation::Attestations::register(&mut registry);
         let fleet = fleet::Fleet::register(&mut registry);
+        let inventory = inventory::Inventory::register(&mut registry);
         let watch = watch::Watch::register(&mut registry);
         let work = work::Work::register(&mut registry);
         let notify = crate::notify::NotifyMetrics::register(&mut registry);
@@ -108,6 +111,7 @@ impl Default for Metrics {
             http,
             attestation,
             fleet,
+            inventory,
             watch,
             work,
             notify,

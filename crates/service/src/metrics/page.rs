@@ -40,6 +40,8 @@ pub(crate) async fn show(State(state): State<AppState>) -> Result<Response, ApiE
     let depths = state.read(|tx| Ok(deliveries::depths(tx)?)).await?;
     metrics.work.outbox(&depths, now);
     metrics.notify.depths(&depths);
+    let listed = state.read(|tx| Ok(super::inventory::Listed::read(tx)?)).await?;
+    metrics.inventory.set(&listed, now);
     metrics.watch.read(replicas, outage);
     metrics.database.read(state.store.queue_depths());
     metrics.traces_dropped.inc_by(crate::traces::take_dropped());

@@ -21,7 +21,7 @@ pub use items::{
 };
 pub use links::{forget_vm, link, match_enrolled, note_machine, unlink};
 pub use sources::{
-    Claimed, NewSource, age_of_newest, claim_again, claim_configured, configure, failed, list_sources, put_source, retire,
+    Claimed, NewSource, claim_again, claim_configured, configure, failed, list_sources, oldest_sync, put_source, retire,
     source, source_counts, synced,
 };
 pub use suggest::{suggestions_for_item, suggestions_for_vm};

@@ -207,7 +207,7 @@ pub fn source_counts(tx: &mut dyn Tx) -> Result<(u64, u64), StoreError> {
 }
 
 /// When the source in use that waits longest was last synced; `None` when there is none that ever was.
-pub fn age_of_newest(tx: &mut dyn Tx) -> Result<Option<Time>, StoreError> {
+pub fn oldest_sync(tx: &mut dyn Tx) -> Result<Option<Time>, StoreError> {
     let sql = "SELECT MIN(last_sync_at) FROM inventory_sources WHERE retired_at IS NULL";
     query_one(tx, sql, &[])?.map_or(Ok(None), |row| row.columns().opt_time())
 }

@@ -1,0 +1,62 @@
+//! `veriboot inventory changes`.
+
+use clap::Args;
+use veriboot_wire::{InventoryChange, InventoryChangeKind};
+
+use super::show::{WhichArgs, find};
+use super::sync::{kind, what};
+use crate::client::Client;
+use crate::error::CliError;
+use crate::output::{Output, Styled, Tone};
+
+/// Filters of `inventory changes`.
+#[derive(Args, Debug)]
+pub struct ChangesArgs {
+    /// Only this source
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+    /// Only this item (id or name)
+    #[arg(long)]
+    item: Option<String>,
+    /// Only this kind: added, changed, gone, returned, linked, unlinked
+    #[arg(long)]
+    kind: Option<InventoryChangeKind>,
+    /// The most rows to show
+    #[arg(long, default_value_t = 200, value_name = "ROWS")]
+    limit: usize,
+}
+
+/// Runs it.
+pub fn run(args: &ChangesArgs, client: &Client, out: Output) -> Result<(), CliError> {
+    let mut query = Vec::new();
+    query.extend(args.source.clone().map(|v| ("source", v)));
+    if let Some(item) = &args.item {
+        let which = WhichArgs { source: args.source.clone() };
+        query.push(("item", find(item, &which, client)?));
+    }
+    query.extend(args.kind.map(|v| ("kind", v.to_string())));
+    let (changes, more): (Vec<InventoryChange>, bool) =
+        client.list("/v1/inventory/changes", &query, args.limit)?;
+    if out.json {
+        return out.print_json(&changes);
+    }
+    let rows = changes
+        .iter()
+        .map(|change| {
+            vec![
+                out.ago(Some(change.at)).into(),
+                kind(change.kind),
+                change.name.as_str().into(),
+                Styled::new(&change.group, Tone::Dim),
+                Styled::new(&change.source, Tone::Dim),
+                change.by.as_str().into(),
+                what(change).into(),
+            ]
+        })
+        .collect();
+    out.table(&["WHEN", "", "NAME", "GROUP", "SOURCE", "BY", "WHAT"], rows, "nothing changed yet")?;
+    if more {
+        out.line(&format!("… more than {} changes: raise --limit or filter", args.limit))?;
+    }
+    Ok(())
+}

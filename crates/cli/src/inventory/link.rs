@@ -1,0 +1,96 @@
+//! `veriboot inventory link` and `unlink`.
+
+use clap::Args;
+use veriboot_wire::{InventoryItemDetail, InventoryLink, InventoryLinkSuggested, InventoryLinked};
+
+use super::show::{WhichArgs, find, one};
+use crate::client::{Client, segment};
+use crate::error::CliError;
+use crate::output::{Output, Styled, Tone};
+
+/// Arguments of `inventory link`.
+#[derive(Args, Debug)]
+pub struct LinkArgs {
+    /// Id of the item, or its name where only one has it
+    #[arg(required_unless_present = "suggested", requires = "vm")]
+    item: Option<String>,
+    /// The enrolled VM, by id or name
+    vm: Option<String>,
+    #[command(flatten)]
+    which: WhichArgs,
+    /// Group of the VM, when several have its name; with --suggested, only items of this group
+    #[arg(long)]
+    group: Option<String>,
+    /// Link every item that shares its machine UUID, or name and group, with exactly one VM
+    #[arg(long, conflicts_with = "item")]
+    suggested: bool,
+    /// With --suggested: only say what would be linked
+    #[arg(long, requires = "suggested")]
+    dry_run: bool,
+    /// Why; kept in the audit log
+    #[arg(long, short = 'm')]
+    comment: Option<String>,
+}
+
+/// Arguments of `inventory unlink`.
+#[derive(Args, Debug)]
+pub struct UnlinkArgs {
+    /// Id of the item, or its name where only one has it
+    item: String,
+    #[command(flatten)]
+    which: WhichArgs,
+}
+
+/// Runs `inventory link`.
+pub fn link(args: LinkArgs, client: &Client, out: Output) -> Result<(), CliError> {
+    let (Some(item), Some(vm)) = (&args.item, args.vm) else {
+        let request = InventoryLinkSuggested {
+            source: args.which.source,
+            group: args.group,
+            dry_run: args.dry_run,
+            comment: args.comment,
+        };
+        let linked: InventoryLinked = client.post("/v1/inventory/links", &request)?;
+        return suggested(&linked, out);
+    };
+    let id = find(item, &args.which, client)?;
+    let request = InventoryLink { vm, group: args.group, comment: args.comment };
+    let path = format!("/v1/inventory/items/{}/link", segment(&id));
+    let detail: InventoryItemDetail = client.put(&path, &request)?;
+    if out.json { out.print_json(&detail) } else { one(&detail, out) }
+}
+
+fn suggested(linked: &InventoryLinked, out: Output) -> Result<(), CliError> {
+    if out.json {
+        return out.print_json(linked);
+    }
+    let rows = linked
+        .linked
+        .iter()
+        .map(|s| {
+            let by: Vec<&str> = s.by.iter().map(|by| by.as_str()).collect();
+            vec![
+                s.item_name.as_str().into(),
+                Styled::new(&s.source, Tone::Dim),
+                s.vm_name.as_str().into(),
+                Styled::new(&s.vm_group, Tone::Dim),
+                by.join(", ").into(),
+            ]
+        })
+        .collect();
+    out.table(&["ITEM", "SOURCE", "VM", "GROUP", "SAME"], rows, "no item has exactly one candidate")?;
+    let count = linked.linked.len();
+    out.line(&match (linked.dry_run, linked.more) {
+        (true, _) => format!("{count} would be linked"),
+        (false, true) => format!("{count} linked; there are more: run it again"),
+        (false, false) => format!("{count} linked"),
+    })
+}
+
+/// Runs `inventory unlink`.
+pub fn unlink(args: &UnlinkArgs, client: &Client, out: Output) -> Result<(), CliError> {
+    let id = find(&args.item, &args.which, client)?;
+    let path = format!("/v1/inventory/items/{}/link", segment(&id));
+    let detail: InventoryItemDetail = client.delete_for(&path, &[])?;
+    if out.json { out.print_json(&detail) } else { one(&detail, out) }
+}
