@@ -2,14 +2,14 @@
 //! database.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
-use std::io::{BufRead as _, BufReader};
-use std::net::TcpListener;
+mod serve;
+
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use serve::{Service, free_port};
 use veriboot_agent::{Agent, AgentConfig, Trust};
 use veriboot_store::audit::ChainReport;
 use veriboot_store::{Store, attestations, audit, baselines, vms};
@@ -18,40 +18,6 @@ use veriboot_wire::VmStatus;
 
 const ROUNDS: usize = 5;
 const GUESTS: usize = 3;
-
-/// A running `veriboot serve`; killed when dropped.
-struct Service(Child);
-
-impl Service {
-    fn start(dir: &Path, port: u16) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_veriboot"))
-            .args(["serve", "--json", "--listen", &format!("127.0.0.1:{port}")])
-            .arg("--data-dir")
-            .arg(dir.join("data"))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert!(line.starts_with('{'), "the service starts: {line:?}");
-        Self(child)
-    }
-
-    /// SIGKILL: nothing is flushed, nothing is said.
-    fn kill(mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 struct Guest {
     agent: Agent,
@@ -106,11 +72,11 @@ fn sha256(data: &[u8]) -> Vec<u8> {
 #[test]
 fn row_24_acknowledged_attestations_survive_kill_nine() {
     let dir = tempfile::tempdir().unwrap();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let url = format!("https://127.0.0.1:{port}");
-    let mut service = Service::start(dir.path(), port);
+    let mut service = Service::start_at(dir.path(), port);
     let join_token = join_token(dir.path(), service);
-    service = Service::start(dir.path(), port);
+    service = Service::start_at(dir.path(), port);
     let ca = dir.path().join("data/ca.pem");
     let mut guests: Vec<Guest> =
         (0..GUESTS).map(|n| Guest::new(&url, &ca, &format!("vm-{n}"), &join_token)).collect();
@@ -141,7 +107,7 @@ fn row_24_acknowledged_attestations_survive_kill_nine() {
             stop.store(true, Ordering::Relaxed);
         });
         verify(dir.path(), &acknowledged.lock().unwrap());
-        service = Service::start(dir.path(), port);
+        service = Service::start_at(dir.path(), port);
     }
     assert!(acknowledged.lock().unwrap().len() >= GUESTS * 4 * ROUNDS);
     for guest in &mut guests {
@@ -149,6 +115,50 @@ fn row_24_acknowledged_attestations_survive_kill_nine() {
         let receipt = guest.agent.attest_once().expect("goes on as if nothing had been");
         assert_eq!((receipt.status, receipt.token), (VmStatus::Unhealthy, None));
     }
+}
+
+/// Who could not attest because nobody listened is not silent: not after the restart, but one limit later.
+#[test]
+fn a_service_that_was_killed_calls_nobody_silent_for_it() {
+    let settings = [("VERIBOOT_INTERVAL_S", "1"), ("VERIBOOT_SILENCE_LIMIT_S", "10")];
+    let dir = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let service = Service::start_with(dir.path(), port, &settings);
+    let join_token = join_token(dir.path(), service);
+    let service = Service::start_with(dir.path(), port, &settings);
+    let ca = dir.path().join("data/ca.pem");
+    let mut guest = Guest::new(&format!("https://127.0.0.1:{port}"), &ca, "quiet", &join_token);
+    guest.boot();
+    guest.agent.attest_once().unwrap();
+    let vm = guest.agent.enrolment().unwrap().unwrap().vm_id;
+    service.kill();
+    std::thread::sleep(Duration::from_secs(12));
+    let service = Service::start_with(dir.path(), port, &settings);
+    let back = Instant::now();
+    let status = || {
+        let vm = vm.clone();
+        on_store(dir.path(), move |tx| {
+            let row = vms::by_id(tx, &vm)?.unwrap();
+            let alerts = veriboot_store::alerts::open_for(tx, &vm, veriboot_wire::AlertReason::AgentSilent)?;
+            Ok((row.status, alerts.map(|alert| alert.count)))
+        })
+    };
+    std::thread::sleep(Duration::from_secs(5));
+    assert_eq!(
+        status(),
+        (VmStatus::Unhealthy, None),
+        "22 seconds without evidence, and 5 in which it could come"
+    );
+    while status().0 != VmStatus::Stale {
+        assert!(back.elapsed() < Duration::from_secs(60), "silence is noticed");
+        std::thread::sleep(Duration::from_millis(250));
+    }
+    assert!(back.elapsed() >= Duration::from_secs(9), "{:?}", back.elapsed());
+    assert_eq!(status(), (VmStatus::Stale, Some(1)));
+    service.kill();
+    let outage = on_store(dir.path(), veriboot_store::heartbeats::last_outage).unwrap();
+    let lasted = outage.until.unix_ms() - outage.from.unix_ms();
+    assert!((11_000..30_000).contains(&lasted), "{outage:?}");
 }
 
 /// A join token, made in the database while the service is stopped.

@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
-use veriboot_store::heartbeats::{self, Pulse};
+use veriboot_store::heartbeats::{self, OutageCause, Pulse};
 use veriboot_store::vms::VmRow;
 use veriboot_store::{StoreError, Tx, deadlines, inventory, maintenance, vms};
 use veriboot_wire::{Absence, AlertReason, Time, VmStatus};
@@ -107,6 +107,11 @@ impl Look {
     fn at(self, tx: &mut dyn Tx, beating: &Beating) -> Result<Looked, StoreError> {
         let now = beating.now;
         let mut looked = Looked { pulse: beating.write(tx)?, ..Looked::default() };
+        if !self.pull_in && looked.pulse.ended.as_ref().is_some_and(|o| o.cause == OutageCause::ClockStep) {
+            // Deadlines are brought back first, in the next transaction.
+            looked.more = true;
+            return Ok(looked);
+        }
         if self.pull_in {
             looked.pulled_in = deadlines::pull_in(tx, now, self.longest_s, MOVED_AT_ONCE)?;
             if looked.pulled_in == u64::from(MOVED_AT_ONCE) {

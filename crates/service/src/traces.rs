@@ -339,6 +339,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn spans_that_nobody_takes_are_counted() {
+        use tracing_subscriber::layer::SubscriberExt as _;
+        // A port where nobody listens.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let endpoint = Some(format!("http://127.0.0.1:{port}"));
+        let config = TracesConfig { otlp_endpoint: endpoint, one_in: 2 };
+        let subscriber = tracing_subscriber::registry().with(layer(&config).unwrap());
+        tracing::subscriber::with_default(subscriber, || {
+            for _ in 0..100 {
+                let request = tracing::info_span!(target: REQUESTS, "request", route = "/x");
+                let _request = request.entered();
+                drop(stage_span(Stage::Store).entered());
+            }
+        });
+        let (start, mut dropped) = (std::time::Instant::now(), 0);
+        while dropped < 100 && start.elapsed() < Duration::from_secs(30) {
+            std::thread::sleep(Duration::from_millis(50));
+            dropped += take_dropped();
+        }
+        assert_eq!(dropped, 100, "one request in two, each with its stage");
+    }
+
+    #[test]
     fn endpoints_are_urls() {
         let traces = |endpoint| endpoint_url(endpoint);
         assert_eq!(traces("http://127.0.0.1:4318").unwrap(), "http://127.0.0.1:4318/v1/traces");

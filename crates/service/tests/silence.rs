@@ -7,8 +7,11 @@ mod agent_support;
 use agent_support::World;
 use veriboot_service::{heartbeat, silence};
 use veriboot_store::heartbeats::{self, OutageCause};
-use veriboot_store::{deadlines, vms};
-use veriboot_wire::{AlertReason, AlertState, VmStatus};
+use veriboot_store::{deadlines, inventory, maintenance, vms};
+use veriboot_wire::{
+    AlertReason, AlertState, Configured, ConfiguredSecurity, InventoryFacts, PowerState, Scope, ScopeKind,
+    Time, VmStatus,
+};
 
 const S: i64 = 1000;
 
@@ -44,6 +47,8 @@ on_both! {
     an_outage_of_the_service_is_no_silence
     a_clock_that_is_set_is_no_silence
     a_clock_that_is_set_back_hides_no_silence
+    a_maintenance_window_is_no_silence
+    a_member_that_left_is_not_silent
 }
 
 fn silence_is_told_once(world: World) {
@@ -84,6 +89,7 @@ fn an_outage_of_the_service_is_no_silence(mut world: World) {
     // Another restart without an outage changes nothing about it.
     world.pass_ms(600 * S);
     world.restart();
+    lives.attest();
     world.pass_ms(290 * S);
     assert_eq!(sweep(&world), 0);
     world.pass_ms(15 * S);
@@ -163,6 +169,115 @@ fn two_replicas_are_one_watch() {
     a.unwrap();
     b.unwrap();
     assert_eq!(world.read(heartbeats::outages), 1);
+}
+
+fn scope(kind: ScopeKind, id: &str) -> Scope {
+    Scope { kind, group: "default".into(), id: id.into() }
+}
+
+fn deadline(world: &World, id: &str) -> Time {
+    let id = id.to_owned();
+    world.read(move |tx| deadlines::of(tx, &id)).unwrap()
+}
+
+/// A window puts the deadline off to one limit after its end, and the VM is not looked at again meanwhile.
+fn a_maintenance_window_is_no_silence(world: World) {
+    let mut guest = world.healthy_guest("web-0");
+    let id = guest.vm_id();
+    let now = world.clock.now();
+    let until = now.plus_s(1800);
+    let group = scope(ScopeKind::Group, "");
+    world.write(move |tx| {
+        let window = maintenance::NewWindow {
+            scope: &group,
+            vm_name: None,
+            from: now,
+            until,
+            comment: "new hosts",
+            by: "ann",
+            now,
+        };
+        maintenance::declare(tx, &window)
+    });
+    world.pass_ms(910 * S);
+    assert_eq!(sweep(&world), 0);
+    assert_eq!(deadline(&world, &id), until.plus_s(900));
+    world.pass_ms(1785 * S);
+    assert_eq!(sweep(&world), 0, "within one limit after its end");
+    world.pass_ms(10 * S);
+    assert_eq!(sweep(&world), 1);
+    assert_eq!(world.open_alerts(&id).len(), 1);
+    guest.attest();
+    assert_eq!(status(&world, &id), VmStatus::Healthy);
+}
+
+/// A source that says `power` of the VM with this EK, or does not list it.
+fn inventory_says(world: &World, ek_sha256: &str, power: Option<PowerState>) {
+    let at = world.clock.now();
+    let ek = ek_sha256.to_owned();
+    world.write(move |tx| {
+        if inventory::source(tx, "cloud")?.is_none() {
+            let source = inventory::NewSource {
+                name: "cloud",
+                format: None,
+                group: None,
+                comment: None,
+                by: "ann",
+                at,
+            };
+            inventory::put_source(tx, &source)?;
+        }
+        let items: Vec<InventoryFacts> = power
+            .iter()
+            .map(|power| InventoryFacts {
+                key: "i-1".into(),
+                name: "web-0".into(),
+                group: "default".into(),
+                scale_set: None,
+                platform: "aws".into(),
+                os: None,
+                region: None,
+                power: *power,
+                security_type: ConfiguredSecurity::Unknown,
+                confidential_kind: None,
+                secure_boot: Configured::Unknown,
+                vtpm: Configured::Unknown,
+                machine_uuid: None,
+                cloud_id: None,
+                ek_sha256: Some(ek.clone()),
+                tags: Default::default(),
+            })
+            .collect();
+        let sync =
+            inventory::Sync { source: "cloud", items: &items, complete: true, dry_run: false, by: "ann", at };
+        inventory::sync(tx, &sync)
+    });
+}
+
+/// A member that left is not silent, says so, and returns by itself; one that runs again without its agent is silent.
+fn a_member_that_left_is_not_silent(world: World) {
+    let mut guest = world.healthy_guest("web-0");
+    let id = guest.vm_id();
+    let ek = world.vm(&id).ek_sha256;
+    inventory_says(&world, &ek, Some(PowerState::Running));
+    inventory_says(&world, &ek, None);
+    world.pass_ms(905 * S);
+    assert_eq!(sweep(&world), 0);
+    let vm = world.vm(&id);
+    assert_eq!((vm.status, vm.monitoring), (VmStatus::Unmonitored, true));
+    assert!(vm.status_detail.unwrap().starts_with("The VM is gone from its inventory since "));
+    assert_eq!(world.open_alerts(&id), []);
+    assert!(deadline(&world, &id) > world.clock.now(), "it is not looked at in each sweep");
+
+    assert_eq!(guest.attest().status, VmStatus::Healthy);
+    inventory_says(&world, &ek, Some(PowerState::Stopped));
+    world.pass_ms(905 * S);
+    assert_eq!(sweep(&world), 0);
+    assert!(world.vm(&id).status_detail.unwrap().contains("stopped"));
+    inventory_says(&world, &ek, Some(PowerState::Running));
+    world.pass_ms(905 * S);
+    assert_eq!(sweep(&world), 1, "it was started, and nobody hears of its agent");
+    assert_eq!(status(&world, &id), VmStatus::Stale);
 }
 
 /// A VM that is not monitored is never due, and none is looked at that is not due.

@@ -15,6 +15,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 pub struct Answer {
     pub status: u16,
     pub retry_after_s: Option<u32>,
+    pub etag: Option<String>,
     pub body: serde_json::Value,
 }
 
@@ -64,7 +65,11 @@ pub fn answer(stream: &mut StreamOwned<ClientConnection, TcpStream>) -> Answer {
         .lines()
         .filter_map(|line| line.split_once(": "))
         .find_map(|(name, value)| value.parse().ok().filter(|_| name.eq_ignore_ascii_case("retry-after")));
-    Answer { status, retry_after_s, body: serde_json::from_str(body).unwrap_or_default() }
+    let etag = head
+        .lines()
+        .filter_map(|line| line.split_once(": "))
+        .find_map(|(name, value)| name.eq_ignore_ascii_case("etag").then(|| value.to_owned()));
+    Answer { status, retry_after_s, etag, body: serde_json::from_str(body).unwrap_or_default() }
 }
 
 /// POSTs a body with its true length.
