@@ -10,6 +10,7 @@ on_both!(
     a_version_that_was_changed_behind_the_service_judges_nothing,
     what_a_change_would_do_is_said_before_it_is_done,
     work_that_a_replica_left_is_done_by_another,
+    a_document_that_judges_already_changes_nothing,
 );
 on_sqlite!(
     documents_that_must_not_judge_are_refused,
@@ -18,6 +19,12 @@ on_sqlite!(
     an_image_is_a_scope_of_its_own,
     versions_are_compared_and_shown,
 );
+
+#[test]
+fn a_document_that_is_learned_further_is_applied_to_stay() {
+    let world = agent_support::World::sqlite_with(|config| config.learn_boots = 3);
+    scenario::applied_to_stay(&world);
+}
 
 mod scenario {
     use super::agent_support::boot::Boot;
@@ -108,6 +115,47 @@ mod scenario {
         let entry = world.audit().into_iter().find(|e| e.action == "baseline.apply").unwrap();
         assert_eq!((entry.actor.as_str(), &entry.detail["replaces"]), ("ann", &json!(1)));
         assert_eq!(entry.detail["sha256"], baseline["sha256"]);
+    }
+
+    /// The current version of the scale set, as it leaves the service.
+    fn exported(operator: &Operator) -> String {
+        let version = operator.get("/v1/baselines")["items"][0]["id"].as_str().unwrap().to_owned();
+        operator.get(&format!("/v1/baselines/{version}/export?format=json")).to_string()
+    }
+
+    pub fn a_document_that_judges_already_changes_nothing(world: &World) {
+        let operator = Operator::new(world, "ann");
+        let [_, second] = members(world);
+        let document = exported(&operator);
+        let audited = world.audit().len();
+        let attested = world.attestations(&second.vm_id()).len();
+        // The same in other words: order of members and white space are not content.
+        let request = apply(&scale_set("web"), &format!("  {document}\n"), Some(1));
+        let same = operator.post("/v1/baselines", &request);
+        assert_eq!((&same["changed"], &same["baseline"]["version"]), (&json!(false), &json!(1)), "{same}");
+        assert!(same["reappraisal"].is_null(), "{same}");
+        assert_eq!(world.audit().len(), audited);
+        assert_eq!(world.attestations(&second.vm_id()).len(), attested);
+        assert_eq!(operator.get("/v1/baselines?all_versions=true")["items"].as_array().unwrap().len(), 1);
+        // Who looked at another version is told all the same.
+        let request = apply(&scale_set("web"), &document, None);
+        assert_eq!(operator.refused("POST", "/v1/baselines", &request).1, "version-conflict");
+        let next = operator.post("/v1/baselines", &apply(&scale_set("web"), &learned(&second), Some(1)));
+        assert_eq!((&next["changed"], &next["baseline"]["version"]), (&json!(true), &json!(2)));
+        // Back to what was before is a change.
+        let back = operator.post("/v1/baselines", &apply(&scale_set("web"), &document, Some(2)));
+        assert_eq!((&back["changed"], &back["baseline"]["version"]), (&json!(true), &json!(3)));
+    }
+
+    /// Boots to come are learned into the present version, and not into one that an operator applied.
+    pub fn applied_to_stay(world: &World) {
+        let operator = Operator::new(world, "ann");
+        members(world);
+        let document = exported(&operator);
+        let fixed = operator.post("/v1/baselines", &apply(&scale_set("web"), &document, Some(1)));
+        assert_eq!((&fixed["changed"], &fixed["baseline"]["origin"]), (&json!(true), &json!("applied")));
+        let same = operator.post("/v1/baselines", &apply(&scale_set("web"), &document, Some(2)));
+        assert_eq!((&same["changed"], &same["baseline"]["version"]), (&json!(false), &json!(2)));
     }
 
     pub fn a_more_specific_baseline_wins_and_is_retired(world: &World) {

@@ -124,7 +124,12 @@ mod scenario {
         stricter["secure_boot"] = json!("required");
         let conflict = operator.refused("PUT", "/v1/profiles/ours", &put(&stricter, None));
         assert_eq!(conflict, (409, "version-conflict".to_owned()));
+        let audited = world.audit().len();
+        let same = operator.put("/v1/profiles/ours", &put(&document("ours"), Some(1)));
+        assert_eq!((&same["changed"], &same["profile"]["version"]), (&json!(false), &json!(1)), "{same}");
+        assert_eq!((&same["reappraisals"], world.audit().len()), (&json!([]), audited));
         let made = operator.put("/v1/profiles/ours", &put(&stricter, Some(1)));
+        assert_eq!((&made["changed"], &made["profile"]["version"]), (&json!(true), &json!(2)), "{made}");
         assert_eq!(made["reappraisals"][0]["turned"], 1, "{made}");
         assert_eq!(world.vm(&id).status, VmStatus::Unhealthy);
         assert_eq!(operator.get("/v1/vms/db-0")["profile"], "ours@2");

@@ -5,7 +5,7 @@
 use super::baselines::CurrentBaseline;
 use super::profiles::AssignedProfile;
 use crate::place::most_specific;
-use crate::tx::{Tx, query_one};
+use crate::tx::Tx;
 use crate::{Place, StoreError};
 
 /// What judges a VM, without content. Two that are equal judge the same.
@@ -19,23 +19,26 @@ pub struct Judges {
 
 /// Which baseline and which profile judge a VM now.
 pub fn for_vm(tx: &mut dyn Tx, place: Place<'_>) -> Result<Judges, StoreError> {
+    // Two rows and no join of them: SQLite would go through all baselines for one.
     let sql = format!(
-        "SELECT b.id, b.name, b.version, b.scope_kind, a.profile, p.id, p.version FROM (SELECT 1 AS one) AS always \
-         LEFT JOIN ({}) AS b ON 1 = 1 LEFT JOIN ({}) AS a ON 1 = 1 \
+        "SELECT 'baseline', b.name, b.id, b.version, b.scope_kind FROM ({}) AS b UNION ALL \
+         SELECT 'profile', a.profile, p.id, p.version, NULL FROM ({}) AS a \
          LEFT JOIN profiles p ON p.name = a.profile AND p.is_current = 1",
         most_specific("baselines", "id, name, version, scope_kind", " AND is_current = 1"),
         most_specific("profile_assignments", "profile", "")
     );
-    let Some(row) = query_one(tx, &sql, &place.params())? else { return Ok(Judges::default()) };
-    let mut c = row.columns();
-    let (id, name, version, scope) = (c.opt_text()?, c.opt_text()?, c.opt_u32()?, c.opt_word()?);
-    let baseline = match (id, name, version, scope) {
-        (Some(id), Some(name), Some(version), Some(scope)) => {
-            Some(CurrentBaseline { id, reference: format!("{name}@{version}"), scope })
+    let mut judges = Judges::default();
+    for row in tx.query(&sql, &place.params())? {
+        let mut c = row.columns();
+        let (what, name, version) = (c.text()?, c.text()?, c.opt_text()?.zip(c.opt_u32()?));
+        match (what.as_str(), version) {
+            ("profile", version) => judges.profile = Some(AssignedProfile { name, version }),
+            (_, Some((id, version))) => {
+                let reference = format!("{name}@{version}");
+                judges.baseline = Some(CurrentBaseline { id, reference, scope: c.word()? });
+            }
+            (_, None) => return Err(StoreError::corrupt("a baseline without a version")),
         }
-        _ => None,
-    };
-    let (profile, id, version) = (c.opt_text()?, c.opt_text()?, c.opt_u32()?);
-    let profile = profile.map(|name| AssignedProfile { name, version: id.zip(version) });
-    Ok(Judges { baseline, profile })
+    }
+    Ok(judges)
 }
