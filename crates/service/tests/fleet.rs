@@ -164,6 +164,7 @@ fn attest(
                 remediation: "look",
                 findings: std::slice::from_ref(finding),
                 attestation_id: Some(&attestation.id),
+                reopen_window_s: 0,
                 at: now,
             };
             alerts::raise(tx, &raise)?;

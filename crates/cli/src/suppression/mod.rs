@@ -48,8 +48,8 @@ pub struct MatchArgs {
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
     /// Alerts with this reason: baseline-deviation, quote-untrusted, log-mismatch, agent-silent, endorsement-lost, appraisal-failed
-    #[arg(long = "alert-reason", value_name = "REASON")]
-    reason: Option<AlertReason>,
+    #[arg(long, value_name = "REASON")]
+    alert_reason: Option<AlertReason>,
     /// Only changes of this class; may be given several times. An alert that shows anything beside them is not hidden
     #[arg(long = "class", value_name = "CLASS")]
     classes: Vec<ChangeClass>,
@@ -68,7 +68,7 @@ impl MatchArgs {
     fn matches(&self) -> SuppressionMatch {
         SuppressionMatch {
             kind: self.kind.clone(),
-            reason: self.reason,
+            reason: self.alert_reason,
             classes: self.classes.clone(),
             vm: self.vm.clone(),
             scale_set: self.scale_set.clone(),

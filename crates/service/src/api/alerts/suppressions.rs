@@ -49,12 +49,8 @@ pub(crate) async fn show(
     found.map(Json).ok_or_else(|| not_found("suppression rule"))
 }
 
-/// What a rule matches, with the VM as its id; and the VM's name.
-fn resolve(
-    tx: &mut dyn Tx,
-    wanted: &SuppressionMatch,
-) -> Result<(SuppressionMatch, Option<String>), ApiError> {
-    let mut matches = wanted.clone();
+/// Words that exist, and names that things can have.
+fn check_words(matches: &SuppressionMatch) -> Result<(), ApiError> {
     if let Some(kind) = &matches.kind
         && !ALERT_TYPES.iter().any(|known| known.id == kind)
     {
@@ -64,6 +60,16 @@ fn resolve(
     for (member, name) in [("scale_set", &matches.scale_set), ("group", &matches.group)] {
         name.as_ref().map_or(Ok(()), |name| check_name(member, name))?;
     }
+    Ok(())
+}
+
+/// What a rule matches, with the VM as its id; and the VM's name.
+fn resolve(
+    tx: &mut dyn Tx,
+    wanted: &SuppressionMatch,
+) -> Result<(SuppressionMatch, Option<String>), ApiError> {
+    check_words(wanted)?;
+    let mut matches = wanted.clone();
     matches.classes.sort_unstable();
     matches.classes.dedup();
     let Some(vm) = &matches.vm else { return Ok((matches, None)) };
@@ -94,6 +100,7 @@ fn check(request: &SuppressionCreate, now: Time) -> Result<(), ApiError> {
         (Some(at), _) if at <= now => return Err(invalid("expires_at must be in the future")),
         _ => {}
     }
+    check_words(&request.matches)?;
     refuse_broad(request.matches.breadth(), request.allow_broad)
 }
 
