@@ -109,3 +109,37 @@ pub struct EventGap {
     /// The oldest event that is still there; what lies between is lost to the caller.
     pub oldest: u64,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_lists_every_kind() {
+        let document = include_str!("../../../docs/events.md");
+        let listed: Vec<&str> = document.lines().filter(|line| line.starts_with("| `")).collect();
+        let known: Vec<String> =
+            EVENT_KINDS.iter().map(|(kind, when)| format!("| `{kind}` | {when} |")).collect();
+        assert_eq!(listed, known);
+    }
+
+    #[test]
+    fn an_event_is_summed_up_by_what_it_says_or_by_its_kind() {
+        let mut event = Event {
+            sequence: 1,
+            at: Time::from_unix_ms(0),
+            kind: "vm.enrolled".into(),
+            severity: Severity::Info,
+            group: None,
+            scale_set: Some("web".into()),
+            vm_id: None,
+            vm_name: None,
+            subject: None,
+            data: serde_json::json!({ "title": "a title" }),
+        };
+        assert_eq!(event.summary(), "web: a title");
+        event.data = serde_json::json!({ "message": "", "title": 7 });
+        event.vm_name = Some("web-0".into());
+        assert_eq!(event.summary(), "web-0: a VM enrolled for the first time");
+    }
+}

@@ -48,9 +48,9 @@ pub struct AddArgs {
     #[arg(long)]
     kind: TargetKind,
     #[command(flatten)]
-    settings: SettingArgs,
+    settings: Box<SettingArgs>,
     #[command(flatten)]
-    route: RouteArgs,
+    route: Box<RouteArgs>,
     /// Add it without telling it anything yet
     #[arg(long)]
     disabled: bool,
@@ -62,9 +62,9 @@ pub struct UpdateArgs {
     /// Name of the target
     name: String,
     #[command(flatten)]
-    settings: SettingArgs,
+    settings: Box<SettingArgs>,
     #[command(flatten)]
-    route: RouteArgs,
+    route: Box<RouteArgs>,
     /// Permit no local addresses any more
     #[arg(long, conflicts_with = "allow_local")]
     no_allow_local: bool,
@@ -157,7 +157,7 @@ fn secret(path: Option<&Path>) -> Result<Option<String>, CliError> {
         std::fs::read_to_string(path)
     };
     let text = read.map_err(|e| {
-        CliError::usage("unreadable-file", format!("cannot read {}: {e}", path.display()))
+        CliError::usage("cannot-read-file", format!("cannot read {}: {e}", path.display()))
             .hint("the file holds the secret and nothing else")
     })?;
     Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))

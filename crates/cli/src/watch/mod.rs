@@ -89,8 +89,8 @@ pub fn run(args: WatchArgs, client: &Client, out: Output) -> Result<(), CliError
 
 impl Watch<'_> {
     fn stream(&mut self, wait: &mut Duration) -> Result<Ended, CliError> {
-        let mut frames = Frames::new(self.client.stream("/v1/events", &self.query, self.last)?);
-        while let Some(frame) = frames.next() {
+        let frames = Frames::new(self.client.stream("/v1/events", &self.query, self.last)?);
+        for frame in frames {
             *wait = Duration::ZERO;
             let Frame { id, event, data } = frame;
             if event == "gap" {
