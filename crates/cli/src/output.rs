@@ -76,14 +76,30 @@ impl Output {
             tails.push(row.pop().map(|cell| cell.text).unwrap_or_default());
             heads.push(row);
         }
-        let header = header.split_last().map_or(header, |(_, first)| first);
+        let (title, header) = header.split_last().map_or(("", header), |(last, first)| (*last, first));
         let table = self.layout(header, heads, usize::from(u16::MAX));
         let mut lines = table.lines();
-        self.lines(lines.by_ref().take(2))?;
+        self.lines(lines.by_ref().take(1))?;
+        self.line(&format!("{BELOW}{title}"))?;
+        self.lines(lines.by_ref().take(1))?;
         for (line, tail) in lines.zip(tails) {
             self.lines(std::iter::once(line))?;
             if !tail.is_empty() {
-                self.line(&format!("    {tail}"))?;
+                self.sentence(BELOW, &tail)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Prints a sentence behind `start`; on a terminal it is wrapped, and goes on below where it began.
+    pub fn sentence(&self, start: &str, text: &str) -> Result<(), CliError> {
+        let indent = visible_width(start);
+        let width =
+            known_width().map_or(usize::MAX, |width| width.saturating_sub(indent).max(MIN_SENTENCE_WIDTH));
+        for (nth, line) in wrapped(text, width).iter().enumerate() {
+            match nth {
+                0 => self.line(&format!("{start}{line}"))?,
+                _ => self.line(&format!("{:indent$}{line}", ""))?,
             }
         }
         Ok(())
@@ -166,25 +182,24 @@ impl Output {
         for finding in findings {
             let tone = severity_tone(finding.severity);
             let severity = self.paint(&format!("{:<8}", finding.severity.as_str()), tone);
-            self.line(&format!("  {severity} {}", safe(&finding.message)))?;
+            self.sentence(&format!("  {severity} "), &safe(&finding.message))?;
             let mut place = vec![finding.code.clone()];
             place.extend(finding.change.map(|c| c.to_string()));
             place.extend(finding.action.map(|a| a.to_string()));
             place.extend(finding.pcr.map(|p| format!("PCR {p}")));
             place.extend(finding.event.map(|e| format!("event {e}")));
             place.extend(finding.signer.as_deref().map(|s| format!("signed by {}", safe(s))));
-            self.line(&format!("           {}", place.join(" · ")))?;
-            if let Some(expected) = &finding.expected {
-                self.line(&format!("           expected  {}", safe(expected)))?;
-            }
-            if let Some(seen) = &finding.seen {
-                self.line(&format!("           seen      {}", safe(seen)))?;
-            }
-            if let Some(risk) = &finding.risk {
-                self.line(&format!("           risk: {}", safe(risk)))?;
-            }
-            if let Some(hint) = &finding.hint {
-                self.line(&format!("           hint: {}", safe(hint)))?;
+            self.sentence("           ", &place.join(" · "))?;
+            let parts = [
+                ("expected  ", &finding.expected),
+                ("seen      ", &finding.seen),
+                ("risk: ", &finding.risk),
+                ("hint: ", &finding.hint),
+            ];
+            for (name, text) in parts {
+                if let Some(text) = text {
+                    self.sentence(&format!("           {name}"), &safe(text))?;
+                }
             }
         }
         Ok(())
@@ -204,10 +219,47 @@ pub fn print(text: &str) -> Result<(), CliError> {
 /// A sentence narrower than this goes below its row.
 const MIN_SENTENCE_WIDTH: usize = 40;
 
+/// What is below its row begins with this.
+const BELOW: &str = "    ";
+
 /// What `COLUMNS` asks for, the terminal's width, or 160 in a pipe.
 fn terminal_width() -> usize {
+    known_width().unwrap_or(160)
+}
+
+/// What `COLUMNS` asks for, or the terminal's width.
+fn known_width() -> Option<usize> {
     let asked = std::env::var("COLUMNS").ok().and_then(|w| w.parse().ok());
-    asked.filter(|w| (20..=1000).contains(w)).or_else(|| Table::new().width().map(usize::from)).unwrap_or(160)
+    asked.filter(|w| (20..=1000).contains(w)).or_else(|| Table::new().width().map(usize::from))
+}
+
+/// Lines of at most `width` characters, broken between words; a longer word has a line of its own. Spaces inside a line stay.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    let mut used = 0;
+    for word in text.split_inclusive(' ') {
+        let length = word.trim_end().chars().count();
+        if used > 0 && used + length > width {
+            lines.push(String::new());
+            used = 0;
+        }
+        if let Some(line) = lines.last_mut() {
+            line.push_str(word);
+        }
+        used += word.chars().count();
+    }
+    lines.into_iter().map(|line| line.trim_end().to_owned()).collect()
+}
+
+/// Characters that a terminal shows of text that may be painted.
+fn visible_width(text: &str) -> usize {
+    let mut painted = false;
+    let shown = |c: &char| {
+        let counts = !painted && *c != '\u{1b}';
+        painted = (painted || *c == '\u{1b}') && *c != 'm';
+        counts
+    };
+    text.chars().filter(shown).count()
 }
 
 /// Characters of the widest cell of a column.
@@ -325,10 +377,23 @@ pub fn fact_tone(fact: FactState) -> Tone {
     }
 }
 
-/// Makes control characters and direction overrides visible: what comes from a guest never steers a terminal.
+/// Makes control characters and direction overrides visible: what comes from a guest never steers a terminal. Ends of lines
+/// and tabs, as they are or as the service spells them, are shown as signs: menus of boot loaders are full of them.
 pub fn safe(text: &str) -> String {
+    let text = text.replace("\\u{a}", LINE_END).replace("\\u{9}", TAB);
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
+        match c {
+            '\n' => {
+                out.push_str(LINE_END);
+                continue;
+            }
+            '\t' => {
+                out.push_str(TAB);
+                continue;
+            }
+            _ => {}
+        }
         let steers = c.is_control()
             || matches!(
                 c,
@@ -344,6 +409,11 @@ pub fn safe(text: &str) -> String {
     out
 }
 
+/// Stands for the end of a line.
+const LINE_END: &str = "↵";
+/// Stands for a tab.
+const TAB: &str = "⇥";
+
 /// The first characters of a hex digest or an id, for tables.
 pub fn short(text: &str) -> String {
     text.chars().take(12).collect()
@@ -355,7 +425,22 @@ mod tests {
 
     #[test]
     fn a_guest_cannot_steer_the_terminal() {
-        assert_eq!(safe("a\u{1b}[31mb\r\n\u{202e}c"), "a\\u{1b}[31mb\\u{d}\\u{a}\\u{202e}c");
+        assert_eq!(safe("a\u{1b}[31mb\r\n\u{202e}c"), "a\\u{1b}[31mb\\u{d}↵\\u{202e}c");
+    }
+
+    #[test]
+    fn menus_are_readable() {
+        let menu = "menuentry Linux {\\u{a}\\u{9}linux /vmlinuz\n\t}";
+        assert_eq!(safe(menu), "menuentry Linux {↵⇥linux /vmlinuz↵⇥}");
+    }
+
+    #[test]
+    fn sentences_are_wrapped_between_words() {
+        assert_eq!(wrapped("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrapped("a averyverylongword b", 4), ["a", "averyverylongword", "b"]);
+        assert_eq!(wrapped("", 4), [""]);
+        assert_eq!(wrapped("x  y", usize::MAX), ["x  y"]);
+        assert_eq!(visible_width("  \u{1b}[31mhigh\u{1b}[0m "), 7);
     }
 
     #[test]

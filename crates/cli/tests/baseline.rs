@@ -1,48 +1,14 @@
 //! `veriboot baseline accept`: what is trusted is what was shown.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
-use std::io::{BufRead as _, BufReader};
-use std::net::TcpListener;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+mod serve;
+
+use std::process::Command;
 
 use serde_json::Value;
+use serve::Service;
 use veriboot_agent::{Agent, AgentConfig, Trust};
 use veriboot_testkit::swtpm::Swtpm;
-
-/// `veriboot serve`; ends when dropped.
-struct Service {
-    child: Child,
-    url: String,
-    admin_token: String,
-}
-
-impl Service {
-    fn start(dir: &Path) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_veriboot"))
-            .args(["serve", "--json", "--listen", &format!("127.0.0.1:{port}")])
-            .arg("--data-dir")
-            .arg(dir.join("data"))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let announced: Value = serde_json::from_str(&line).unwrap();
-        let admin_token = announced["first_start"]["admin_token"].as_str().unwrap().to_owned();
-        Self { child, url: format!("https://127.0.0.1:{port}"), admin_token }
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// Resets the TPM, measures `text` and gives the log of that.
 fn boot(tpm: &Swtpm, text: &str) -> Vec<u8> {
@@ -78,7 +44,7 @@ fn accept_shows_what_it_trusts_and_trusts_nothing_else() {
             .args(args)
             .env("VERIBOOT_SERVER", &service.url)
             .env("VERIBOOT_CA", &ca)
-            .env("VERIBOOT_TOKEN", &service.admin_token)
+            .env("VERIBOOT_TOKEN", service.admin_token())
             .env("VERIBOOT_CLI_CONFIG", dir.path().join("none"))
             .output()
             .unwrap();

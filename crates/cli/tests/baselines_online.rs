@@ -1,48 +1,26 @@
 //! The commands that change what judges, against a real service: scripts that run one after the other in one shell.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
-use std::io::{BufRead as _, BufReader};
-use std::net::TcpListener;
+mod serve;
+
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
+use serve::Service;
 use veriboot_agent::{Agent, AgentConfig, Trust};
 use veriboot_eventlog::{HashAlg, parse};
 use veriboot_testkit::corpus;
 use veriboot_testkit::swtpm::Swtpm;
 
-/// `veriboot serve`; ends when dropped.
-struct Service {
-    child: Child,
-    folder: PathBuf,
-    url: String,
-    admin_token: String,
+/// Scripts that run where the service is.
+trait Scripts {
+    fn try_run(&self, script: &str) -> (i32, String);
+    fn run(&self, script: &str, says: &[&str]) -> String;
+    fn ends(&self, script: &str, code: i32, says: &str);
 }
 
-impl Service {
-    fn start(folder: &Path) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_veriboot"))
-            .args(["serve", "--json", "--listen", &format!("127.0.0.1:{port}")])
-            .arg("--data-dir")
-            .arg(folder.join("data"))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let announced: Value = serde_json::from_str(&line).unwrap();
-        let admin_token = announced["first_start"]["admin_token"].as_str().unwrap().to_owned();
-        Self { child, folder: folder.to_owned(), url: format!("https://127.0.0.1:{port}"), admin_token }
-    }
-
-    fn ca(&self) -> PathBuf {
-        self.folder.join("data/ca.pem")
-    }
-
+impl Scripts for Service {
     /// Exit code and output of a script, both streams.
     fn try_run(&self, script: &str) -> (i32, String) {
         let binary = Path::new(env!("CARGO_BIN_EXE_veriboot")).parent().unwrap();
@@ -53,7 +31,7 @@ impl Service {
             .env("PATH", path)
             .env("VERIBOOT_SERVER", &self.url)
             .env("VERIBOOT_CA", self.ca())
-            .env("VERIBOOT_TOKEN", &self.admin_token)
+            .env("VERIBOOT_TOKEN", self.admin_token())
             .env("VERIBOOT_CLI_CONFIG", self.folder.join("none"))
             .stdin(Stdio::null())
             .output()
@@ -77,13 +55,6 @@ impl Service {
     fn ends(&self, script: &str, code: i32, says: &str) {
         let (ended, said) = self.try_run(script);
         assert!(ended == code && said.contains(says), "{ended}: {script}\n{said}");
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

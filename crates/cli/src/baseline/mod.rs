@@ -22,7 +22,7 @@ mod progress;
 mod retire;
 mod rows;
 pub(crate) mod scope;
-mod sections;
+pub(crate) mod sections;
 mod show;
 mod version;
 

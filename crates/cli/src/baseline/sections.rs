@@ -13,7 +13,7 @@ pub fn whole(baseline: &Baseline, out: Output) -> Result<(), CliError> {
     boots(baseline, out)?;
     rules(baseline, out)?;
     merged(baseline, out)?;
-    flaws(&baseline.flaws(), out)
+    flaws(&baseline.flaws(), "baseline", out)
 }
 
 /// The rules, one line each.
@@ -129,13 +129,13 @@ fn merged(baseline: &Baseline, out: Output) -> Result<(), CliError> {
     Ok(())
 }
 
-/// What is wrong with a baseline.
-fn flaws(flaws: &[Flaw], out: Output) -> Result<(), CliError> {
+/// What is wrong with a baseline or a profile.
+pub fn flaws(flaws: &[Flaw], of: &str, out: Output) -> Result<(), CliError> {
     if flaws.is_empty() {
         return Ok(());
     }
     out.line("")?;
-    out.line("What is wrong with the baseline")?;
+    out.line(&format!("What is wrong with the {of}"))?;
     for flaw in flaws {
         let (word, tone) = if flaw.refused { ("refused", Tone::Bad) } else { ("warning", Tone::Warn) };
         let place = if flaw.place.is_empty() { String::new() } else { format!("{}: ", flaw.place) };

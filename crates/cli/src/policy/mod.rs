@@ -2,7 +2,7 @@
 
 mod check;
 mod offline;
-mod problems;
+pub(crate) mod problems;
 mod test;
 mod variables;
 
