@@ -4,6 +4,7 @@
 
 mod alert_life;
 mod alerts;
+mod assessments;
 mod audit;
 mod baselines;
 mod crash;
