@@ -190,7 +190,12 @@ fn write(
             attestation_id: &attestation_id,
             at: plan.now,
             status,
-            status_detail: plan.judged.detail.as_deref().filter(|_| vm.monitoring),
+            // One that is not monitored keeps the sentence that says why.
+            status_detail: if vm.monitoring {
+                plan.judged.detail.as_deref()
+            } else {
+                vm.status_detail.as_deref()
+            },
             facts: &outcome.facts,
             machine: &plan.evidence.machine,
             baseline: baseline.as_deref(),

@@ -44,6 +44,7 @@ fn every_setting_is_settable_and_every_field_is_documented() {
             ("silence_limit_s", _) => "4000",
             ("tokens.lifetime_s", _) => "333",
             ("inventory.sources", _) => "lab=/srv/inventory",
+            ("notifications.give_up_s", _) => "3600",
             (_, ValueType::Number) => "33",
             _ => "other",
         };

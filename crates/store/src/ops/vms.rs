@@ -364,7 +364,8 @@ pub struct BootPosition<'a> {
     pub log_sha256: Option<&'a str>,
 }
 
-/// Writes the outcome of an attestation to its VM and clears its fault. `false` when there is no such VM.
+/// Writes the outcome of an attestation to its VM and clears its fault. Evidence that is judged again moves no deadline.
+/// `false` when there is no such VM.
 pub fn update_after_attestation(
     tx: &mut dyn Tx,
     id: &str,
@@ -373,7 +374,8 @@ pub fn update_after_attestation(
     let (facts, machine) = (json(after.facts)?, json(after.machine)?);
     let changed = tx.execute(
         "UPDATE vms SET status = $2, status_detail = $3, facts = $4, machine = $5, last_attested_at = $6, \
-         last_seen_at = $6, silent_after = $6 + silence_limit_s * 1000, last_attestation_id = $7, baseline = $8, \
+         last_seen_at = $6, silent_after = CASE WHEN last_attested_at = $6 THEN silent_after ELSE \
+         $6 + silence_limit_s * 1000 END, last_attestation_id = $7, baseline = $8, \
          baseline_scope = $9, profile = $10, fault = NULL WHERE id = $1",
         params![
             id,
