@@ -189,10 +189,12 @@ mod scenario {
 
     pub fn of_two_operators_at_once_one_is_told(world: &World) {
         let operator = Operator::new(world, "ann");
-        let [_, second] = members(world);
+        let [first, second] = members(world);
         let document = learned(&second);
         for round in 0..4_u32 {
-            let request = apply(&scale_set("web"), &document, Some(round + 1));
+            // Another one each time: what is there already would be no change.
+            let next = if round % 2 == 0 { document.clone() } else { learned(&first) };
+            let request = apply(&scale_set("web"), &next, Some(round + 1));
             let statuses: Vec<(u16, String)> = std::thread::scope(|scope| {
                 let threads: Vec<_> = (0..4)
                     .map(|_| {
@@ -589,7 +591,6 @@ mod scenario {
         let mut request = apply(&scale_set("web"), &toml, Some(2));
         request["format"] = json!("toml");
         let again = operator.post("/v1/baselines", &request);
-        assert_eq!(again["baseline"]["sha256"], changed["baseline"]["sha256"]);
-        assert_eq!(again["reappraisal"]["turned"], 0);
+        assert_eq!((&again["baseline"], &again["changed"]), (&changed["baseline"], &json!(false)));
     }
 }

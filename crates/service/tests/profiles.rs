@@ -180,7 +180,9 @@ mod scenario {
             assert_eq!(told, answers.len() - 1, "{answers:?}");
         };
         for version in [None, Some(1), Some(2)] {
-            fair(together("/v1/profiles/ours", &vec![put(&document("ours"), version); 4]));
+            let mut next = document("ours");
+            next["description"] = json!(format!("after {version:?}"));
+            fair(together("/v1/profiles/ours", &vec![put(&next, version); 4]));
         }
         let requests =
             ["ours", "measured-only", "by-authority"].map(|name| assign(&group(), Some(name), None));
