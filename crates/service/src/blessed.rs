@@ -33,6 +33,11 @@ fn alert_types_are_documented() {
 }
 
 #[test]
+fn checks_are_documented() {
+    compare("docs/checks.md", &veriboot_posture::markdown("the service's version"));
+}
+
+#[test]
 fn openapi_document_is_current() {
     compare("docs/openapi.json", &crate::openapi::json().unwrap());
 }

@@ -229,7 +229,7 @@ pub const CLASSES: [ClassWords; 15] = [
     },
     ClassWords {
         class: ChangeClass::CmdlineChange,
-        attack: false,
+        attack: true,
         techniques: &["T1542.003", "T1562"],
         steps: &[
             "Read the parameters that were added: `init=`, `rd.break`, `module.sig_enforce=0`, `lockdown=` and `ima_` \

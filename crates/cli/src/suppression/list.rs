@@ -58,9 +58,9 @@ pub fn run(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError
                 (_, _) => "-".to_owned(),
             };
             let warned = if rule.warnings.is_empty() { Tone::Plain } else { Tone::Warn };
-            let why = match rule.warnings.first() {
-                Some(warning) => format!("{}  ! {warning}", rule.reason),
-                None => rule.reason.clone(),
+            let why = match rule.warnings.is_empty() {
+                true => rule.reason.clone(),
+                false => format!("{} (! {})", rule.reason, rule.warnings.join("; ")),
             };
             vec![
                 rule.id.as_str().into(),

@@ -51,7 +51,7 @@ pub fn run(args: &SimulateArgs, client: &Client, out: Output) -> Result<(), CliE
             .map(|count| ("reason", count))
             .chain(seen.by_class.iter().map(|count| ("change", count)))
             .map(|(what, count)| {
-                let (said, tone) = if count.attack { ("no update", Tone::Bad) } else { ("-", Tone::Plain) };
+                let (said, tone) = if count.attack { ("never", Tone::Bad) } else { ("may do this", Tone::Plain) };
                 vec![
                     what.into(),
                     count.name.as_str().into(),
@@ -60,7 +60,7 @@ pub fn run(args: &SimulateArgs, client: &Client, out: Output) -> Result<(), CliE
                 ]
             })
             .collect();
-        out.table(&["BY", "NAME", "ALERTS", "EXPLAINED BY"], rows, "")?;
+        out.table(&["BY", "NAME", "ALERTS", "ROUTINE UPDATES"], rows, "")?;
     }
     if !seen.sample.is_empty() {
         out.line("")?;
