@@ -4,7 +4,7 @@ use veriboot_wire::{
     InventoryChange, InventoryChangeKind, InventoryChangeQuery, InventoryDifference, Page, Time,
 };
 
-use super::tuples;
+use super::{rows_at_once, tuples};
 use crate::page::{decode_time_cursor, encode_cursor, page, page_rows};
 use crate::query::Select;
 use crate::tx::{Param, Row, Tx, json, params};
@@ -45,9 +45,14 @@ fn read(row: Row) -> Result<InventoryChange, StoreError> {
 
 /// Notes changes, and gives their ids.
 pub(super) fn note(tx: &mut dyn Tx, changes: &[NewChange<'_>]) -> Result<Vec<String>, StoreError> {
-    if changes.is_empty() {
-        return Ok(Vec::new());
+    let mut ids = Vec::with_capacity(changes.len());
+    for part in changes.chunks(rows_at_once(tx.backend())) {
+        ids.extend(note_at_once(tx, part)?);
     }
+    Ok(ids)
+}
+
+fn note_at_once(tx: &mut dyn Tx, changes: &[NewChange<'_>]) -> Result<Vec<String>, StoreError> {
     let mut ids = Vec::with_capacity(changes.len());
     for change in changes {
         ids.push((new_id(change.at), json(&change.differences)?));

@@ -68,7 +68,12 @@ pub fn unlink(tx: &mut dyn Tx, item_id: &str, by: &str, at: Time) -> Result<bool
 }
 
 /// Matches every item that declares this endorsement key with the VM that just enrolled with it, and gives their ids.
-pub fn match_enrolled(tx: &mut dyn Tx, vm_id: &str, ek_sha256: &str, at: Time) -> Result<Vec<String>, StoreError> {
+pub fn match_enrolled(
+    tx: &mut dyn Tx,
+    vm_id: &str,
+    ek_sha256: &str,
+    at: Time,
+) -> Result<Vec<String>, StoreError> {
     let sql = format!(
         "SELECT {COLUMNS} FROM inventory_vms i WHERE i.ek_sha256 = $1 AND (i.vm_id IS NULL OR i.vm_id <> $2) LIMIT 100"
     );

@@ -21,16 +21,16 @@ pub use items::{
 };
 pub use links::{forget_vm, link, match_enrolled, note_machine, unlink};
 pub use sources::{
-    Claimed, NewSource, claim_again, claim_configured, configure, failed, list_sources, oldest_sync, put_source, retire,
-    source, source_counts, synced,
+    Claimed, NewSource, claim_again, claim_configured, configure, failed, list_sources, oldest_sync,
+    put_source, retire, source, source_counts, synced,
 };
 pub use suggest::{suggestions_for_item, suggestions_for_vm};
 pub use sync::{MAX_SHOWN_CHANGES, Outcome, Sync, sync};
 
 use veriboot_wire::{InventoryFacts, InventoryItem};
 
-use crate::StoreError;
 use crate::tx::Row;
+use crate::{Backend, StoreError};
 
 /// Columns of an item, in the order of [`read_item`].
 const COLUMNS: &str = "i.id, i.source, i.item_key, i.name, i.group_name, i.scale_set, i.platform, i.os, i.region, i.power, \
@@ -69,6 +69,15 @@ fn read_item(row: Row) -> Result<InventoryItem, StoreError> {
         linked_by: c.opt_text()?,
         revision: c.u64()?,
     })
+}
+
+/// Rows that one statement writes. SQLite finds the name of each parameter by walking over those before it, so that
+/// statements with many of them cost more than many statements; PostgreSQL pays for each round trip.
+fn rows_at_once(backend: Backend) -> usize {
+    match backend {
+        Backend::Sqlite => 16,
+        Backend::Postgres => 500,
+    }
 }
 
 /// `($n, $n+1, …), (…)` for `rows` rows of `columns` values, from parameter `first` on.

@@ -11,7 +11,7 @@ use veriboot_wire::{
 
 use super::changes::{NewChange, note};
 use super::items::stopped_at;
-use super::{COLUMNS, read_item, tuples};
+use super::{COLUMNS, read_item, rows_at_once, tuples};
 use crate::tx::{Param, Tx, json, params};
 use crate::{StoreError, new_id};
 
@@ -251,7 +251,9 @@ fn write<'a>(
         });
     }
     if !sync.dry_run {
-        upsert(tx, &upserts)?;
+        for part in upserts.chunks(rows_at_once(tx.backend())) {
+            upsert(tx, part)?;
+        }
         mark_gone(tx, &gone, sync.at)?;
     }
     tell(tx, sync, noted, outcome)?;
@@ -308,9 +310,6 @@ fn tell(
 }
 
 fn upsert(tx: &mut dyn Tx, items: &[InventoryItem]) -> Result<(), StoreError> {
-    if items.is_empty() {
-        return Ok(());
-    }
     let tags = items.iter().map(|item| json(&item.facts.tags)).collect::<Result<Vec<_>, _>>()?;
     let mut values: Vec<Param<'_>> = Vec::with_capacity(items.len().saturating_mul(WIDTH));
     for (item, tags) in items.iter().zip(&tags) {
