@@ -16,6 +16,7 @@ use std::time::Duration;
 use agent_support::World;
 use agent_support::boot::Boot;
 use common::Client;
+use notify_support::alertmanager::Alertmanager;
 use notify_support::{OK, Receiver, Running, free_port, until};
 use serde_json::{Value, json};
 use veriboot_wire::Verdict;
@@ -86,53 +87,20 @@ impl Tls {
     }
 }
 
-/// A real Alertmanager on free loopback ports.
-fn alertmanager(folder: &Path) -> (Running, u16) {
-    let config = folder.join("alertmanager.yml");
-    std::fs::write(
-        &config,
-        "route:\n  receiver: nobody\n  group_by: [alertname]\nreceivers:\n  - name: nobody\n",
-    )
-    .unwrap();
-    let port = free_port();
-    let child = Command::new("prometheus-alertmanager")
-        .arg(format!("--config.file={}", config.display()))
-        .arg(format!("--storage.path={}", folder.join("data").display()))
-        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-        .arg("--cluster.listen-address=")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("prometheus-alertmanager is installed: scripts/packages.sh test");
-    let running = Running(child);
-    until(|| get(port, "/-/ready").map(drop), || "the Alertmanager".into());
-    (running, port)
-}
-
-fn get(port: u16, path: &str) -> Option<String> {
-    let mut reply = ureq::get(format!("http://127.0.0.1:{port}{path}")).call().ok()?;
-    reply.body_mut().read_to_string().ok()
-}
-
-fn alerts_there(port: u16) -> Vec<Value> {
-    let text = get(port, "/api/v2/alerts?filter=service%3Dveriboot").unwrap_or_else(|| "[]".into());
-    serde_json::from_str(&text).unwrap()
-}
-
 #[test]
 fn an_alertmanager_knows_what_fires_until_it_is_resolved() {
     let world = World::sqlite();
     let client = admin(&world);
     let folder = tempfile::tempdir().unwrap();
-    let (_running, port) = alertmanager(folder.path());
-    let url = format!("http://127.0.0.1:{port}");
+    let alertmanager = Alertmanager::start(folder.path());
+    let url = alertmanager.url();
     add(
         &client,
         &json!({ "name": "am", "kind": "alertmanager", "settings": { "url": url, "allow_local": true } }),
     );
     let mut guest = tampered(&world, "web-0");
 
-    let firing = until(|| alerts_there(port).pop(), || "a firing alert".into());
+    let firing = until(|| alertmanager.alerts().pop(), || "a firing alert".into());
     let ours = world.open_alerts(&guest.vm_id()).pop().unwrap();
     let labels = &firing["labels"];
     assert_eq!(labels["alertname"], "vm-attestation-failed");
@@ -147,25 +115,26 @@ fn an_alertmanager_knows_what_fires_until_it_is_resolved() {
 
     guest.boot(&Boot::default());
     assert_eq!(guest.attest().verdict, Verdict::Healthy);
-    until(|| alerts_there(port).is_empty().then_some(()), || "a resolved alert".into());
+    until(|| alertmanager.alerts().is_empty().then_some(()), || "a resolved alert".into());
 
     // It comes back as the same alert, and is told again every minute, so that it does not end by itself.
     guest.boot(&Boot { kernel: "vmlinuz-of-somebody".into(), ..Boot::default() });
     assert_eq!(guest.attest().verdict, Verdict::Unhealthy);
-    let back = until(|| alerts_there(port).pop(), || "the alert again".into());
+    let back = until(|| alertmanager.alerts().pop(), || "the alert again".into());
     assert_eq!(back["fingerprint"], firing["fingerprint"]);
     let ends = |alert: &Value| alert["endsAt"].as_str().unwrap().to_owned();
     let first_end = ends(&back);
     world.pass_ms(61_000);
     until(
         || {
-            alerts_there(port)
+            alertmanager
+                .alerts()
                 .pop()
                 .filter(|again| ends(again) > first_end && again["fingerprint"] == firing["fingerprint"])
         },
-        || format!("a repetition; there is {:?}", alerts_there(port)),
+        || format!("a repetition; there is {:?}", alertmanager.alerts()),
     );
-    assert_eq!(alerts_there(port).len(), 1);
+    assert_eq!(alertmanager.alerts().len(), 1);
 }
 
 #[test]
@@ -212,6 +181,40 @@ fn events_follow_a_vm_and_steady_state_adds_none() {
         .unwrap();
     assert_eq!(status["data"]["data"]["before"], "healthy");
     assert_eq!((&status["data"]["vm_name"], &status["severity"]), (&json!("web-0"), &json!("medium")));
+}
+
+#[test]
+fn two_replicas_tell_every_event_once_and_in_order() {
+    let Some(world) = World::postgres() else { return };
+    let client = admin(&world);
+    let receiver = Receiver::start(OK);
+    let settings = json!({ "url": receiver.url(), "allow_local": true });
+    add(&client, &json!({ "name": "hook", "kind": "webhook", "settings": settings }));
+    let replica = world.replica();
+    for n in 0..60 {
+        let store = if n % 2 == 0 { &world.state().store } else { &replica.state().store };
+        let now = world.clock.now();
+        let appended = store.write(move |tx| {
+            let data = json!({});
+            let event = veriboot_store::events::NewEvent {
+                at: now,
+                kind: "vm.enrolled",
+                severity: veriboot_wire::Severity::Info,
+                group: None,
+                scale_set: None,
+                vm_id: None,
+                vm_name: None,
+                subject: None,
+                data: &data,
+            };
+            veriboot_store::events::append(tx, &event)
+        });
+        world.block_on(appended).unwrap();
+    }
+    let told: Vec<u64> = receiver.wait_for(60).iter().map(notify_support::Request::sequence).collect();
+    assert_eq!(told, (1..=60).collect::<Vec<u64>>());
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(receiver.requests().len(), 60, "nothing is told twice");
 }
 
 /// A real mail server; its messages come one by one.

@@ -45,6 +45,8 @@ fn every_setting_is_settable_and_every_field_is_documented() {
             ("tokens.lifetime_s", _) => "333",
             ("inventory.sources", _) => "lab=/srv/inventory",
             ("notifications.give_up_s", _) => "3600",
+            ("notifications.retention_s", _) => "86400",
+            ("posture.sbat_level", _) => "2099010100",
             (_, ValueType::Number) => "33",
             _ => "other",
         };
@@ -70,6 +72,7 @@ fn every_setting_is_settable_and_every_field_is_documented() {
             ca: Some(PathBuf::new()),
             names: vec![],
         },
+        notifications: NotificationConfig { export_dir: Some(PathBuf::new()), ..NotificationConfig::default() },
         traces: TracesConfig { otlp_endpoint: Some(String::new()), ..TracesConfig::default() },
         tokens: TokenConfig { lifetime_s: Some(1), ..TokenConfig::default() },
         ..Config::default()
