@@ -80,6 +80,11 @@ seeds() {
         mke2fs -q -t ext4 -b 1024 -N 16 -O ^has_journal,^resize_inode "$into/ext4" || rm -f "$into/ext4"
         rm -f "$into/vmlinuz"
         ;;
+    inventory)
+        for file in crates/inventory/tests/samples/*.* crates/inventory/tests/samples/libvirt/*; do
+            { printf 'x' && cat "$file"; } >"$into/$(basename "$file")"
+        done
+        ;;
     grub)
         printf 'function f {\n  if [ x$a = xy ]; then\n    set b="${c} d"\n  fi\n}\nmenuentry "A" --id a {\n\tlinux /k ro\n}\n' \
             >"$into/config"

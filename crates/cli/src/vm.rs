@@ -159,6 +159,21 @@ fn secure_boot(fact: FactState) -> &'static str {
     }
 }
 
+/// What a source says about the VM, on one line.
+fn listed(row: &veriboot_wire::InventoryRow, out: Output) -> String {
+    let f = &row.item.facts;
+    let gone = row.item.gone_at.map(|at| format!(", gone since {at}")).unwrap_or_default();
+    let said = format!(
+        "{}: {}, {}, Secure Boot {}, vTPM {}{gone}",
+        safe(&row.item.source),
+        f.power,
+        f.security_type,
+        f.secure_boot,
+        f.vtpm
+    );
+    if row.disagreements.is_empty() && gone.is_empty() { said } else { out.paint(&said, Tone::Warn) }
+}
+
 fn show(args: &NameArgs, client: &Client, out: Output) -> Result<(), CliError> {
     let vm = fetch(args, client)?;
     if out.json {
@@ -210,6 +225,12 @@ fn show(args: &NameArgs, client: &Client, out: Output) -> Result<(), CliError> {
         let state = if s.open_proposals > 0 { "waits for a decision" } else { "was rejected" };
         fields.push(("proposal", out.paint(&format!("{} {state}", safe(proposal)), Tone::Warn)));
     }
+    for row in &vm.inventory.items {
+        fields.push(("inventory", listed(row, out)));
+    }
+    if vm.inventory.items.is_empty() {
+        fields.push(("inventory", out.paint("not listed by any source", Tone::Dim)));
+    }
     if let Some(odd) = &vm.odd_one_out {
         fields.push(("scale set", out.paint(&safe(&odd.message), Tone::Warn)));
     }
@@ -217,6 +238,18 @@ fn show(args: &NameArgs, client: &Client, out: Output) -> Result<(), CliError> {
         fields.push(("fault", out.paint(&safe(fault), Tone::Bad)));
     }
     out.fields(&fields)?;
+    let contradictions: Vec<_> =
+        vm.inventory.items.iter().flat_map(|row| row.disagreements.clone()).collect();
+    if !contradictions.is_empty() {
+        out.line("\nContradictions of the inventory")?;
+        crate::inventory::disagreements(&contradictions, out)?;
+    }
+    if !vm.inventory.suggestions.is_empty() {
+        out.line("\nItems of the inventory that may be this VM")?;
+        for s in &vm.inventory.suggestions {
+            out.line(&format!("  {}", crate::inventory::candidate(s)))?;
+        }
+    }
     if !vm.findings.is_empty() {
         out.line("\nFindings of the last attestation")?;
         out.findings(&vm.findings)?;

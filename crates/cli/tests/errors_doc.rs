@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Enums of other crates whose codes the CLI passes on as its own, with the beginning of those codes.
-const PASSED_ON: [(&str, &str, &str); 15] = [
+const PASSED_ON: [(&str, &str, &str); 17] = [
     ("../appraisal/src/baseline/read.rs", "Self::", "baseline-"),
     ("../appraisal/src/baseline/learn.rs", "Self::", ""),
     ("../appraisal/src/profile/read.rs", "Self::", "profile-"),
@@ -17,6 +17,8 @@ const PASSED_ON: [(&str, &str, &str); 15] = [
     ("../predict/src/loader_entry.rs", "Self::", ""),
     ("../predict/src/pe/mod.rs", "Self::", ""),
     ("../policy/src/document.rs", "Self::", "policy-"),
+    ("../inventory/src/error.rs", "Self::", "inventory-"),
+    ("../service/src/inventory/files.rs", "Self::", "inventory-"),
     ("../eventlog/src/structure.rs", "StructureReason::", "log-"),
     ("../eventlog/src/ima/list.rs", "ImaReason::", "ima-"),
     ("../eventlog/src/userspace/record.rs", "RecordReason::", "record"),

@@ -210,3 +210,48 @@ fn documents_of_one_source_are_one_list() {
     assert_eq!(error.code(), "inventory-duplicate");
     assert!(error.to_string().contains("\"cache-x1y2\" and \"another\""), "{error}");
 }
+
+#[test]
+fn the_schema_has_the_words_of_the_code() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/schema/inventory.schema.json");
+    let schema: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let vm = &schema["properties"]["vms"]["items"]["properties"];
+    let mut full = read(&sample("fleet.toml"), &Options::default()).unwrap().items.remove(0);
+    full.os = Some("linux".into());
+    full.region = Some("a".into());
+    full.confidential_kind = Some("tdx".into());
+    full.cloud_id = Some("a".into());
+    full.ek_sha256 = Some("00".repeat(32));
+    let written = serde_json::to_value(&full).unwrap();
+    let keys = |value: &serde_json::Value| -> Vec<String> {
+        let mut keys: Vec<_> = value.as_object().unwrap().keys().cloned().collect();
+        keys.sort();
+        keys
+    };
+    assert_eq!(keys(vm), keys(&written));
+    let words = |name: &str| -> Vec<String> {
+        vm[name]["enum"].as_array().unwrap().iter().map(|w| w.as_str().unwrap().to_owned()).collect()
+    };
+    let of = |all: Vec<&str>| -> Vec<String> { all.into_iter().map(str::to_owned).collect() };
+    use veriboot_wire::{Configured, ConfiguredSecurity, PowerState};
+    assert_eq!(words("power"), of(PowerState::ALL.iter().map(|w| w.as_str()).collect()));
+    assert_eq!(words("secure_boot"), of(Configured::ALL.iter().map(|w| w.as_str()).collect()));
+    assert_eq!(words("vtpm"), words("secure_boot"));
+    assert_eq!(words("security_type"), of(ConfiguredSecurity::ALL.iter().map(|w| w.as_str()).collect()));
+    // Every word that the schema allows is read, and everything that is read can be written.
+    let document = to_json(&[full.clone()]).unwrap();
+    assert_eq!(read(document.as_bytes(), &Options::default()).unwrap().items, [full]);
+}
+
+#[test]
+fn the_example_of_the_documentation_is_read() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/inventory.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let example = page.split("```toml\nformat = ").nth(1).unwrap().split("```").next().unwrap();
+    let example = format!("format = {example}").replace("\"…\"", &format!("\"{}\"", "0a".repeat(32)));
+    let items = read(example.as_bytes(), &Options::default()).unwrap().items;
+    assert_eq!(
+        items.iter().map(line).collect::<Vec<_>>(),
+        ["rack4/web-0 lab web-0 set=web qemu linux running trusted-launch - sb=on tpm=on at=-"]
+    );
+}

@@ -11,7 +11,7 @@ mod sync;
 mod virsh;
 
 use clap::Subcommand;
-use veriboot_wire::InventoryDisagreement;
+use veriboot_wire::{InventoryDisagreement, InventorySuggestion};
 
 use crate::client::Client;
 use crate::error::CliError;
@@ -55,6 +55,19 @@ pub fn run(command: InventoryCommand, client: &Client, out: Output) -> Result<u8
         InventoryCommand::Unlink(args) => link::unlink(&args, client, out).map(done),
         InventoryCommand::Sources(command) => sources::run(command, client, out).map(done),
     }
+}
+
+/// An item that may be a VM: `web-0 in azure (same name): veriboot inventory link ITEM VM`.
+pub fn candidate(s: &InventorySuggestion) -> String {
+    let by: Vec<&str> = s.by.iter().map(|by| by.as_str()).collect();
+    format!(
+        "{} in {} (same {}): veriboot inventory link {} {}",
+        safe(&s.item_name),
+        safe(&s.source),
+        by.join(", "),
+        safe(&s.item_id),
+        safe(&s.vm_id)
+    )
 }
 
 /// Prints who contradicts whom.
