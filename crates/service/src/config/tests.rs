@@ -47,6 +47,8 @@ fn every_setting_is_settable_and_every_field_is_documented() {
             ("notifications.give_up_s", _) => "3600",
             ("notifications.retention_s", _) => "86400",
             ("posture.sbat_level", _) => "2099010100",
+            ("posture.agent_version", _) => "9.9.9",
+            ("posture.sweep_interval_s", _) => "120",
             (_, ValueType::Number) => "33",
             _ => "other",
         };
@@ -75,6 +77,13 @@ fn every_setting_is_settable_and_every_field_is_documented() {
         notifications: NotificationConfig { export_dir: Some(PathBuf::new()), ..NotificationConfig::default() },
         traces: TracesConfig { otlp_endpoint: Some(String::new()), ..TracesConfig::default() },
         tokens: TokenConfig { lifetime_s: Some(1), ..TokenConfig::default() },
+        posture: PostureConfig {
+            dbx_entries_x86_64: Some(1),
+            dbx_entries_aarch64: Some(1),
+            sbat_level: Some(1),
+            agent_version: Some(String::new()),
+            ..PostureConfig::default()
+        },
         ..Config::default()
     };
     let mut names = Vec::new();
@@ -112,6 +121,8 @@ fn refusals_name_the_place() {
     assert!(load("[inventory]\nsources = [\"a=/x\", \"a=/y\"]\n").1.contains("twice"));
     assert!(load("measured_only_groups = [\"a b\"]\n").1.contains("measured_only_groups"));
     assert!(load("interval_s = \"x").1.contains("line 1"));
+    assert!(load("[posture]\nsbat_level = 2024\n").1.contains("posture.sbat_level"));
+    assert!(load("[posture]\nagent_version = \"new\"\n").1.contains("posture.agent_version"));
     let e = Config::load(Some(&dir.path().join("none")), none).unwrap_err();
     assert_eq!(e.code(), "config-unreadable");
     let e = Config::load(None, |n| (n == "VERIBOOT_INTERVAL_S").then(|| "often".into())).unwrap_err();
