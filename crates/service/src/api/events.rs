@@ -35,8 +35,8 @@ const MAX_KINDS: usize = 64;
 /// With `format=json`, or `Accept: application/json`: a page, oldest first.
 #[utoipa::path(get, path = "/v1/events", tag = "events", operation_id = "list_events",
     params(EventQuery, ("Last-Event-ID" = Option<u64>, Header, description = "The last event that the caller has")),
-    responses((status = 200, body = Page<Event>), (status = 429, body = Problem),
-        (status = 200, description = "A stream of events", body = String, content_type = "text/event-stream")))]
+    responses((status = 200, content((Page<Event> = "application/json"), (String = "text/event-stream"))),
+        (status = 400, body = Problem), (status = 429, body = Problem)))]
 pub(crate) async fn list(
     _: Viewer,
     State(state): State<AppState>,

@@ -48,17 +48,12 @@ fn append(folder: &Path, name: &str, findings: &[Value]) -> Result<(), SendError
     }
     let write = || -> std::io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        let mut file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .mode(0o600)
-            .open(folder.join(name))?;
+        let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(folder.join(name))?;
         file.write_all(lines.as_bytes())?;
         file.sync_data()
     };
     write().map_err(|error| SendError::failed(format!("the file {name} cannot be written: {error}")))
 }
-
 
 fn severity_id(severity: Severity) -> (u32, &'static str) {
     match severity {

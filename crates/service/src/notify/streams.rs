@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
 use veriboot_store::StoreError;
 use veriboot_store::events::{self, Bounds, Wanted};
 use veriboot_wire::{Event, EventGap};
@@ -17,6 +18,8 @@ use crate::AppState;
 const MAX_STREAMS: usize = 256;
 /// How often is looked for something new while somebody listens.
 const LOOK: Duration = Duration::from_millis(500);
+/// How long a stream lasts: its token is looked at again when the client comes back with the last id that it has.
+const LIFE: Duration = Duration::from_secs(900);
 /// Events that one look of a listener reads.
 const READ_ROWS: u32 = 200;
 
@@ -77,7 +80,7 @@ pub(crate) enum Told {
     Events(Vec<Event>, u64),
     /// Events that it should have been told are gone.
     Gap(EventGap),
-    /// The service stops, or the database failed: it comes again with the last id that it has.
+    /// The service stops, the stream lasted long enough, or the database failed: it comes again with the last id that it has.
     End,
 }
 
@@ -86,6 +89,7 @@ pub(crate) struct Listener {
     state: AppState,
     wanted: Wanted,
     after: u64,
+    ends: Instant,
     newest: watch::Receiver<u64>,
     closed: watch::Receiver<bool>,
     _slot: OwnedSemaphorePermit,
@@ -121,6 +125,7 @@ impl Listener {
             wanted,
             // A number from the future (another database) would never be reached.
             after: after.unwrap_or(newest).min(newest),
+            ends: Instant::now() + LIFE,
             newest: receiver,
             closed: streams.closed.subscribe(),
             _slot: slot,
@@ -137,7 +142,7 @@ impl Listener {
     /// Waits for something to tell.
     pub(crate) async fn next(&mut self) -> Told {
         loop {
-            if *self.closed.borrow() {
+            if *self.closed.borrow() || Instant::now() >= self.ends {
                 return Told::End;
             }
             match self.read().await {
@@ -150,6 +155,7 @@ impl Listener {
             }
             tokio::select! {
                 _ = self.closed.wait_for(|closed| *closed) => return Told::End,
+                () = tokio::time::sleep_until(self.ends) => return Told::End,
                 changed = self.newest.changed() => if changed.is_err() { return Told::End },
             }
         }

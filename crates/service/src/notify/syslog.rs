@@ -89,7 +89,9 @@ pub(super) fn send(target: &TargetRow, events: &[Event], public_url: &str) -> Re
 /// Syslog has no answers: all that can be learned is that the connection was broken on us.
 fn ended(stream: &mut impl Read) -> std::io::Result<()> {
     match std::io::copy(&mut stream.take(MAX_LINGER_BYTES), &mut std::io::sink()) {
-        Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => Err(error),
+        Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
+            Err(error)
+        }
         _ => Ok(()),
     }
 }

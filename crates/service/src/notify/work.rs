@@ -249,7 +249,8 @@ impl Turn<'_> {
         let mut cursor = None;
         let mut told = 0;
         let mut outcome = Ok(());
-        while told < MAX_REPEATED && outcome.is_ok() {
+        let started = Instant::now();
+        while told < MAX_REPEATED && outcome.is_ok() && started.elapsed() < TURN {
             let query = AlertQuery {
                 open: Some(true),
                 limit: Some(REPEAT_ROWS),

@@ -5,16 +5,41 @@ use super::*;
 
 /// Required of every finding.
 const FINDING: [&str; 10] = [
-    "activity_id", "category_uid", "class_uid", "finding_info", "metadata", "severity_id", "time", "type_uid",
-    "finding_info/uid", "finding_info/title",
+    "activity_id",
+    "category_uid",
+    "class_uid",
+    "finding_info",
+    "metadata",
+    "severity_id",
+    "time",
+    "type_uid",
+    "finding_info/uid",
+    "finding_info/title",
 ];
 const METADATA: [&str; 3] = ["metadata/version", "metadata/product/vendor_name", "metadata/product/name"];
 const COMPLIANCE: [&str; 2] = ["compliance", "compliance/standards"];
 /// Attributes of the two classes that we write, and `unmapped`; anything else would be none of OCSF's.
 const KNOWN: [&str; 20] = [
-    "activity_id", "activity_name", "category_uid", "category_name", "class_uid", "class_name", "type_uid", "type_name",
-    "time", "severity_id", "severity", "status_id", "status", "message", "metadata", "finding_info", "resources",
-    "unmapped", "remediation", "compliance",
+    "activity_id",
+    "activity_name",
+    "category_uid",
+    "category_name",
+    "class_uid",
+    "class_name",
+    "type_uid",
+    "type_name",
+    "time",
+    "severity_id",
+    "severity",
+    "status_id",
+    "status",
+    "message",
+    "metadata",
+    "finding_info",
+    "resources",
+    "unmapped",
+    "remediation",
+    "compliance",
 ];
 
 fn event(kind: &str, data: Value) -> Event {
@@ -42,7 +67,10 @@ fn check(event: &Event) -> Value {
         assert!(!value.is_null() && value != "", "{path} of {} is missing: {finding:#}", event.kind);
     }
     for name in finding.as_object().unwrap().keys() {
-        assert!(KNOWN.contains(&name.as_str()) || (name == "is_alert" && !compliance), "{name} is no attribute");
+        assert!(
+            KNOWN.contains(&name.as_str()) || (name == "is_alert" && !compliance),
+            "{name} is no attribute"
+        );
     }
     let number = |name: &str| finding[name].as_u64().unwrap();
     assert_eq!(number("category_uid"), 2);
@@ -83,7 +111,11 @@ fn an_alert_is_a_detection_finding_from_its_begin_to_its_end() {
         ("alert.suppressed", "dismissed", 3, 3),
     ] {
         let told = check(&event(kind, data(state)));
-        assert_eq!((told["activity_id"].as_u64(), told["status_id"].as_u64()), (Some(activity), Some(status)), "{kind}");
+        assert_eq!(
+            (told["activity_id"].as_u64(), told["status_id"].as_u64()),
+            (Some(activity), Some(status)),
+            "{kind}"
+        );
         assert_eq!(told["finding_info"]["uid"], "alert-1");
     }
     // Whatever the data of an event is, its finding has what is required.
