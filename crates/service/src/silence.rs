@@ -15,6 +15,7 @@ use veriboot_store::vms::VmRow;
 use veriboot_store::{StoreError, Tx, deadlines, inventory, maintenance, vms};
 use veriboot_wire::{Absence, AlertReason, Time, VmStatus};
 
+use crate::alerts::AlertChanges;
 use crate::heartbeat::{self, Beating};
 use crate::{AppState, alerts, status};
 
@@ -63,9 +64,14 @@ pub async fn sweep(state: &AppState) -> Result<usize, StoreError> {
             memory.deadlines_ahead = false;
         }
         beating.committed(state, &mut memory, &looked.pulse);
-        for VmRow { id: vm, name, group, .. } in &looked.stale {
-            tracing::info!(vm, name, group, reason = %AlertReason::AgentSilent, "VM is stale, alert raised");
-            state.metrics.alert_raised(AlertReason::AgentSilent);
+        for (VmRow { id: vm, name, group, .. }, changes) in &looked.stale {
+            let reason = AlertReason::AgentSilent;
+            match changes.suppressed.is_empty() {
+                true => tracing::info!(vm, name, group, %reason, "VM is stale, alert raised"),
+                false => tracing::info!(vm, name, group, %reason, "VM is stale, alert suppressed by a rule"),
+            }
+            changes.raised.iter().for_each(|reason| state.metrics.alert_raised(*reason));
+            changes.suppressed.iter().for_each(|(reason, _)| state.metrics.alert_suppressed(*reason));
         }
         for VmRow { id: vm, name, group, .. } in &looked.left {
             tracing::info!(vm, name, group, "VM is no longer expected: its inventory says that it left");
@@ -73,6 +79,7 @@ pub async fn sweep(state: &AppState) -> Result<usize, StoreError> {
         state.metrics.silent(looked.stale.len(), looked.left.len());
         total += looked.stale.len();
         if !looked.more {
+            alerts::resurface(state).await?;
             return Ok(total);
         }
     }
@@ -95,7 +102,7 @@ struct Look {
 #[derive(Default)]
 struct Looked {
     pulse: Pulse,
-    stale: Vec<VmRow>,
+    stale: Vec<(VmRow, AlertChanges)>,
     left: Vec<VmRow>,
     pulled_in: u64,
     more: bool,
@@ -136,7 +143,7 @@ impl Look {
             match judge(tx, &vm, self.reopen_window_s, now)? {
                 Silent::Excused => {}
                 Silent::Left => looked.left.push(vm),
-                Silent::Stale => looked.stale.push(vm),
+                Silent::Stale(changes) => looked.stale.push((vm, changes)),
             }
         }
         Ok(looked)
@@ -150,7 +157,7 @@ enum Silent {
     /// It is no longer expected; that is new.
     Left,
     /// Its agent is silent.
-    Stale,
+    Stale(AlertChanges),
 }
 
 fn judge(tx: &mut dyn Tx, vm: &VmRow, reopen_window_s: u32, now: Time) -> Result<Silent, StoreError> {
@@ -163,8 +170,7 @@ fn judge(tx: &mut dyn Tx, vm: &VmRow, reopen_window_s: u32, now: Time) -> Result
     }
     let message = message(vm);
     status::set(tx, vm, VmStatus::Stale, Some(&message), now)?;
-    alerts::agent_silent(tx, &vm.id, &message, reopen_window_s, now)?;
-    Ok(Silent::Stale)
+    alerts::agent_silent(tx, &vm.id, &message, reopen_window_s, now).map(Silent::Stale)
 }
 
 /// A member that left by scale-in is not silent. It is looked at again after one silence limit: it may have started again

@@ -5,7 +5,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 use veriboot_store::deliveries::Depth;
-use veriboot_store::{StoreError, Tx, incidents, monitoring, reappraisals, reappraise_queue};
+use veriboot_store::{StoreError, Tx, assessments, incidents, monitoring, reappraisals, reappraise_queue};
 use veriboot_wire::Time;
 
 use super::count;
@@ -33,6 +33,8 @@ pub(super) struct Waiting {
     members: u64,
     /// VMs that take a change of the monitoring switch.
     monitoring: u64,
+    /// Rounds over all checks after something that they rest on changed.
+    posture: u64,
     /// Incidents that have open alerts.
     incidents: u64,
 }
@@ -43,6 +45,7 @@ impl Waiting {
             reappraisals: reappraisals::pending(tx)?.0,
             members: reappraise_queue::pending(tx)?,
             monitoring: monitoring::pending(tx)?,
+            posture: assessments::pending(tx)?,
             incidents: incidents::open_count(tx)?,
         })
     }
@@ -96,6 +99,7 @@ impl Work {
             ("reappraisal", waiting.reappraisals),
             ("decision", waiting.members),
             ("monitoring", waiting.monitoring),
+            ("posture", waiting.posture),
         ];
         for (queue, depth) in queues {
             self.pending.get_or_create(&QueueLabels { queue }).set(count(depth));
