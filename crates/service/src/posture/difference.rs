@@ -71,12 +71,21 @@ pub(super) fn changes(
     }
 }
 
-/// Writes them and tells of those whose status is another one.
-pub(super) fn write(tx: &mut dyn Tx, changes: Vec<Change>, now: Time) -> Result<(), StoreError> {
+/// Writes them and tells of those whose status is another one. With `tell_first`, also of checks that do not hold when they
+/// are made for the first time: something happened to one resource. A sweep that assesses a whole fleet for the first time
+/// tells nobody.
+pub(super) fn write(
+    tx: &mut dyn Tx,
+    changes: Vec<Change>,
+    tell_first: bool,
+    now: Time,
+) -> Result<(), StoreError> {
     for Change { is, was } in &changes {
         let worth_telling = match was {
             Some(was) => *was != is.status,
-            None => is.status == AssessmentStatus::Unhealthy && is.cause.as_deref() != Some(NOT_YET),
+            None => {
+                tell_first && is.status == AssessmentStatus::Unhealthy && is.cause.as_deref() != Some(NOT_YET)
+            }
         };
         if worth_telling {
             tell(tx, is, *was, now)?;

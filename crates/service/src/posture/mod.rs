@@ -36,7 +36,7 @@ pub fn refresh(tx: &mut dyn Tx, vm_id: &str, now: Time) -> Result<(), StoreError
     if vm.posture_key.as_deref() == Some(key::of_inputs(&vm).as_str()) {
         return Ok(());
     }
-    resource::assess_vms(tx, vec![vm], now).map(drop)
+    resource::assess_vms(tx, vec![vm], true, now)
 }
 
 /// [`refresh`] at the end of the transaction of an attestation: `before` is the VM's record before it, `after` what was
@@ -67,6 +67,10 @@ pub(crate) fn after_attestation(
 /// # Errors
 /// [`StoreError`].
 pub fn refresh_items(tx: &mut dyn Tx, item_ids: &[String], now: Time) -> Result<(), StoreError> {
+    items(tx, item_ids, true, now)
+}
+
+fn items(tx: &mut dyn Tx, item_ids: &[String], tell_first: bool, now: Time) -> Result<(), StoreError> {
     let mut vm_ids = Vec::new();
     let mut alone = Vec::new();
     for id in item_ids {
@@ -78,8 +82,8 @@ pub fn refresh_items(tx: &mut dyn Tx, item_ids: &[String], now: Time) -> Result<
             }
         }
     }
-    refresh_vms(tx, &vm_ids, now)?;
-    resource::assess_items(tx, alone, now).map(drop)
+    vms(tx, &vm_ids, tell_first, now)?;
+    resource::assess_items(tx, &alone, tell_first, now)
 }
 
 /// Assesses VMs again after something changed that is not in their records, such as what the inventory says about them.
@@ -87,9 +91,13 @@ pub fn refresh_items(tx: &mut dyn Tx, item_ids: &[String], now: Time) -> Result<
 /// # Errors
 /// [`StoreError`].
 pub fn refresh_vms(tx: &mut dyn Tx, vm_ids: &[String], now: Time) -> Result<(), StoreError> {
+    vms(tx, vm_ids, true, now)
+}
+
+fn vms(tx: &mut dyn Tx, vm_ids: &[String], tell_first: bool, now: Time) -> Result<(), StoreError> {
     let mut ids = vm_ids.to_vec();
     ids.sort_unstable();
     ids.dedup();
     let vms = assessments::inputs_of_all(tx, &ids)?;
-    resource::assess_vms(tx, vms, now).map(drop)
+    resource::assess_vms(tx, vms, tell_first, now)
 }

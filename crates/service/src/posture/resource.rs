@@ -8,43 +8,43 @@ use veriboot_wire::{Assessment, FactState, InventoryItem, PostureReferences, Res
 use super::difference::{Change, Resource, changes, write};
 use super::{key, settings};
 
-/// Assesses VMs in this transaction, whatever their keys are, and says of how many something came out differently.
-pub(super) fn assess_vms(tx: &mut dyn Tx, mut vms: Vec<VmInputs>, now: Time) -> Result<u64, StoreError> {
+/// Assesses VMs in this transaction, whatever their keys are.
+pub(super) fn assess_vms(
+    tx: &mut dyn Tx,
+    mut vms: Vec<VmInputs>,
+    tell_first: bool,
+    now: Time,
+) -> Result<(), StoreError> {
     if vms.is_empty() {
-        return Ok(0);
+        return Ok(());
     }
     vms.sort_by(|a, b| a.id.cmp(&b.id));
     read_missing_logs(tx, &mut vms)?;
     let references = settings::current(tx)?;
     let found = vm_changes(tx, &vms, &references, now)?;
-    let different = resources(&found);
-    write(tx, found, now)?;
+    write(tx, found, tell_first, now)?;
     for vm in &vms {
         let key = key::of_inputs(vm);
         if vm.posture_key.as_ref() != Some(&key) {
             assessments::set_key(tx, &vm.id, &key)?;
         }
     }
-    Ok(different)
+    Ok(())
 }
 
-/// Assesses inventory items that are no enrolled VMs in this transaction, and says of how many something came out
-/// differently.
-pub(super) fn assess_items(tx: &mut dyn Tx, items: Vec<InventoryItem>, now: Time) -> Result<u64, StoreError> {
+/// Assesses inventory items that are no enrolled VMs in this transaction.
+pub(super) fn assess_items(
+    tx: &mut dyn Tx,
+    items: &[InventoryItem],
+    tell_first: bool,
+    now: Time,
+) -> Result<(), StoreError> {
     if items.is_empty() {
-        return Ok(0);
+        return Ok(());
     }
     let references = settings::current(tx)?;
-    let found = item_changes(tx, &items, &references, now)?;
-    let different = resources(&found);
-    write(tx, found, now)?;
-    Ok(different)
-}
-
-fn resources(changes: &[Change]) -> u64 {
-    let mut ids: Vec<&str> = changes.iter().map(|change| change.is.resource_id.as_str()).collect();
-    ids.dedup();
-    u64::try_from(ids.len()).unwrap_or(u64::MAX)
+    let found = item_changes(tx, items, &references, now)?;
+    write(tx, found, tell_first, now)
 }
 
 /// Logs that were stored before this release read them for posture, or in another shape.

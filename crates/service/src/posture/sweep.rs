@@ -159,8 +159,8 @@ fn compare(tx: &mut dyn Tx, phase: Phase, after: &str, now: Time) -> Result<Batc
 
 fn refresh(tx: &mut dyn Tx, phase: Phase, ids: &[String], now: Time) -> Result<(), StoreError> {
     match phase {
-        Phase::Vms => super::refresh_vms(tx, ids, now),
-        Phase::Items => super::refresh_items(tx, ids, now),
+        Phase::Vms => super::vms(tx, ids, false, now),
+        Phase::Items => super::items(tx, ids, false, now),
     }
 }
 
