@@ -31,11 +31,10 @@ pub(crate) fn extend(register: &[u8; 32], digest: &[u8; 32]) -> [u8; 32] {
 
 /// Digest of a message.
 pub(crate) fn hash(message: &[u8]) -> [u8; 32] {
-    let (whole, _) = message.as_chunks::<BLOCK>();
+    let (whole, rest) = message.as_chunks::<BLOCK>();
     let mut state = START;
     compress256(&mut state, whole);
-    let (last, blocks) = last_blocks(message);
-    compress256(&mut state, last.get(..blocks).unwrap_or_default());
+    end_of(rest, message.len(), |block| compress256(&mut state, std::slice::from_ref(block)));
     bytes(state)
 }
 
@@ -49,24 +48,22 @@ fn pair(left: &[u8; 32], right: &[u8; 32]) -> [u8; BLOCK] {
     block
 }
 
-/// What follows the whole blocks of a message, and how many blocks that is: its rest, a mark and its length.
-fn last_blocks(message: &[u8]) -> ([[u8; BLOCK]; 2], usize) {
-    let (_, rest) = message.as_chunks::<BLOCK>();
-    // The rest is below one block; mark and length need nine bytes more.
-    let mut last = [[0_u8; BLOCK]; 2];
-    let blocks = if rest.len() + 9 <= BLOCK { 1 } else { 2 };
-    let tail = last.as_flattened_mut();
-    if let Some((start, after)) = tail.split_at_mut_checked(rest.len()) {
+/// Gives what follows the whole blocks of a message of so many bytes: its rest, a mark and its length, in one block or two.
+fn end_of(rest: &[u8], len: usize, mut take: impl FnMut(&[u8; BLOCK])) {
+    let mut block = [0; BLOCK];
+    if let Some((start, [mark, ..])) = block.split_at_mut_checked(rest.len()) {
         start.copy_from_slice(rest);
-        if let Some(mark) = after.first_mut() {
-            *mark = 0x80;
-        }
+        *mark = 0x80;
     }
-    let bits = (message.len() as u64).wrapping_mul(8);
-    if let Some(end) = tail.get_mut(..blocks * BLOCK).and_then(<[u8]>::last_chunk_mut::<8>) {
-        *end = bits.to_be_bytes();
+    // Mark and length need nine bytes.
+    if rest.len() + 9 > BLOCK {
+        take(&block);
+        block = [0; BLOCK];
     }
-    (last, blocks)
+    if let Some(end) = block.last_chunk_mut::<8>() {
+        *end = (len as u64).wrapping_mul(8).to_be_bytes();
+    }
+    take(&block);
 }
 
 fn bytes(state: [u32; 8]) -> [u8; 32] {
@@ -99,10 +96,9 @@ impl<'t> Batch<'t> {
 
     /// Adds the digest of a message.
     pub(crate) fn message(&mut self, message: &'t [u8]) {
-        let (whole, _) = message.as_chunks();
-        let (last, blocks) = last_blocks(message);
+        let (whole, rest) = message.as_chunks();
         let from = self.last.len();
-        self.last.extend_from_slice(last.get(..blocks).unwrap_or_default());
+        end_of(rest, message.len(), |block| self.last.push(*block));
         self.tasks.push(Task::Message { whole, from, to: self.last.len() });
     }
 

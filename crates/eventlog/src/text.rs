@@ -56,13 +56,29 @@ pub(crate) trait Shown: fmt::Display {
     fn plain(&self) -> Option<&str> {
         None
     }
+
+    /// Appends what it shows, when that is at most `max` characters, all of them printable ASCII, and easily made from
+    /// other bytes. Otherwise leaves the text as it is and gives `false`.
+    fn push_plain(&self, _text: &mut String, _max: usize) -> bool {
+        false
+    }
 }
 
 impl Shown for fmt::Arguments<'_> {}
 impl Shown for String {}
 impl Shown for &dyn fmt::Display {}
 impl Shown for Hex<'_> {}
-impl Shown for Utf16<'_> {}
+
+impl Shown for Utf16<'_> {
+    fn push_plain(&self, text: &mut String, max: usize) -> bool {
+        let (units, _) = self.0.as_chunks::<2>();
+        let plain = units.len() <= max && units.iter().all(|unit| matches!(unit, [b' '..=b'~', 0]));
+        if plain {
+            text.extend(units.iter().map(|[letter, _]| char::from(*letter)));
+        }
+        plain
+    }
+}
 
 impl Shown for Text<'_> {
     fn plain(&self) -> Option<&str> {
@@ -91,6 +107,9 @@ pub(crate) fn bounded(value: &impl Shown, max: usize) -> String {
 pub(crate) fn push_bounded(text: &mut String, value: &impl Shown, max: usize) {
     if let Some(plain) = value.plain().filter(|plain| plain.len() <= max) {
         text.push_str(plain);
+        return;
+    }
+    if value.push_plain(text, max) {
         return;
     }
     let mut out = Bounded { text: std::mem::take(text), left: max };

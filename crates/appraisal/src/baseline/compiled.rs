@@ -100,6 +100,35 @@ fn measures(reference: &Reference, entry: &Entry, digest: Option<&Digest>) -> bo
         }
 }
 
+/// PCR and place of each entry, by PCR and then by place.
+fn by_pcr(entries: &[Entry]) -> Vec<(u32, u32)> {
+    // Registers of a log are below 32: one pass tells how many entries come before those of each.
+    let mut places = [0_usize; 32];
+    let slot = |entry: &Entry| usize::try_from(entry.pcr).unwrap_or(usize::MAX);
+    for entry in entries {
+        let Some(count) = places.get_mut(slot(entry)) else {
+            let mut order: Vec<(u32, u32)> = (0..).zip(entries).map(|(at, e)| (e.pcr, at)).collect();
+            order.sort_unstable();
+            return order;
+        };
+        *count += 1;
+    }
+    let mut before = 0;
+    for place in &mut places {
+        before += std::mem::replace(place, before);
+    }
+    let mut order = vec![(0, 0); entries.len()];
+    for (at, entry) in (0..).zip(entries) {
+        if let Some(place) = places.get_mut(slot(entry))
+            && let Some(to) = order.get_mut(*place)
+        {
+            *to = (entry.pcr, at);
+            *place += 1;
+        }
+    }
+    order
+}
+
 impl CompiledBaseline {
     /// Why it must not judge, if so.
     pub fn refusal(&self) -> Option<&Flaw> {
@@ -143,8 +172,7 @@ impl CompiledBaseline {
     /// The PCRs of log and baseline whose sequence is not accepted, rising. Linear in the log.
     pub(crate) fn unmatched(&self, report: &LogReport, bank: HashAlg) -> Vec<u32> {
         let digests = report.bank(bank).map(|b| b.digests.as_slice()).unwrap_or_default();
-        let mut order: Vec<(u32, u32)> = (0..).zip(&report.entries).map(|(at, e)| (e.pcr, at)).collect();
-        order.sort_unstable();
+        let order = by_pcr(&report.entries);
         let entry = |at: u32| {
             let at = usize::try_from(at).ok()?;
             Some((report.entries.get(at)?, digests.get(at)?.as_ref()))

@@ -78,8 +78,25 @@ impl fmt::Display for DevicePath<'_> {
     }
 }
 
-impl crate::text::Shown for DevicePath<'_> {}
-impl crate::text::Shown for FilePath<'_> {}
+impl crate::text::Shown for DevicePath<'_> {
+    fn push_plain(&self, text: &mut String, max: usize) -> bool {
+        let mut nodes = self.nodes();
+        match (nodes.next(), nodes.next()) {
+            (Some(node), None) if node.is_file() => Utf16::c_string(node.data).push_plain(text, max),
+            _ => false,
+        }
+    }
+}
+
+impl crate::text::Shown for FilePath<'_> {
+    fn push_plain(&self, text: &mut String, max: usize) -> bool {
+        let mut files = self.0.nodes().filter(Node::is_file);
+        match (files.next(), files.next()) {
+            (Some(file), None) => Utf16::c_string(file.data).push_plain(text, max),
+            _ => false,
+        }
+    }
+}
 
 impl Serialize for DevicePath<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -40,6 +40,11 @@ impl Shown for Loose<'_> {
         // One letter and a NUL are the same text in both encodings.
         plain_ascii(Text::trimmed(self.0).0).filter(|text| !text.is_empty())
     }
+
+    fn push_plain(&self, text: &mut String, max: usize) -> bool {
+        let wide = Utf16::trimmed(self.0);
+        !wide.0.is_empty() && wide.push_plain(text, max)
+    }
 }
 
 impl Serialize for Loose<'_> {
