@@ -3,8 +3,10 @@
 
 use veriboot_appraisal::{Outcome, primary};
 use veriboot_store::alerts::{AlertRaise, Became, auto_resolve, forget_dismissals, raise};
-use veriboot_store::{StoreError, Tx};
+use veriboot_store::{StoreError, Tx, alerts, suppressions};
 use veriboot_wire::{AlertReason, Finding, Time, Verdict, VmStatus, reason_words, type_severity};
+
+use crate::AppState;
 
 /// Reasons that a healthy attestation ends. A lost endorsement is not: a good quote does not bring it back.
 const HEALED: [AlertReason; 5] = [
@@ -14,6 +16,9 @@ const HEALED: [AlertReason; 5] = [
     AlertReason::AgentSilent,
     AlertReason::AppraisalFailed,
 ];
+
+/// Alerts that one transaction raises again.
+const RESURFACED_AT_ONCE: u32 = 100;
 
 /// Codes that say only that nothing is known, because evidence that another reason tells of is not believed.
 const CONSEQUENCES: [&str; 1] = ["secure-boot-unknown"];
@@ -133,6 +138,39 @@ pub fn agent_silent(
     let mut changes = AlertChanges::default();
     changes.note(reason, raised.became, raised.id);
     Ok(changes)
+}
+
+/// Raises `agent-silent` again for VMs that stay silent after the rule that hid them ended or expired, and says how many
+/// alerts are open by it.
+///
+/// # Errors
+/// [`StoreError`]; what was committed before it stays.
+pub async fn resurface(state: &AppState) -> Result<usize, StoreError> {
+    let mut opened = 0;
+    loop {
+        let (now, window_s) = (state.clock.now(), state.config.alerts.reopen_window_s);
+        // Mostly there is nothing to do, which a look says without a transaction that writes.
+        if !state.store.read(move |tx| suppressions::unsettled(tx, now)).await? {
+            return Ok(opened);
+        }
+        let done =
+            state.store.write(move |tx| alerts::resurface(tx, window_s, RESURFACED_AT_ONCE, now)).await?;
+        for (vm, raised) in &done.raised {
+            if matches!(raised.became, Became::Opened | Became::Reopened) {
+                let alert = &raised.id;
+                tracing::info!(
+                    vm,
+                    alert,
+                    "VM is still stale and no rule hides it any more, alert opened again"
+                );
+                state.metrics.alert_raised(AlertReason::AgentSilent);
+                opened += 1;
+            }
+        }
+        if !done.more {
+            return Ok(opened);
+        }
+    }
 }
 
 /// Resolves `agent-silent` of a VM that nobody waits for any more.

@@ -29,7 +29,8 @@ const HEAD: &str = "# Alerts\n\n\
      is one incident with 500 members (`veriboot incident list`). It is open while one of its alerts is, and is opened\n\
      again within the same window as alerts. Events and notifications tell it when it opens, whenever its members have\n\
      doubled, and when it closes. An alert whose cause changes leaves for the incident of its new cause. VMs of no scale set\n\
-     have no incidents, and neither has what a rule hides. Acting on an incident acts on all of its open alerts.\n\n\
+     have no incidents, and neither has what a rule hides. E-mail targets that take incidents are told of those and not of\n\
+     each member; other targets get both. Acting on an incident acts on all of its open alerts.\n\n\
      ## Many at once\n\
      `veriboot alert resolve --all --scale-set web --reason agent-silent` finds the open alerts, says how many they are,\n\
      asks, and changes them only if they are still as many (409 `count-differs` otherwise). `POST /v1/alerts/bulk` is the\n\
@@ -46,10 +47,10 @@ pub fn markdown() -> String {
     text.push_str("\n## Reasons\n");
     for row in &REASONS {
         text.push_str(&format!(
-            "### `{}`\n{}: {}\n\n* Type: `{}`\n* ATT&CK: {}\n\n{}\n\n",
+            "### `{}`\n**{}.** {}\n\n* Type: `{}`\n* ATT&CK: {}\n\n{}\n\n",
             row.reason,
             row.title,
-            lower(row.meaning),
+            row.meaning,
             row.kind,
             techniques(row.techniques),
             row.remediation
@@ -101,12 +102,4 @@ fn named(step: &str) -> Option<String> {
     }
     out.push_str(rest);
     Some(out)
-}
-
-fn lower(sentence: &str) -> String {
-    let mut chars = sentence.chars();
-    match chars.next() {
-        Some(first) => first.to_lowercase().chain(chars).collect(),
-        None => String::new(),
-    }
 }

@@ -15,6 +15,7 @@ on_both!(
     members_that_fail_alike_are_one_incident,
     a_rule_made_ahead_hides_an_update_and_not_an_attack,
     a_rule_that_ends_opens_the_alert_again,
+    a_rule_that_ends_tells_of_vms_that_are_still_silent,
     maintenance_keeps_silence_quiet,
     evidence_that_cannot_be_appraised_has_an_alert_of_its_own,
     many_are_changed_at_once,
@@ -285,6 +286,40 @@ mod scenario {
         assert_eq!(count(&ann.get("/v1/alerts?open=true")), 1);
         let actions = ann.get("/v1/audit?limit=100")["items"].to_string();
         assert!(actions.contains("suppression.create") && actions.contains("suppression.end"));
+    }
+
+    pub fn a_rule_that_ends_tells_of_vms_that_are_still_silent(world: &World) {
+        let ann = Operator::new(world, "ann");
+        let guest = members(world, 1).remove(0);
+        let mut other = world.healthy_guest("db-0");
+        let rule = |expires_s: i64| {
+            let matches = json!({"reason": "agent-silent", "group": "default"});
+            let body = json!({"match": matches, "reason": "lab", "expires_at": after(world, expires_s)});
+            ann.send("POST", "/v1/suppressions", "", Some(&body)).body["id"].as_str().unwrap().to_owned()
+        };
+        let first = rule(86_400);
+        world.pass_ms(1_000_000);
+        assert_eq!(world.block_on(silence::sweep(world.state())).unwrap(), 2);
+        assert_eq!(count(&ann.get("/v1/alerts?open=true")), 0);
+        assert_eq!(count(&ann.get("/v1/alerts?suppressed=true")), 2);
+        // One of them comes back by itself; the other is still silent when the rule ends, while a second one holds.
+        assert_eq!(other.attest().verdict, Verdict::Healthy);
+        let second = rule(200);
+        ann.post(&format!("/v1/suppressions/{first}/end"), &json!({}));
+        world.block_on(silence::sweep(world.state())).unwrap();
+        assert_eq!(count(&ann.get("/v1/alerts?open=true")), 0, "another rule hides it");
+        assert_eq!(count(&ann.get(&format!("/v1/alerts?suppressed_by={second}"))), 1);
+        world.pass_ms(201_000);
+        world.block_on(silence::sweep(world.state())).unwrap();
+        let open = ann.get("/v1/alerts?open=true");
+        assert_eq!((count(&open), &open["items"][0]["vm_id"]), (1, &json!(guest.vm_id())));
+        assert_eq!(open["items"][0]["reopened"], 1);
+        world.block_on(silence::sweep(world.state())).unwrap();
+        assert_eq!(
+            ann.get("/v1/alerts?open=true")["items"][0]["count"],
+            open["items"][0]["count"],
+            "told once"
+        );
     }
 
     pub fn maintenance_keeps_silence_quiet(world: &World) {

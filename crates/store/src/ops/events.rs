@@ -156,10 +156,16 @@ pub(super) fn append_scope(
 fn queue(tx: &mut dyn Tx, sequence: u64, event: &NewEvent<'_>) -> Result<(), StoreError> {
     let rows =
         tx.query("SELECT id, kind, route FROM notification_targets WHERE enabled = 1 ORDER BY id", &[])?;
+    let member = event.kind.starts_with("alert.")
+        && event.data.get("incident_id").is_some_and(serde_json::Value::is_string);
     for row in rows {
         let mut c = row.columns();
         let (id, kind, route) = (c.text()?, c.word::<TargetKind>()?, c.json::<Route>()?);
         if !kind.speaks_of(event.kind) || !route.takes(event.kind, event.severity, event.group) {
+            continue;
+        }
+        // People are told of an incident, and not of each of its members.
+        if member && kind == TargetKind::Email && route.takes("incident.opened", event.severity, event.group) {
             continue;
         }
         tx.execute(

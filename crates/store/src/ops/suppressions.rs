@@ -229,6 +229,12 @@ pub fn end(tx: &mut dyn Tx, id: &str, by: &str, now: Time) -> Result<bool, Store
     Ok(tx.execute(sql, params![id, now, by])? == 1)
 }
 
+/// Whether a rule holds no more and the silent VMs that it hid were not looked at since.
+pub fn unsettled(tx: &mut dyn Tx, now: Time) -> Result<bool, StoreError> {
+    let sql = "SELECT 1 FROM suppressions WHERE settled_at IS NULL AND (ended_at IS NOT NULL OR expires_at <= $1) LIMIT 1";
+    Ok(!tx.query(sql, params![now])?.is_empty())
+}
+
 /// A page of rules, newest first.
 pub fn list(tx: &mut dyn Tx, query: &SuppressionQuery, now: Time) -> Result<Page<Suppression>, StoreError> {
     let key = decode_time_cursor("suppressions", query.cursor.as_deref())?;

@@ -1,7 +1,7 @@
 //! Alerts with a cause in common, rules that dismiss them, and declared maintenance.
 //!
 //! An alert is a member of an incident by its own row. `incidents.members` counts those that ever joined; what is open
-//! is read from the alerts. At most one incident is open per cause, as at most one alert is per VM and reason.
+//! is read from the alerts. A rule that holds no more is settled once the silent VMs that it hid were looked at. At most one incident is open per cause, as at most one alert is per VM and reason.
 
 pub(super) const DDL: &[&str] = &[
     "ALTER TABLE alerts ADD COLUMN classes TEXT NOT NULL DEFAULT ''",
@@ -55,8 +55,11 @@ pub(super) const DDL: &[&str] = &[
         created_at BIGINT NOT NULL,
         expires_at BIGINT,
         ended_by TEXT,
-        ended_at BIGINT
+        ended_at BIGINT,
+        settled_at BIGINT,
+        settled_upto TEXT
     )",
+    "CREATE INDEX suppressions_unsettled ON suppressions (created_at, id) WHERE settled_at IS NULL",
     "CREATE INDEX suppressions_by_age ON suppressions (created_at, id)",
     "CREATE INDEX suppressions_running ON suppressions (expires_at, id) WHERE ended_at IS NULL",
     "CREATE TABLE maintenance_windows (

@@ -13,10 +13,12 @@ use crate::tx::{Row, Tx, params, query_one};
 mod change;
 mod list;
 mod raise;
+mod resurface;
 
 pub use change::{Changed, auto_resolve, change_state, forget_dismissals};
 pub use list::{OpenAlert, list, open_count, open_counts_by_reason, open_ids};
 pub use raise::{AlertRaise, Became, Raised, raise};
+pub use resurface::{Resurfaced, resurface};
 
 /// The oldest steps of a longer timeline are dropped.
 const MAX_TIMELINE: usize = 200;
