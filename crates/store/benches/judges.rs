@@ -1,5 +1,5 @@
-//! What judges a VM, baseline and profile: in one look-up, against the two that say the same. Prints the ratio, for both
-//! databases.
+//! What judges a VM, baseline and profile: as it is asked, against the two look-ups that say the same. Prints the ratio, for
+//! both databases.
 
 #![allow(clippy::expect_used, missing_docs)]
 

@@ -10,14 +10,14 @@ use tokio::sync::Semaphore;
 use veriboot_appraisal::{LogReport, Outcome, Profile};
 use veriboot_eventlog::HashAlg;
 use veriboot_policy::{Boot, Policy, Problem, Vm};
+use veriboot_store::profiles;
 use veriboot_store::vms::VmRow;
-use veriboot_store::{logs, profiles};
 use veriboot_tpm::peek_selection;
 use veriboot_wire::MachineInfo;
 
 use super::cache::Cache;
-use super::evidence::{Evidence, Log, sha256_hex};
-use super::examine::{Broken, examined, guarded};
+use super::evidence::{Evidence, Log};
+use super::examine::{Broken, bytes_of, examined, guarded};
 use super::profiles::{JudgingProfile, judging_profile};
 use super::work::{self, LONG_LOG_BYTES};
 use crate::problem::kinds;
@@ -188,19 +188,9 @@ async fn read(
     if let Some(boot) = state.attest.conditions.boots.get(&key) {
         return Ok(Ok(BootFacts { boot, key, fresh: false }));
     }
-    let content = match &log.content {
-        Some(content) => content.clone(),
-        None => {
-            let sha256 = log.sha256.clone();
-            let stored = state.store.read(move |tx| logs::content(tx, &sha256)).await?;
-            let Some(content) = stored else {
-                return Err(ApiError::new(&kinds::LOG_NEEDED, "the event log with this digest is not known"));
-            };
-            if sha256_hex(&content) != log.sha256 {
-                return Ok(Err(Broken::StoredLog(log.sha256.clone())));
-            }
-            content
-        }
+    let content = match bytes_of(state, log).await? {
+        Ok(content) => content,
+        Err(broken) => return Ok(Err(broken)),
     };
     let long = content.len() > LONG_LOG_BYTES;
     let (report, registers) = (Arc::clone(report), run_time_pcrs.clone());

@@ -66,23 +66,32 @@ pub(super) async fn examined(
     if let Some(report) = state.attest.logs.get(&log.sha256) {
         return Ok(Ok(Some(Examined { report, fresh: false })));
     }
-    let content = match &log.content {
-        Some(content) => content.clone(),
-        None => {
-            let sha256 = log.sha256.clone();
-            let stored = state.store.read(move |tx| logs::content(tx, &sha256)).await?;
-            let Some(content) = stored else {
-                return Err(ApiError::new(&kinds::LOG_NEEDED, "the event log with this digest is not known"));
-            };
-            if sha256_hex(&content) != log.sha256 {
-                return Ok(Err(Broken::StoredLog(log.sha256.clone())));
-            }
-            content
-        }
+    let content = match bytes_of(state, log).await? {
+        Ok(content) => content,
+        Err(broken) => return Ok(Err(broken)),
     };
     let long = content.len() > LONG_LOG_BYTES;
     let report = work::run(&state.attest.long_work, long, move || examine(&content)).await;
     Ok(report.map(|report| Some(Examined { report: Arc::new(report), fresh: true })))
+}
+
+/// The bytes of a log: those that came with the evidence, or those that are stored under its digest.
+///
+/// # Errors
+/// `log-needed` when neither are there.
+pub(super) async fn bytes_of(state: &AppState, log: &Log) -> Result<Result<Vec<u8>, Broken>, ApiError> {
+    if let Some(content) = &log.content {
+        return Ok(Ok(content.clone()));
+    }
+    let sha256 = log.sha256.clone();
+    let stored = state.store.read(move |tx| logs::content(tx, &sha256)).await?;
+    let Some(content) = stored else {
+        return Err(ApiError::new(&kinds::LOG_NEEDED, "the event log with this digest is not known"));
+    };
+    Ok(match sha256_hex(&content) == log.sha256 {
+        true => Ok(content),
+        false => Err(Broken::StoredLog(log.sha256.clone())),
+    })
 }
 
 /// Runs pure code; a panic in it is a fault of this service and never a pass.
