@@ -108,12 +108,17 @@ fn write_ahead_log(connection: &Connection, options: &Options) -> Result<String,
     }
 }
 
-/// Switches to WAL and migrates.
+/// Pages of the writer's cache, in KiB. A transaction that touches more pages than fit writes them several times: what
+/// changes many rows at once (a sweep of posture, an inventory sync) is several times slower with SQLite's usual 2 MiB.
+const WRITER_CACHE_KIB: i64 = 64 * 1024;
+
+/// Switches to WAL and migrates; the writer's connection.
 fn set_up(connection: &Connection, options: &Options) -> Result<(), OpenError> {
     let mode = write_ahead_log(connection, options)?;
     if !mode.eq_ignore_ascii_case("wal") {
         return Err(StoreError::failed(format_args!("journal mode is {mode}, not WAL")).into());
     }
+    connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB).map_err(|e| store_error(&e))?;
     batch(connection, "BEGIN IMMEDIATE")?;
     let mut tx = SqliteTx { connection, failed: None };
     match migrate(&mut tx) {
