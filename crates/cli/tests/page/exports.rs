@@ -11,8 +11,8 @@ fn uuid(cloud: u32, n: u32) -> String {
     format!("{cloud:08x}-0000-4000-8000-{n:012x}")
 }
 
-/// `az vm list -d -o json`: 30 machines of the group `office`. Every third has neither Secure Boot nor vTPM, and could
-/// have both; the others have trusted launch, one of them with Secure Boot off.
+/// `az vm list -d -o json`: 30 machines of the group `office`. Every third is of the security type `Standard`, which
+/// has neither Secure Boot nor vTPM; the others have trusted launch, one of them with Secure Boot off.
 pub fn az_vms() -> Value {
     let machine = |n: u32| {
         let name = format!("office-{n:02}");

@@ -7,6 +7,8 @@
 //! test's own.
 #![allow(dead_code)] // each test binary uses its part of this
 
+pub mod exports;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
