@@ -116,6 +116,8 @@ fn baselines_and_profiles_are_changed_from_the_command_line() {
     s.run("veriboot baseline as-of --document web.toml --scale-set web", &["stay healthy", "turn unhealthy"]);
     s.ends("veriboot baseline apply web.toml --scale-set web --replaces 0", 4, "version-conflict");
     s.ends("veriboot baseline apply web.toml --scale-set web --replaces 7", 4, "version-conflict");
+    s.run("veriboot baseline apply web.toml --scale-set web", &["web@1 judges already: nothing changed"]);
+    s.run("sed -i '1i description = \"by hand\"' web.toml", &[]);
     let applied = s.run(
         "veriboot baseline apply web.toml --scale-set web -m 'by hand'",
         &["scale-set/default/web@2 judges from now on"],

@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each test binary uses its part of this
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+pub mod attacks;
 pub mod boot;
 pub mod captured;
 pub mod operator;
