@@ -76,7 +76,7 @@ fn trend(points: &[ScorePoint], now: Option<f64>, days: u32) -> String {
     let scores: Vec<f64> = points.iter().filter_map(|point| point.score).chain(now).collect();
     let (Some(first), Some(last)) = (scores.first(), scores.last()) else { return "-".to_owned() };
     if points.is_empty() {
-        return "begins with the next full hour".to_owned();
+        return "begins with the next hourly sweep".to_owned();
     }
     let step = scores.len().div_ceil(MAX_BARS).max(1);
     let low = scores.iter().copied().fold(f64::INFINITY, f64::min);
@@ -192,7 +192,7 @@ mod tests {
         let points = [point(50.0), point(75.0), point(100.0)];
         assert_eq!(trend(&points, Some(100.0), 7), "50.0 ▁▅██ 100.0 in 7 days");
         assert_eq!(trend(&[point(80.0)], Some(80.0), 7), "80.0 ▄▄ 80.0 in 7 days");
-        assert_eq!(trend(&[], Some(80.0), 7), "begins with the next full hour");
+        assert_eq!(trend(&[], Some(80.0), 7), "begins with the next hourly sweep");
         assert_eq!(trend(&[], None, 7), "-");
     }
 }
