@@ -227,7 +227,7 @@ async fn failures_wait_and_what_is_given_up_can_be_told_again(db) {
     some(&db.store, 2).await;
     db.store.write(move |tx| {
         let due = |tx: &mut dyn Tx, now| Ok::<_, StoreError>(deliveries::due(tx, now, 9)?.into_iter().map(|d| d.target_id).collect::<Vec<_>>());
-        assert_eq!(due(tx, at(100))?, [row.id.clone()]);
+        assert_eq!(due(tx, at(100))?, std::slice::from_ref(&row.id));
         let mut both = due(tx, at(60_001))?;
         both.sort();
         let mut expected = [row.id.clone(), digest.id.clone()];
