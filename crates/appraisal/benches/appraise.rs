@@ -293,5 +293,30 @@ fn main() {
         verify / 1e3,
         known / verify
     );
+    parts_of_a_new_log(&bench, &report, &judgement);
     ratio_of_judgements(&bench);
+}
+
+/// Where the time of a new log goes, each part by itself.
+fn parts_of_a_new_log(bench: &Bench, report: &LogReport, judgement: &Judgement) {
+    let parsed = parse(&bench.log).unwrap();
+    let parts: [(&str, &dyn Fn()); 9] = [
+        ("quote and conclusion", &|| drop(black_box(bench.known(report, judgement)))),
+        ("parse", &|| drop(black_box(parse(&bench.log)))),
+        ("log digest, replay, digest checks", &|| drop(black_box(hashes(&bench.log, &parsed)))),
+        ("- log digest alone", &|| {
+            black_box(SHA256.hash(&[black_box(&bench.log)]));
+        }),
+        ("- replay alone", &|| drop(black_box(replay(&parsed, SHA256)))),
+        ("- digest checks alone", &|| drop(black_box(check_digests_of(&parsed, SHA256)))),
+        ("labels", &|| drop(black_box(measurements(&parsed, SHA256)))),
+        ("examine, of which all of these are parts but the first", &|| drop(black_box(examine(&bench.log)))),
+        ("judge", &|| {
+            drop(black_box(judge(report, SHA256, Some(&bench.baseline), &bench.profile)));
+        }),
+    ];
+    for (name, part) in parts {
+        let (time, _) = in_turn(part, || {});
+        println!("part of a new log: {name}: {:.1} µs", time / 1e3);
+    }
 }

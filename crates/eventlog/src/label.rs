@@ -469,7 +469,7 @@ fn content_words(content: &Content<'_>, data: &[u8]) -> String {
             let words = words.join(", ");
             match words.len() {
                 0 => "empty".to_owned(),
-                ..=MAX_VALUE_CHARS => words,
+                1..=MAX_VALUE_CHARS => words,
                 _ => bounded(&words, MAX_VALUE_CHARS),
             }
         }
