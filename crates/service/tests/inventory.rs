@@ -128,7 +128,7 @@ mod scenario {
         // What happened is in the audit log and among the events; a sync that changed nothing is not.
         let synced = world.audit().iter().filter(|e| e.action == "inventory.sync").count();
         assert_eq!(synced, 7 + 3);
-        let events = ann.get("/v1/events?kind=inventory.synced&limit=100");
+        let events = ann.get("/v1/events?format=json&kind=inventory.synced&limit=100");
         assert_eq!(events["items"].as_array().unwrap().len(), 10);
         let viewer = Operator::with_role(world, "vic", veriboot_store::api_tokens::Role::Viewer);
         assert_eq!(post(world, &viewer, "google", "", b"[]").status, 403);
