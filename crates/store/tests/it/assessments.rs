@@ -4,6 +4,9 @@ use veriboot_wire::{Assessment, AssessmentQuery, AssessmentSort, AssessmentStatu
 
 use crate::harness::{at, on_both, vm};
 
+/// Which rows a filter keeps.
+type Keep = Box<dyn Fn(&Assessment) -> bool>;
+
 const CHECKS: [&str; 3] = ["attestation-healthy", "dbx-current", "vtpm-enabled"];
 
 fn one(
@@ -103,7 +106,7 @@ async fn filters_and_pages_agree_with_the_whole_list(db) {
     let changed = pages(AssessmentQuery { sort: Some(AssessmentSort::Changed), ..Default::default() }).await;
     assert!(changed.windows(2).all(|pair| pair[0].last_status_change_at >= pair[1].last_status_change_at));
     assert_eq!(changed.len(), all.len());
-    let filters: Vec<(AssessmentQuery, Box<dyn Fn(&Assessment) -> bool>)> = vec![
+    let filters: Vec<(AssessmentQuery, Keep)> = vec![
         (AssessmentQuery { status: Some(AssessmentStatus::Unhealthy), ..Default::default() },
             Box::new(|a| a.status == AssessmentStatus::Unhealthy)),
         (AssessmentQuery { status: Some(AssessmentStatus::Unhealthy), check: Some("dbx-current".into()), group: Some("a".into()), ..Default::default() },
@@ -168,7 +171,7 @@ async fn what_a_vm_rests_on_is_read_without_its_keys(db) {
         assessments::set_key(tx, &row.id, "key")?;
         let inputs = assessments::inputs_of(tx, &row.id)?.unwrap();
         assert_eq!((inputs.log_facts.as_deref(), inputs.posture_key.as_deref()), (Some("{\"version\":1}"), Some("key")));
-        assert_eq!(assessments::inputs_of_all(tx, &[row.id.clone(), "nobody".into()])?, [inputs.clone()]);
+        assert_eq!(assessments::inputs_of_all(tx, &[row.id.clone(), "nobody".into()])?, std::slice::from_ref(&inputs));
         assert_eq!(assessments::inputs_after(tx, "", 10)?, [inputs]);
         assert_eq!(assessments::inputs_after(tx, &row.id, 10)?, []);
         // Facts of another log say nothing about this one.
