@@ -74,7 +74,10 @@ fn every_setting_is_settable_and_every_field_is_documented() {
             ca: Some(PathBuf::new()),
             names: vec![],
         },
-        notifications: NotificationConfig { export_dir: Some(PathBuf::new()), ..NotificationConfig::default() },
+        notifications: NotificationConfig {
+            export_dir: Some(PathBuf::new()),
+            ..NotificationConfig::default()
+        },
         traces: TracesConfig { otlp_endpoint: Some(String::new()), ..TracesConfig::default() },
         tokens: TokenConfig { lifetime_s: Some(1), ..TokenConfig::default() },
         posture: PostureConfig {
