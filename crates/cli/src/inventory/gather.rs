@@ -7,7 +7,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use veriboot_inventory::{Listing, MAX_DOCUMENT_BYTES, Options, ReadError, merge, read};
+use veriboot_inventory::{Listing, MAX_DOCUMENT_BYTES, ReadError};
 use veriboot_service::inventory::files::{self, FileError};
 use veriboot_wire::InventoryFormat;
 
@@ -50,7 +50,8 @@ pub fn listing(from: &FromArgs) -> Result<Listing, CliError> {
             .ok_or_else(|| CliError::usage("no-proxmox-token", "--proxmox needs --proxmox-token-file"))?;
         return proxmox::listing(url, token, from.proxmox_ca.as_deref());
     }
-    let mut listings = Vec::with_capacity(from.files.len());
+    // All together: what one says about a scale set holds for the members in another.
+    let mut documents = Vec::new();
     for path in &from.files {
         if path == Path::new("-") {
             let mut bytes = Vec::new();
@@ -58,13 +59,12 @@ pub fn listing(from: &FromArgs) -> Result<Listing, CliError> {
             std::io::stdin().lock().take(most).read_to_end(&mut bytes).map_err(|e| {
                 CliError::usage("cannot-read-file", format!("cannot read standard input: {e}"))
             })?;
-            let options = Options { format: from.format, group: None };
-            listings.push(read(&bytes, &options).map_err(|e| unreadable("standard input", &e))?);
+            documents.push((PathBuf::from("standard input"), bytes));
         } else {
-            listings.push(files::listing(path, from.format, None).map_err(|e| of_file(&e))?);
+            documents.extend(files::documents(path).map_err(|e| of_file(&e))?);
         }
     }
-    merge(listings).map_err(|e| unreadable("the documents", &e))
+    files::of_documents(&documents, from.format, None).map_err(|e| of_file(&e))
 }
 
 /// What keeps a document from being read.
