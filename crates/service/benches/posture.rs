@@ -29,7 +29,7 @@ fn row(n: usize, at: veriboot_wire::Time) -> VmRow {
         id: new_id(at),
         name: format!("vm-{n:07}"),
         group: format!("group-{:02}", n % 50),
-        scale_set: (n % 2 == 0).then(|| format!("set-{:04}", n % 1000)),
+        scale_set: (n.is_multiple_of(2)).then(|| format!("set-{:04}", n % 1000)),
         image: None,
         status: VmStatus::Healthy,
         status_detail: None,

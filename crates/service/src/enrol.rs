@@ -12,7 +12,9 @@
 use aws_lc_rs::constant_time;
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::json;
-use veriboot_store::{Constraint, StoreError, Tx, audit, enrolments, inventory, join_tokens, monitoring, new_id, vms};
+use veriboot_store::{
+    Constraint, StoreError, Tx, audit, enrolments, inventory, join_tokens, monitoring, new_id, vms,
+};
 use veriboot_tpm::{AkError, AttestationKey, EkError, EndorsementKey, make_credential};
 use veriboot_wire::{
     ActivateRequest, Blob, EnrollChallenge, EnrollRequest, Enrolled, Facts, JoinToken, Monitoring,

@@ -15,8 +15,8 @@ pub mod baseline_signing;
 pub mod challenge;
 pub mod enrol;
 pub mod extract;
-pub mod inventory;
 pub mod heartbeat;
+pub mod inventory;
 pub mod members;
 pub mod monitoring;
 pub mod notify;
@@ -55,7 +55,8 @@ mod status;
 pub use announce::{Announcement, FIRST_ADMIN, FirstStart};
 pub use clock::Clock;
 pub use config::{
-    Config, ConfigError, Limits, LogConfig, LogFormat, NotificationConfig, SETTINGS, Setting, TlsConfig, TokenConfig, TracesConfig, ValueType,
+    Config, ConfigError, Limits, LogConfig, LogFormat, NotificationConfig, SETTINGS, Setting, TlsConfig,
+    TokenConfig, TracesConfig, ValueType,
 };
 pub use install::AgentDownload;
 pub use metrics::Metrics;

@@ -38,8 +38,12 @@ mod scenario {
         operator.post("/v1/inventory/sources/cloud/sync", &document)
     }
 
+    /// A check, how many do not fulfil it, and why.
+    type Recommended = (String, u64, Vec<(String, u64)>);
+    type Wanted<'a> = (&'a str, u64, &'a [(&'a str, u64)]);
+
     /// Check, how many are unhealthy, and the causes with their counts.
-    fn recommended(operator: &Operator, query: &str) -> Vec<(String, u64, Vec<(String, u64)>)> {
+    fn recommended(operator: &Operator, query: &str) -> Vec<Recommended> {
         let list = operator.get(&format!("/v1/recommendations{query}"));
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         list.as_array()
@@ -63,7 +67,7 @@ mod scenario {
         world.read(events::bounds).newest
     }
 
-    fn expect(list: &[(&str, u64, &[(&str, u64)])]) -> Vec<(String, u64, Vec<(String, u64)>)> {
+    fn expect(list: &[Wanted<'_>]) -> Vec<Recommended> {
         list.iter()
             .map(|(check, count, causes)| {
                 let causes = causes.iter().map(|(cause, n)| ((*cause).to_owned(), *n)).collect();
@@ -117,7 +121,10 @@ mod scenario {
 
         // Without keys in the firmware there is nothing to say about them, and shim keeps its first level.
         let cause = |vm, check| assessment(&operator, vm, check)["cause"].clone();
-        assert_eq!((cause("off", "dbx-current"), cause("off", "sbat-current")), (json!("own-keys"), json!("sbat-old")));
+        assert_eq!(
+            (cause("off", "dbx-current"), cause("off", "sbat-current")),
+            (json!("own-keys"), json!("sbat-old"))
+        );
         assert_eq!(cause("web-0", "sbat-current"), Value::Null);
 
         // What a VM of the inventory is told, and why the rest is not about it.

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::{Assessment, Facts, Finding, MachineInfo, OddOneOut, ScopeKind, SecurityType, Time, Verdict, VmStatus};
+use crate::{
+    Assessment, Facts, Finding, MachineInfo, OddOneOut, ScopeKind, SecurityType, Time, Verdict, VmStatus,
+};
 
 /// One VM in a list.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]

@@ -86,7 +86,12 @@ pub fn run(args: LearnArgs, out: Output) -> Result<(), CliError> {
 /// What is wrong with a log is learned with it: somebody should know.
 fn warn_about(path: &std::path::Path, report: &LogReport) {
     for finding in report.findings.iter().filter(|finding| finding.fails()) {
-        eprintln!("warning: {}: {} [{}]", safe(&path.display().to_string()), safe(&finding.message), finding.code);
+        eprintln!(
+            "warning: {}: {} [{}]",
+            safe(&path.display().to_string()),
+            safe(&finding.message),
+            finding.code
+        );
     }
 }
 

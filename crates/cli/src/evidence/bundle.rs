@@ -42,8 +42,9 @@ impl Material {
         })?;
         for (name, part) in [("quote", &bundle.quote), ("signature", &bundle.signature)] {
             if part.is_empty() {
-                return Err(CliError::usage("bundle-incomplete", format!("the bundle has no {name}"))
-                    .hint("Add what the TPM answered to the quote: TPMS_ATTEST and TPMT_SIGNATURE, both in base64."));
+                return Err(CliError::usage("bundle-incomplete", format!("the bundle has no {name}")).hint(
+                    "Add what the TPM answered to the quote: TPMS_ATTEST and TPMT_SIGNATURE, both in base64.",
+                ));
             }
         }
         let certificate = bundle.ak_certificate.as_ref().map(|der| {

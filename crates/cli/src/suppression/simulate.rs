@@ -51,7 +51,8 @@ pub fn run(args: &SimulateArgs, client: &Client, out: Output) -> Result<(), CliE
             .map(|count| ("reason", count))
             .chain(seen.by_class.iter().map(|count| ("change", count)))
             .map(|(what, count)| {
-                let (said, tone) = if count.attack { ("never", Tone::Bad) } else { ("may do this", Tone::Plain) };
+                let (said, tone) =
+                    if count.attack { ("never", Tone::Bad) } else { ("may do this", Tone::Plain) };
                 vec![
                     what.into(),
                     count.name.as_str().into(),

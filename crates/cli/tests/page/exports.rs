@@ -17,7 +17,7 @@ pub fn az_vms() -> Value {
     let machine = |n: u32| {
         let name = format!("office-{n:02}");
         let profile = match n {
-            n if n % 3 == 0 => json!({ "securityType": "Standard" }),
+            n if n.is_multiple_of(3) => json!({ "securityType": "Standard" }),
             n => json!({
                 "securityType": "TrustedLaunch",
                 "uefiSettings": { "secureBootEnabled": n != 1, "vTpmEnabled": true }
@@ -32,7 +32,7 @@ pub fn az_vms() -> Value {
             "powerState": "VM running",
             "provisioningState": "Succeeded",
             "securityProfile": profile,
-            "storageProfile": { "osDisk": { "osType": if n % 2 == 0 { "Windows" } else { "Linux" } } },
+            "storageProfile": { "osDisk": { "osType": if n.is_multiple_of(2) { "Windows" } else { "Linux" } } },
             "tags": { "owner": "office-it" }
         })
     };
@@ -101,7 +101,7 @@ pub fn gcloud() -> Value {
 pub fn aws() -> Value {
     let machine = |n: u32| {
         let member = n >= 30;
-        let uefi = member || n % 2 == 0;
+        let uefi = member || n.is_multiple_of(2);
         let mut tags = vec![
             json!({ "Key": "Name", "Value": if member { format!("api-{}", n - 30) } else { format!("shop-{n:02}") } }),
         ];

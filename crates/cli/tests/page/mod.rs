@@ -67,6 +67,9 @@ fn steps(page: &str) -> Vec<(usize, Step)> {
     steps
 }
 
+/// What a word in capitals of a command stands for, asked when the command is run.
+pub type Meaning<'w> = Box<dyn Fn(&Operator) -> String + 'w>;
+
 /// The machines, the service, and the folder of the operator.
 pub struct Stage<'w> {
     pub world: &'w World,
@@ -75,7 +78,7 @@ pub struct Stage<'w> {
     /// For guests that are not enrolled yet.
     pub join_token: Box<dyn Fn(&str) -> String + 'w>,
     /// What a word in capitals of a command stands for.
-    pub words: Vec<(&'static str, Box<dyn Fn(&Operator) -> String + 'w>)>,
+    pub words: Vec<(&'static str, Meaning<'w>)>,
     pub folder: tempfile::TempDir,
 }
 

@@ -9,12 +9,14 @@ use veriboot_appraisal::{
     judge,
 };
 use veriboot_eventlog::HashAlg;
-use veriboot_store::{StoreError, judges};
 use veriboot_store::baselines::{self, CurrentBaseline};
 use veriboot_store::proposals::Rejection;
 use veriboot_store::vms::VmRow;
+use veriboot_store::{StoreError, judges};
 use veriboot_tpm::Quote;
-use veriboot_wire::{AlertReason, EvidenceRequest, FactState, Facts, Finding, Receipt, Severity, Time, Verdict, VmStatus};
+use veriboot_wire::{
+    AlertReason, EvidenceRequest, FactState, Facts, Finding, Receipt, Severity, Time, Verdict, VmStatus,
+};
 
 use super::conditions::{BootFacts, boot_facts, seen_by_conditions};
 use super::evidence::Evidence;
@@ -50,10 +52,8 @@ pub async fn appraise(state: &AppState, vm: VmRow, request: EvidenceRequest) -> 
         request.log.as_ref().and_then(|log| log.content.as_ref()).is_some_and(|c| c.len() > LONG_LOG_BYTES);
     let stages = state.metrics.stages();
     let read = work::run(&state.attest.long_work, long, move || Evidence::read(request));
-    let evidence = stages
-        .run(Stage::Decode, read)
-        .await
-        .map_err(|broken| ApiError::internal(broken.to_string()))??;
+    let evidence =
+        stages.run(Stage::Decode, read).await.map_err(|broken| ApiError::internal(broken.to_string()))??;
     let evidence = Arc::new(evidence);
     let challenge = state
         .attest

@@ -118,8 +118,7 @@ fn common_name(subject: &str) -> &str {
 /// The kernel as people call it: the version in the name of its file, else that name.
 fn kernel(report: &LogReport) -> Option<String> {
     let names = || {
-        let kernels =
-            report.entries.iter().filter(|e| e.kind == ComponentKind::Kernel).map(|e| &*e.name);
+        let kernels = report.entries.iter().filter(|e| e.kind == ComponentKind::Kernel).map(|e| &*e.name);
         let lines = report.entries.iter().filter(|e| e.kind == ComponentKind::KernelCommandLine);
         let images =
             lines.filter_map(|e| e.value.as_deref()?.split_whitespace().find(|w| w.starts_with('/')));

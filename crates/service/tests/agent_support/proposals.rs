@@ -61,7 +61,10 @@ pub fn kernel_update() -> Captured {
 }
 
 pub fn hex(text: &str) -> Vec<u8> {
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2).unwrap(), 16).unwrap()).collect()
+    (0..text.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(text.get(at..at + 2).unwrap(), 16).unwrap())
+        .collect()
 }
 
 pub fn text<'v>(value: &'v Value, member: &str) -> &'v str {

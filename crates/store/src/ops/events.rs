@@ -165,7 +165,8 @@ fn queue(tx: &mut dyn Tx, sequence: u64, event: &NewEvent<'_>) -> Result<(), Sto
             continue;
         }
         // People are told of an incident, and not of each of its members.
-        if member && kind == TargetKind::Email && route.takes("incident.opened", event.severity, event.group) {
+        if member && kind == TargetKind::Email && route.takes("incident.opened", event.severity, event.group)
+        {
             continue;
         }
         tx.execute(

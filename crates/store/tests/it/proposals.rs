@@ -73,8 +73,7 @@ fn shows(
     };
     vms::update_after_attestation(tx, vm_id, &after)?;
     // "k1+k2" is what has the marks of both.
-    let marks: Vec<String> =
-        key.unwrap_or_default().split('+').map(|mark| format!("4 {mark}")).collect();
+    let marks: Vec<String> = key.unwrap_or_default().split('+').map(|mark| format!("4 {mark}")).collect();
     let showing = key.map(|change_key| Showing {
         vm_id,
         vm_name: &row.name,

@@ -53,7 +53,8 @@ pub(crate) async fn show(
     State(state): State<AppState>,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
-    let row = state.read(move |tx| baselines::by_id(tx, &id)?.ok_or_else(|| no_such("baseline", &id))).await?;
+    let row =
+        state.read(move |tx| baselines::by_id(tx, &id)?.ok_or_else(|| no_such("baseline", &id))).await?;
     let document = serde_json::from_str(&row.document).map_err(ApiError::internal)?;
     let etag = version_tag(row.summary.version);
     let mut response = Json(BaselineDetail { summary: row.summary, document }).into_response();
