@@ -257,7 +257,7 @@ impl SqliteTx<'_> {
         }
         let connection = self.connection;
         let run = || {
-            let mut statement = connection.prepare_cached(sql)?;
+            let mut statement = connection.prepare_cached(&numbered(sql))?;
             bind(&mut statement, params)?;
             finish(&mut statement)
         };
@@ -292,14 +292,24 @@ impl Tx for SqliteTx<'_> {
     }
 }
 
-/// Binds `$n` by its number: SQLite itself takes `$n` as a name and numbers names by first occurrence.
+/// The statement with SQLite's `?n` for `$n`, which SQLite takes for a name that it looks up in a list.
+fn numbered(sql: &str) -> String {
+    let mut out = String::with_capacity(sql.len());
+    let mut rest = sql;
+    while let Some((before, after)) = rest.split_once('$') {
+        out.push_str(before);
+        out.push(if after.starts_with(|c: char| c.is_ascii_digit()) { '?' } else { '$' });
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
 fn bind(statement: &mut Statement<'_>, params: &[Param<'_>]) -> rusqlite::Result<()> {
-    for index in 1..=statement.parameter_count() {
-        let number =
-            statement.parameter_name(index).and_then(|name| name.strip_prefix('$')?.parse::<usize>().ok());
-        let param = number.and_then(|n| params.get(n.checked_sub(1)?)).copied();
-        let param = param.ok_or(rusqlite::Error::InvalidParameterCount(index, params.len()))?;
-        statement.raw_bind_parameter(index, param)?;
+    let wanted = statement.parameter_count();
+    let given = params.get(..wanted).ok_or(rusqlite::Error::InvalidParameterCount(wanted, params.len()))?;
+    for (index, param) in (1..).zip(given) {
+        statement.raw_bind_parameter(index, *param)?;
     }
     Ok(())
 }
