@@ -85,6 +85,8 @@ pub fn after_attestation(tx: &mut dyn Tx, attested: &Attested<'_>) -> Result<Ale
     if attested.quote_believed {
         let silent = [AlertReason::AgentSilent];
         changes.resolved = auto_resolve(tx, vm_id, &silent, "the agent reports again", at)?;
+        // Who dismissed one silence did not dismiss the next one.
+        forget_dismissals(tx, vm_id, &silent, "the agent reports again", at)?;
     }
     if !outcome.reasons.contains(&AlertReason::AppraisalFailed) {
         let broken = [AlertReason::AppraisalFailed];

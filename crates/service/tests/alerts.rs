@@ -160,9 +160,12 @@ mod scenario {
         let rest = ann.get(&format!("{path}/members?cursor={}", first["next_cursor"].as_str().unwrap()));
         assert_eq!((count(&first), count(&rest)), (2, 1));
         assert_eq!(count(&ann.get(incident["alerts"].as_str().unwrap())), 3);
-        // One that fails for another reason is an incident of its own.
+        // One that fails for another reason is an incident of its own, and told although its alert was open.
         guests[0].boot(&shell());
         guests[0].attest();
+        guests[0].attest();
+        let changed = ann.get("/v1/events?format=json&kind=alert.changed");
+        assert_eq!((count(&changed), &changed["items"][0]["vm_name"]), (1, &json!("web-0")));
         assert_eq!(ann.get(&path)["open"], 2);
         assert_eq!(count(&ann.get("/v1/incidents?state=open")), 2);
         // Acting on it acts on all; it closes with its last alert.

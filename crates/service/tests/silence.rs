@@ -5,9 +5,10 @@
 mod agent_support;
 
 use agent_support::World;
+use agent_support::boot::Boot;
 use veriboot_service::{heartbeat, silence};
 use veriboot_store::heartbeats::{self, OutageCause};
-use veriboot_store::{deadlines, inventory, maintenance, vms};
+use veriboot_store::{alerts, deadlines, inventory, maintenance, vms};
 use veriboot_wire::{
     AlertReason, AlertState, Configured, ConfiguredSecurity, InventoryFacts, PowerState, Scope, ScopeKind,
     Time, VmStatus,
@@ -49,6 +50,7 @@ on_both! {
     a_clock_that_is_set_back_hides_no_silence
     a_maintenance_window_is_no_silence
     a_member_that_left_is_not_silent
+    a_dismissed_silence_is_forgotten_when_the_agent_reports
 }
 
 fn silence_is_told_once(world: World) {
@@ -278,6 +280,33 @@ fn a_member_that_left_is_not_silent(world: World) {
     world.pass_ms(905 * S);
     assert_eq!(sweep(&world), 1, "it was started, and nobody hears of its agent");
     assert_eq!(status(&world, &id), VmStatus::Stale);
+
+    // An item that says all the time that it is stopped is that of another machine, or old: it excuses nothing.
+    inventory_says(&world, &ek, Some(PowerState::Stopped));
+    world.pass_ms(S);
+    assert_eq!(guest.attest().status, VmStatus::Healthy);
+    inventory_says(&world, &ek, Some(PowerState::Stopped));
+    world.pass_ms(905 * S);
+    assert_eq!(sweep(&world), 1, "it attested after it was stopped");
+}
+
+/// Who dismissed one silence did not dismiss the next one, whatever the agent showed in between.
+fn a_dismissed_silence_is_forgotten_when_the_agent_reports(world: World) {
+    let mut guest = world.healthy_guest("web-0");
+    let id = guest.vm_id();
+    world.pass_ms(905 * S);
+    assert_eq!(sweep(&world), 1);
+    let alert = world.open_alerts(&id)[0].id.clone();
+    let now = world.clock.now();
+    world.write(move |tx| {
+        alerts::change_state(tx, &alert, AlertState::Dismissed, "ann", Some("known"), now).map(drop)
+    });
+    let shell = Boot { cmdline: "root=/dev/vda1 ro quiet init=/bin/sh".into(), ..Boot::default() };
+    guest.boot(&shell);
+    assert_eq!(guest.attest().status, VmStatus::Unhealthy);
+    world.pass_ms(905 * S);
+    assert_eq!(sweep(&world), 1);
+    assert!(world.open_alerts(&id).iter().any(|alert| alert.reason == AlertReason::AgentSilent));
 }
 
 /// A VM that is not monitored is never due, and none is looked at that is not due.

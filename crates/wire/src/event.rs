@@ -13,6 +13,7 @@ pub const EVENT_KINDS: &[(&str, &str)] = &[
     ("vm.deleted", "a VM was removed together with its history"),
     ("alert.opened", "an alert was raised where none was open"),
     ("alert.reopened", "a resolved alert came back"),
+    ("alert.changed", "something was found for an open alert that it did not show before"),
     ("alert.acknowledged", "somebody took on an alert"),
     ("alert.resolved", "the cause of an alert is gone"),
     ("alert.dismissed", "somebody closed an alert although its cause may remain"),

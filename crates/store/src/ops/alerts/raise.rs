@@ -70,7 +70,8 @@ pub struct Raised {
 /// Raises an alert, in this order:
 /// 1. An alert that somebody dismissed stands for its very findings until its cause ended: it is counted there.
 /// 2. A suppression rule that matches dismisses it, unless somebody works on it.
-/// 3. An open one is counted, and takes over everything that describes the cause; its state stays.
+/// 3. An open one is counted, and takes over everything that describes the cause; its state stays. What was not found
+///    before is told.
 /// 4. One of the same cause that was closed by a rule that holds no more, or resolved not long ago, is opened again.
 /// 5. Else it is new.
 ///
@@ -247,11 +248,16 @@ fn count(
     alert: &AlertRaise<'_>,
     place: &incidents::Members<'_>,
 ) -> Result<Raised, StoreError> {
-    let changed = cause(&open.findings) != cause(alert.findings);
+    let (before, now) = (cause(&open.findings), cause(alert.findings));
+    let (changed, worse) = (before != now, !now.is_subset(&before));
     let next = Next { state: open.state, closed_at: None, suppressed_by: None, again: false, changed };
     describe(tx, open, alert, &next, None)?;
     if changed {
         incidents::join(tx, &open.id, open.incident_id.as_deref(), alert, place)?;
+    }
+    // Whoever looks at an update is told when something else is found beside it.
+    if worse {
+        told(tx, &open.id, "alert.changed", alert.at)?;
     }
     Ok(Raised { id: open.id.clone(), count: open.count + 1, became: Became::Counted })
 }

@@ -123,9 +123,15 @@ pub fn unmatched(tx: &mut dyn Tx, after: &str, limit: u32) -> Result<Vec<Invento
 
 /// Since when a VM is not expected to attest: every source in use that lists or listed it says that it is gone or
 /// stopped. `None` when one of them lists it as running, or does not say; or when none knows it. Retiring a source
-/// makes no VM absent.
+/// makes no VM absent. A VM that attested since was not: it was started again, or is linked to the item of another
+/// machine, which must not excuse its silence.
 pub fn absent_since(tx: &mut dyn Tx, vm_id: &str) -> Result<Option<Absence>, StoreError> {
     let items = items_for_vm(tx, vm_id)?;
+    let attested = query_one(tx, "SELECT last_attested_at FROM vms WHERE id = $1", params![vm_id])?;
+    let attested = attested.map(|row| row.columns().opt_time()).transpose()?.flatten();
+    if attested > items.iter().filter_map(|item| item.gone_at.max(item.stopped_at)).max() {
+        return Ok(None);
+    }
     let mut since: Option<Time> = None;
     for item in &items {
         // A guest that is stopped and then removed was absent from when it was stopped.
