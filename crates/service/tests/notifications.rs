@@ -116,6 +116,20 @@ fn an_hour_of_500_loses_nothing_and_keeps_the_order() {
 }
 
 #[test]
+fn a_clock_that_was_ahead_keeps_nobody_from_being_told() {
+    let server = TestServer::start();
+    let receiver = Receiver::start(BROKEN);
+    add(&server, &webhook("hook", &receiver));
+    server.clock().step_ms(86_400_000);
+    let event = enrolled(&server);
+    until(|| (health(&server, "hook")["failures"] == 1).then_some(()), || "a failure".into());
+    receiver.answer(OK);
+    server.clock().step_ms(-86_400_000);
+    let told = receiver.wait_for(2);
+    assert_eq!(told[1].sequence(), event);
+}
+
+#[test]
 fn what_waits_survives_a_restart() {
     let mut server = TestServer::start();
     let receiver = Receiver::start(BROKEN);

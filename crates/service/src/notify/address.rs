@@ -7,9 +7,17 @@ use super::tell::SendError;
 /// Addresses of a name that are looked at.
 const MAX_ADDRESSES: usize = 16;
 
-/// Cloud metadata services outside of the link-local range: AWS on IPv6, Alibaba Cloud, Azure's wire server.
-const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
-const METADATA_V4: [Ipv4Addr; 2] = [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(168, 63, 129, 16)];
+/// Cloud metadata services outside of the link-local range on IPv6: AWS and its credentials of pods, Google Cloud,
+/// Oracle Cloud.
+const METADATA_V6: [Ipv6Addr; 4] = [
+    Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254),
+    Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23),
+    Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
+    Ipv6Addr::new(0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe),
+];
+/// On IPv4: Alibaba Cloud, Azure's wire server, Oracle Cloud.
+const METADATA_V4: [Ipv4Addr; 3] =
+    [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(168, 63, 129, 16), Ipv4Addr::new(192, 0, 0, 192)];
 
 /// Whether an address is this machine, its link, a metadata service, or no single host at all.
 pub(super) fn is_local(ip: IpAddr) -> bool {
@@ -34,7 +42,7 @@ fn is_local_v6(ip: Ipv6Addr) -> bool {
         || ip.is_unspecified()
         || ip.is_multicast()
         || ip.is_unicast_link_local()
-        || ip == METADATA_V6
+        || METADATA_V6.contains(&ip)
 }
 
 /// The IPv4 address that an IPv6 address stands for: mapped, compatible, NAT64, 6to4.
@@ -100,12 +108,16 @@ mod tests {
             "255.255.255.255",
             "100.100.100.200",
             "168.63.129.16",
+            "192.0.0.192",
             "::1",
             "::",
             "fe80::1",
             "febf::1",
             "ff02::1",
             "fd00:ec2::254",
+            "fd00:ec2::23",
+            "fd20:ce::254",
+            "fd00:c1::a9fe:a9fe",
             "::ffff:127.0.0.1",
             "::ffff:169.254.169.254",
             "::7f00:1",

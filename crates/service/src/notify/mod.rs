@@ -27,19 +27,54 @@ pub(crate) use streams::{Listener, Streams, Told};
 pub(crate) use tell::test;
 pub use work::{pass, run, sweep};
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Messages to one target that may be on their way at the same time, those that nobody waits for any more included.
+const MAX_ON_THEIR_WAY: usize = 4;
 
 /// What the notifications keep in this process.
 #[derive(Clone)]
 pub struct Notify {
     random: Arc<dyn Fn() -> u32 + Send + Sync>,
     streams: Streams,
+    sending: Arc<Mutex<HashMap<String, usize>>>,
+}
+
+/// A message on its way, for as long as the thread that sends it.
+struct OnItsWay {
+    sending: Arc<Mutex<HashMap<String, usize>>>,
+    target_id: String,
+}
+
+impl Drop for OnItsWay {
+    fn drop(&mut self) {
+        let mut sending = self.sending.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = sending.get_mut(&self.target_id) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                sending.remove(&self.target_id);
+            }
+        }
+    }
 }
 
 impl Notify {
     /// With this source of jitter, evenly spread over all of `u32`.
     pub fn new(random: impl Fn() -> u32 + Send + Sync + 'static) -> Self {
-        Self { random: Arc::new(random), streams: Streams::default() }
+        Self { random: Arc::new(random), streams: Streams::default(), sending: Arc::default() }
+    }
+
+    /// `None` when too many messages to this target are on their way: a receiver that takes or says one byte at a time
+    /// holds the thread of each, and must not hold all that there are.
+    fn on_its_way(&self, target_id: &str) -> Option<OnItsWay> {
+        let mut sending = self.sending.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = sending.entry(target_id.to_owned()).or_default();
+        if *count >= MAX_ON_THEIR_WAY {
+            return None;
+        }
+        *count += 1;
+        Some(OnItsWay { sending: Arc::clone(&self.sending), target_id: target_id.to_owned() })
     }
 
     /// The streams of events that are open here.
@@ -62,5 +97,22 @@ impl Default for Notify {
 impl std::fmt::Debug for Notify {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Notify")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_receiver_that_hangs_holds_a_few_threads() {
+        let notify = Notify::new(|| 0);
+        let mut held: Vec<_> = (0..MAX_ON_THEIR_WAY).filter_map(|_| notify.on_its_way("a")).collect();
+        assert_eq!(held.len(), MAX_ON_THEIR_WAY);
+        assert!(notify.on_its_way("a").is_none() && notify.on_its_way("b").is_some());
+        held.pop();
+        assert!(notify.on_its_way("a").is_some());
+        held.clear();
+        assert!(notify.sending.lock().unwrap().is_empty());
     }
 }

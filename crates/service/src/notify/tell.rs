@@ -69,29 +69,36 @@ pub(super) fn export_dir(state: &AppState) -> PathBuf {
 pub(super) async fn tell(state: &AppState, target: &TargetRow, message: Message) -> Result<(), SendError> {
     let (target, public_url, now) = (target.clone(), state.public_url.clone(), state.clock.now());
     let folder = export_dir(state);
-    let sending = tokio::task::spawn_blocking(move || match message {
-        Message::Open(alerts) => {
-            let facts: Vec<Fact<'_>> = alerts
-                .iter()
-                .map(|(data, severity, group)| Fact {
-                    data,
-                    severity: *severity,
-                    group: Some(group),
-                    at: now,
-                })
-                .collect();
-            alertmanager::send(&target, &facts, &public_url, now)
-        }
-        Message::Events { events, digest } => match target.kind {
-            TargetKind::Webhook => webhook::send(&target, &events, digest, &public_url, now),
-            TargetKind::Alertmanager => {
-                let facts: Vec<Fact<'_>> = events.iter().map(Fact::of).collect();
+    let Some(on_its_way) = state.notify.on_its_way(&target.id) else {
+        return Err(SendError::failed("earlier messages to it still hang".to_owned()));
+    };
+    let sending = tokio::task::spawn_blocking(move || {
+        // The thread goes on when nobody waits for it any more.
+        let _on_its_way = on_its_way;
+        match message {
+            Message::Open(alerts) => {
+                let facts: Vec<Fact<'_>> = alerts
+                    .iter()
+                    .map(|(data, severity, group)| Fact {
+                        data,
+                        severity: *severity,
+                        group: Some(group),
+                        at: now,
+                    })
+                    .collect();
                 alertmanager::send(&target, &facts, &public_url, now)
             }
-            TargetKind::Email => email::send(&target, &events, &public_url, now),
-            TargetKind::Syslog => syslog::send(&target, &events, &public_url),
-            TargetKind::Ocsf => ocsf::send(&target, &events, &public_url, &folder, now),
-        },
+            Message::Events { events, digest } => match target.kind {
+                TargetKind::Webhook => webhook::send(&target, &events, digest, &public_url, now),
+                TargetKind::Alertmanager => {
+                    let facts: Vec<Fact<'_>> = events.iter().map(Fact::of).collect();
+                    alertmanager::send(&target, &facts, &public_url, now)
+                }
+                TargetKind::Email => email::send(&target, &events, &public_url, now),
+                TargetKind::Syslog => syslog::send(&target, &events, &public_url),
+                TargetKind::Ocsf => ocsf::send(&target, &events, &public_url, &folder, now),
+            },
+        }
     });
     match tokio::time::timeout(TIMEOUT, sending).await {
         Ok(Ok(outcome)) => outcome,

@@ -29,13 +29,18 @@ pub struct Due {
     pub target_id: String,
 }
 
+/// Further ahead than any wait, claim or repetition reaches, seconds: what lies there was written by a clock that was
+/// ahead, and would keep a target from being told for as long as the clock was set back.
+const AHEAD_S: i64 = 2 * 3600;
+
 /// Targets that nobody has claimed and that there is something to tell, those that waited longest first.
 pub fn due(tx: &mut dyn Tx, now: Time, limit: u32) -> Result<Vec<Due>, StoreError> {
     let sql = "SELECT t.id FROM notification_targets t JOIN target_state s ON s.target_id = t.id \
-               WHERE t.enabled = 1 AND s.claimed_until <= $1 AND s.next_at <= $1 AND (s.repeat_at <= $1 OR EXISTS \
+               WHERE t.enabled = 1 AND (s.claimed_until <= $1 OR s.claimed_until > $3) \
+               AND (s.next_at <= $1 OR s.next_at > $3) AND (s.repeat_at <= $1 OR s.repeat_at > $3 OR EXISTS \
                (SELECT 1 FROM deliveries d WHERE d.target_id = t.id AND d.state = 'waiting' \
-               AND d.queued_at <= $1 - t.digest_ms)) ORDER BY s.claimed_until, t.id LIMIT $2";
-    let rows = tx.query(sql, params![now, limit])?;
+               AND (d.queued_at <= $1 - t.digest_ms OR d.queued_at > $3))) ORDER BY s.claimed_until, t.id LIMIT $2";
+    let rows = tx.query(sql, params![now, limit, now.plus_s(AHEAD_S)])?;
     rows.into_iter().map(|row| Ok(Due { target_id: row.columns().text()? })).collect()
 }
 
@@ -57,10 +62,13 @@ pub fn claim(
     until: Time,
 ) -> Result<Option<Claimed>, StoreError> {
     let sql = "UPDATE target_state SET claimed_by = $2, claimed_until = $4 \
-               WHERE target_id = $1 AND claimed_until <= $3 AND next_at <= $3 RETURNING failures, repeat_at";
-    let Some(row) = query_one(tx, sql, params![target_id, by, now, until])? else { return Ok(None) };
+               WHERE target_id = $1 AND (claimed_until <= $3 OR claimed_until > $5) \
+               AND (next_at <= $3 OR next_at > $5) RETURNING failures, repeat_at";
+    let ahead = now.plus_s(AHEAD_S);
+    let Some(row) = query_one(tx, sql, params![target_id, by, now, until, ahead])? else { return Ok(None) };
     let mut c = row.columns();
-    Ok(Some(Claimed { failures: c.u64()?, repeat_at: c.opt_time()? }))
+    let (failures, repeat_at) = (c.u64()?, c.opt_time()?);
+    Ok(Some(Claimed { failures, repeat_at: repeat_at.map(|at| if at > ahead { now } else { at }) }))
 }
 
 /// The oldest events that a target is still to be told.

@@ -149,9 +149,10 @@ pub fn claim_configured(
     now: Time,
     until: Time,
 ) -> Result<Option<Claimed>, StoreError> {
-    let sql = "UPDATE inventory_sources SET claimed_until = $3 \
-               WHERE name = $1 AND claimed_until <= $2 AND retired_at IS NULL AND path IS NOT NULL";
-    if tx.execute(sql, params![name, now, until])? == 0 {
+    // What is further away was claimed by a clock that was ahead.
+    let sql = "UPDATE inventory_sources SET claimed_until = $3 WHERE name = $1 \
+               AND (claimed_until <= $2 OR claimed_until > $4) AND retired_at IS NULL AND path IS NOT NULL";
+    if tx.execute(sql, params![name, now, until, until.plus_s(3600)])? == 0 {
         return Ok(None);
     }
     let row = query_one(tx, &format!("{SELECT} WHERE s.name = $1"), params![name])?;
