@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use veriboot_wire::{ConfiguredSecurity, InventoryFacts, InventoryFormat, PowerState};
 
-use crate::azure_vm::{Hardware, Security, Storage, group, named, plain_tags, power, technology};
+use crate::azure_vm::{Hardware, Security, Storage, group, named, plain_tags, power, resource, technology};
 use crate::bounded::{Id, List, Text};
 use crate::merge::ScaleSetModel;
 use crate::{Listing, ReadError, item, json, tags};
@@ -38,7 +38,11 @@ pub(crate) fn read_sets(text: &str) -> Result<Listing, ReadError> {
     let sets: List<Set> = json::read(text)?;
     let mut listing = Listing::new(InventoryFormat::AzVmss);
     for (n, set) in sets.0.into_iter().enumerate() {
-        let id = named(format!("[{n}].id"), set.id)?;
+        let id = resource(n, set.id, "virtualMachineScaleSets/")?;
+        if let Some(name) = item::segment_after(&id, "virtualMachines") {
+            let reason = format!("it is the VM {:?}, not a scale set", json::reason(name));
+            return Err(ReadError::Element { element: format!("[{n}].id"), line: 0, column: 0, reason });
+        }
         let name = named(format!("[{n}].name"), set.name)?;
         let profile = set.virtual_machine_profile;
         let os = profile.as_ref().and_then(|p| p.storage_profile.as_ref()).and_then(Storage::os);
@@ -107,7 +111,8 @@ pub(crate) fn read_instances(text: &str) -> Result<Listing, ReadError> {
 }
 
 fn one(n: usize, instance: Instance) -> Result<(InventoryFacts, Option<String>), ReadError> {
-    let id = named(format!("[{n}].id"), instance.id)?;
+    // Instances of a flexible set are VMs.
+    let id = resource(n, instance.id, "virtualMachine")?;
     let set = item::segment_after(&id, "virtualMachineScaleSets").map(str::to_owned);
     let uuid = instance.vm_id.and_then(|id| item::uuid(&id.0));
     let key = uuid.clone().unwrap_or_else(|| id.to_ascii_lowercase());

@@ -156,8 +156,20 @@ pub(crate) fn named(path: String, text: Text) -> Result<String, ReadError> {
     Ok(text.0)
 }
 
+/// The id of an element, which must be that of a resource of Azure whose type begins so.
+pub(crate) fn resource(n: usize, id: Text, kind: &str) -> Result<String, ReadError> {
+    let id = named(format!("[{n}].id"), id)?;
+    let wanted = format!("/microsoft.compute/{kind}");
+    if id.to_ascii_lowercase().contains(&wanted.to_ascii_lowercase()) {
+        return Ok(id);
+    }
+    let element = format!("[{n}].id");
+    let reason = format!("{:?} is no id of Azure: it has no /Microsoft.Compute/{kind}", json::reason(&id));
+    Err(ReadError::Element { element, line: 0, column: 0, reason })
+}
+
 fn one(n: usize, vm: Vm) -> Result<(InventoryFacts, Option<String>), ReadError> {
-    let id = named(format!("[{n}].id"), vm.id)?;
+    let id = resource(n, vm.id, "virtualMachines/")?;
     let name = named(format!("[{n}].name"), vm.name)?;
     let uuid = vm.vm_id.and_then(|id| item::uuid(&id.0));
     let key = uuid.clone().unwrap_or_else(|| id.to_ascii_lowercase());

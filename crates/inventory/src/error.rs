@@ -61,6 +61,16 @@ pub enum ReadError {
         /// Name of the other.
         second: String,
     },
+    /// One document has two VMs of one key.
+    #[error("{element}: the key {key:?} is that of {first} already")]
+    DuplicateElement {
+        /// The second of the two: `vms[3]`.
+        element: String,
+        /// The first.
+        first: String,
+        /// Their key.
+        key: String,
+    },
 }
 
 fn place(line: &usize, column: &usize) -> String {
@@ -77,7 +87,7 @@ impl ReadError {
             Self::Syntax { .. } => "inventory-malformed",
             Self::Element { .. } => "inventory-element",
             Self::TooMany { .. } => "inventory-too-many",
-            Self::Duplicate { .. } => "inventory-duplicate",
+            Self::Duplicate { .. } | Self::DuplicateElement { .. } => "inventory-duplicate",
         }
     }
 
@@ -100,6 +110,9 @@ impl ReadError {
                 "docs/inventory.md says what each format holds; make the export with its command, as JSON, without --query"
             }
             Self::Duplicate { .. } => "a key names one VM: leave one of the two out",
+            Self::DuplicateElement { .. } => {
+                "a key names one VM (where none is given it is group and name): leave one of the two out, or give it a key"
+            }
         }
     }
 }

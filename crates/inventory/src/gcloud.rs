@@ -13,9 +13,10 @@ use crate::{Listing, ReadError, item, json, tags};
 struct Instance {
     id: Id,
     name: Text,
-    zone: Option<Text>,
+    // Every instance has a zone and a status: what lacks them is the export of something else.
+    zone: Text,
+    status: Text,
     self_link: Option<Text>,
-    status: Option<Text>,
     shielded_instance_config: Option<Shielded>,
     confidential_instance_config: Option<Confidential>,
     metadata: Option<Metadata>,
@@ -89,16 +90,16 @@ fn power(status: &str) -> PowerState {
 fn one(instance: Instance) -> (InventoryFacts, Option<String>) {
     let name = if instance.name.0.is_empty() { instance.id.0.clone() } else { instance.name.0 };
     let mut facts = item::unknown(instance.id.0, name, "gcp");
-    let zone = instance.zone.as_ref().map(|zone| zone.0.as_str());
+    let zone = instance.zone.0.as_str();
     let link = instance.self_link.as_ref().map(|link| link.0.as_str());
-    if let Some(project) = link
+    let project = link
         .and_then(|l| item::segment_after(l, "projects"))
-        .or_else(|| item::segment_after(zone?, "projects"))
-    {
+        .or_else(|| item::segment_after(zone, "projects"));
+    if let Some(project) = project {
         project.clone_into(&mut facts.group);
     }
-    facts.region = zone.map(|zone| item::last_segment(zone).to_owned()).filter(|zone| !zone.is_empty());
-    facts.power = instance.status.map_or(PowerState::Unknown, |status| power(&status.0));
+    facts.region = Some(item::last_segment(zone).to_owned()).filter(|zone| !zone.is_empty());
+    facts.power = power(&instance.status.0);
     match instance.shielded_instance_config {
         Some(config) => {
             facts.secure_boot = item::switched(config.enable_secure_boot);

@@ -33,6 +33,8 @@ mod recognise;
 mod tags;
 mod xml_bounds;
 
+use std::collections::HashMap;
+
 pub use declarative::to_json;
 pub use error::ReadError;
 pub use merge::{Listing, ScaleSetModel, merge};
@@ -85,6 +87,7 @@ pub fn read(bytes: &[u8], options: &Options<'_>) -> Result<Listing, ReadError> {
         InventoryFormat::AwsEc2 => aws::read(text),
         InventoryFormat::Proxmox => proxmox::read(text),
     }?;
+    distinct(&listing)?;
     if let Some(group) = options.group {
         for item in &mut listing.items {
             group.clone_into(&mut item.group);
@@ -94,4 +97,28 @@ pub fn read(bytes: &[u8], options: &Options<'_>) -> Result<Listing, ReadError> {
         }
     }
     Ok(listing)
+}
+
+/// Refuses a document that has two VMs of one key. Only documents that are put together may say of one VM twice.
+fn distinct(listing: &Listing) -> Result<(), ReadError> {
+    let mut seen: HashMap<&str, usize> = HashMap::with_capacity(listing.items.len());
+    for (n, item) in listing.items.iter().enumerate() {
+        if let Some(first) = seen.insert(&item.key, n) {
+            let element = |n: usize| match listing.format {
+                InventoryFormat::Declarative => format!("vms[{n}]"),
+                InventoryFormat::Libvirt => format!("domain[{}]", n.saturating_add(1)),
+                InventoryFormat::AzVm
+                | InventoryFormat::AzVmss
+                | InventoryFormat::AzVmssInstances
+                | InventoryFormat::Gcloud => format!("[{n}]"),
+                // Some of their elements are left out: their place is not that of the item.
+                InventoryFormat::AwsEc2 | InventoryFormat::Proxmox => {
+                    listing.items.get(n).map(|item| format!("VM {:?}", item.name)).unwrap_or_default()
+                }
+            };
+            let (element, first) = (element(n), element(first));
+            return Err(ReadError::DuplicateElement { element, first, key: item.key.clone() });
+        }
+    }
+    Ok(())
 }

@@ -121,7 +121,10 @@ fn nothing_is_deep_wide_or_long_without_bound() {
         &format!("\"name\": \"{}\"", "x".repeat(MAX_TEXT_CHARS + 1)),
     );
     assert!(long.contains("[1].name") && long.contains("more than 512 characters"), "{long}");
-    let many = format!("[{}]", vec!["{\"id\":1,\"name\":\"a\"}"; 200_001].join(","));
+    let many = format!(
+        "[{}]",
+        vec![r#"{"id":1,"name":"a","zone":"z","status":"RUNNING"}"#; 200_001].join(",")
+    );
     let options = Options { format: Some(InventoryFormat::Gcloud), group: None };
     assert!(read(many.as_bytes(), &options).unwrap_err().to_string().contains("more than 200000"));
     assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
@@ -164,6 +167,45 @@ fn what_no_reader_knows_is_told() {
     // An empty list is an empty fleet for who names the format.
     let options = Options { format: Some(InventoryFormat::AzVm), group: None };
     assert_eq!(read(b"[]", &options).unwrap().items.len(), 0);
+}
+
+#[test]
+fn two_vms_of_one_key_in_one_document_are_refused() {
+    let twins = "format = \"veriboot-inventory/1\"\n[[vms]]\nname = \"b\"\n[[vms]]\nname = \"a\"\nos = \"linux\"\n\
+                 [[vms]]\nname = \"a\"\nos = \"windows\"\n";
+    let error = read(twins.as_bytes(), &Options::default()).unwrap_err();
+    assert_eq!(error.code(), "inventory-duplicate");
+    assert_eq!(error.to_string(), "vms[2]: the key \"default/a\" is that of vms[1] already");
+    let apart = twins.replace("os = \"windows\"", "os = \"windows\"\nkey = \"other\"");
+    assert_eq!(read(apart.as_bytes(), &Options::default()).unwrap().items.len(), 3);
+    assert_eq!(
+        broken("gcloud.json", "4000000000000000002", "4000000000000000001"),
+        "inventory-duplicate: [1]: the key \"4000000000000000001\" is that of [0] already"
+    );
+    let told = broken("aws-ec2.json", "i-00000000000000002", "i-00000000000000001");
+    assert!(told.starts_with("inventory-duplicate: VM \"") && told.contains("i-00000000000000001"), "{told}");
+}
+
+#[test]
+fn the_export_of_another_cloud_is_refused_under_a_named_format() {
+    let lists = ["az-vm.json", "az-vmss.json", "gcloud.json"];
+    let formats = [InventoryFormat::AzVm, InventoryFormat::AzVmss, InventoryFormat::Gcloud];
+    for name in lists.into_iter().chain(["az-vmss-instances.json"]) {
+        let own = SAMPLES.iter().find(|(n, _)| *n == name).map(|(_, format)| *format);
+        for format in formats.into_iter().filter(|format| Some(*format) != own) {
+            let options = Options { format: Some(format), group: None };
+            let Err(error) = read(&sample(name), &options) else {
+                panic!("{name} is read as {format:?}");
+            };
+            assert_eq!(error.code(), "inventory-element", "{name} as {format:?}: {error}");
+        }
+    }
+    let options = Options { format: Some(InventoryFormat::Gcloud), group: None };
+    let error = read(&sample("az-vm.json"), &options).unwrap_err().to_string();
+    assert!(error.starts_with("[0] (line ") && error.contains("missing field `zone`"), "{error}");
+    let options = Options { format: Some(InventoryFormat::AzVm), group: None };
+    let error = read(&sample("gcloud.json"), &options).unwrap_err().to_string();
+    assert!(error.starts_with("[0].id: \"4000000000000000001\" is no id of Azure"), "{error}");
 }
 
 /// Every sample cut at every byte, and with every byte flipped: an answer or an error, never a panic, and what is read

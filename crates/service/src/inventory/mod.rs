@@ -60,7 +60,7 @@ pub(crate) fn unreadable(error: &veriboot_inventory::ReadError) -> ApiError {
         E::Syntax { .. } => &kinds::INVENTORY_MALFORMED,
         E::Element { .. } => &kinds::INVENTORY_ELEMENT,
         E::TooMany { .. } => &kinds::INVENTORY_TOO_MANY,
-        E::Duplicate { .. } => &kinds::INVENTORY_DUPLICATE,
+        E::Duplicate { .. } | E::DuplicateElement { .. } => &kinds::INVENTORY_DUPLICATE,
     };
     ApiError::new(kind, error.to_string()).hint(error.hint())
 }
