@@ -334,9 +334,14 @@ fn cases() -> Vec<(CheckId, ResourceFacts<'static>, i64, AssessmentStatus, Optio
         ),
     ];
     // Shown only where Secure Boot and vTPM are both on.
-    for (secure_boot, vtpm) in [(Off, On), (On, Off), (Unknown, On), (On, Unknown), (Unsupported, On)] {
+    for (secure_boot, vtpm) in [(Off, On), (On, Off), (Unknown, Off), (Off, Unknown), (Unsupported, On)] {
         let facts = only(item(secure_boot, vtpm));
         cases.push((C::AgentInstalled, facts, EARLY, NOT_APPLICABLE, Some("prerequisites-off")));
+    }
+    // What nobody says is not called off.
+    for (secure_boot, vtpm) in [(Unknown, On), (On, Unknown), (Unknown, Unknown)] {
+        let facts = only(item(secure_boot, vtpm));
+        cases.push((C::AgentInstalled, facts, EARLY, NOT_APPLICABLE, Some("prerequisites-unknown")));
     }
     for check in [
         C::AttestationHealthy,

@@ -11,15 +11,30 @@ pub(crate) fn assess(facts: &ResourceFacts<'_>) -> Outcome {
     let Some(item) = &facts.item else {
         return Outcome::not_applicable("prerequisites-unknown", "Nothing is known about this VM.");
     };
-    let missing: Vec<&str> = [(item.secure_boot, "Secure Boot"), (item.vtpm, "the vTPM")]
-        .into_iter()
-        .filter(|(configured, _)| *configured != Configured::On)
-        .map(|(_, what)| what)
-        .collect();
-    if !missing.is_empty() {
+    let both = [(item.secure_boot, "Secure Boot"), (item.vtpm, "the vTPM")];
+    let of = |wanted: &[Configured]| -> Vec<&str> {
+        both.iter().filter(|(configured, _)| wanted.contains(configured)).map(|(_, what)| *what).collect()
+    };
+    let off = of(&[Configured::Off, Configured::Unsupported]);
+    if !off.is_empty() {
         return Outcome::not_applicable(
             "prerequisites-off",
-            format!("The agent comes after {}, which the inventory does not show on.", missing.join(" and ")),
+            format!(
+                "The agent comes after {}, which the inventory shows as off or unsupported.",
+                off.join(" and ")
+            ),
+        );
+    }
+    let unknown = of(&[Configured::Unknown]);
+    if !unknown.is_empty() {
+        return Outcome::not_applicable(
+            "prerequisites-unknown",
+            format!(
+                "Inventory source {} does not say whether {} {} on: an enrolled agent would show it.",
+                item.source,
+                unknown.join(" and "),
+                if unknown.len() == 1 { "is" } else { "are" }
+            ),
         );
     }
     let stopped = match item.power {
