@@ -139,6 +139,21 @@ async fn pages_of_items_and_changes_have_no_gaps(db) {
 }
 
 on_both! {
+async fn a_key_matches_within_its_group_only(db) {
+    db.store.write(|tx| {
+        source(tx, "cloud")?;
+        let theirs = vm("prod", "db-0");
+        vms::insert(tx, &theirs)?;
+        let tag = InventoryFacts { ek_sha256: Some(theirs.ek_sha256.clone()), ..facts(1) };
+        assert_eq!(look(tx, "cloud", &[tag], true, at(1))?.matched, 0);
+        assert_eq!(inventory::match_enrolled(tx, &theirs.id, &theirs.ek_sha256, at(2))?, [""; 0]);
+        assert_eq!(inventory::item_for_vm(tx, &theirs.id)?, None);
+        Ok(())
+    }).await.unwrap();
+}
+}
+
+on_both! {
 async fn an_item_is_the_vm_whose_endorsement_key_it_declares(db) {
     db.store.write(|tx| {
         source(tx, "lab")?;

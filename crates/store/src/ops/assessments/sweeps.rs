@@ -75,6 +75,8 @@ pub fn enqueue(tx: &mut dyn Tx, because: &str, now: Time) -> Result<bool, StoreE
     if query_one(tx, waiting, &[])?.is_some() {
         return Ok(false);
     }
+    // The clock was set back: what is of a time to come would be the last one until then.
+    tx.execute("DELETE FROM posture_sweeps WHERE finished_at IS NOT NULL AND created_at > $1", params![now])?;
     tx.execute(
         "DELETE FROM posture_sweeps WHERE finished_at IS NOT NULL AND id <= \
          (SELECT id FROM posture_sweeps ORDER BY id DESC LIMIT 1 OFFSET $1)",

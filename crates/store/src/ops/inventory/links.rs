@@ -67,7 +67,8 @@ pub fn unlink(tx: &mut dyn Tx, item_id: &str, by: &str, at: Time) -> Result<bool
     Ok(true)
 }
 
-/// Matches every item that declares this endorsement key with the VM that just enrolled with it, and gives their ids.
+/// Matches every item of its group that declares this endorsement key with the VM that just enrolled with it, and gives
+/// their ids.
 pub fn match_enrolled(
     tx: &mut dyn Tx,
     vm_id: &str,
@@ -75,7 +76,8 @@ pub fn match_enrolled(
     at: Time,
 ) -> Result<Vec<String>, StoreError> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM inventory_vms i WHERE i.ek_sha256 = $1 AND (i.vm_id IS NULL OR i.vm_id <> $2) LIMIT 100"
+        "SELECT {COLUMNS} FROM inventory_vms i WHERE i.ek_sha256 = $1 AND (i.vm_id IS NULL OR i.vm_id <> $2) \
+         AND i.group_name = (SELECT group_name FROM vms WHERE id = $2) LIMIT 100"
     );
     let items: Vec<InventoryItem> =
         tx.query(&sql, params![ek_sha256, vm_id])?.into_iter().map(read_item).collect::<Result<_, _>>()?;

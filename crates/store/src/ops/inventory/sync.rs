@@ -127,7 +127,10 @@ pub fn sync(tx: &mut dyn Tx, sync: &Sync<'_>) -> Result<Outcome, StoreError> {
 }
 
 /// Which enrolled VMs have these endorsement keys.
-fn enrolled(tx: &mut dyn Tx, waiting: &[Pending<'_>]) -> Result<BTreeMap<String, String>, StoreError> {
+/// Enrolled VMs by endorsement key and group.
+type Enrolled = BTreeMap<(String, String), String>;
+
+fn enrolled(tx: &mut dyn Tx, waiting: &[Pending<'_>]) -> Result<Enrolled, StoreError> {
     let keys: Vec<Param<'_>> = waiting
         .iter()
         .filter_map(|pending| pending.said?.ek_sha256.as_ref())
@@ -135,25 +138,27 @@ fn enrolled(tx: &mut dyn Tx, waiting: &[Pending<'_>]) -> Result<BTreeMap<String,
         .take(waiting.len())
         .collect();
     if keys.is_empty() {
-        return Ok(BTreeMap::new());
+        return Ok(Enrolled::new());
     }
-    let sql = format!("SELECT ek_sha256, id FROM vms WHERE ek_sha256 IN {}", tuples(1, 1, keys.len()));
+    let sql = format!("SELECT ek_sha256, group_name, id FROM vms WHERE ek_sha256 IN {}", tuples(1, 1, keys.len()));
     tx.query(&sql, &keys)?
         .into_iter()
         .map(|row| {
             let mut c = row.columns();
-            Ok((c.text()?, c.text()?))
+            Ok(((c.text()?, c.text()?), c.text()?))
         })
         .collect()
 }
 
-/// Which VM an item is: the one with its endorsement key, else the one that an operator said.
+/// Which VM an item is: the one of its group with its endorsement key, else the one that an operator said. Whoever owns a
+/// machine of a cloud writes its tags, and must not speak for a VM of another group.
 fn matched<'v>(
     known: Option<&'v InventoryItem>,
     said: &InventoryFacts,
-    enrolled: &'v BTreeMap<String, String>,
+    enrolled: &'v Enrolled,
 ) -> (Option<&'v str>, Option<MatchedBy>, Option<&'v str>) {
-    if let Some(vm) = said.ek_sha256.as_ref().and_then(|ek| enrolled.get(ek)) {
+    let key = said.ek_sha256.as_ref().map(|ek| (ek.clone(), said.group.clone()));
+    if let Some(vm) = key.and_then(|key| enrolled.get(&key)) {
         return (Some(vm), Some(MatchedBy::VerifiedIdentity), None);
     }
     match known {
