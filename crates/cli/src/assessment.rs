@@ -5,7 +5,7 @@ use veriboot_wire::{Assessment, AssessmentSort, AssessmentStatus, Severity, Time
 
 use crate::client::Client;
 use crate::error::CliError;
-use crate::output::{Output, Styled, Tone, print};
+use crate::output::{Output, Styled, Tone, cut, print};
 
 /// Assessments.
 #[derive(Subcommand, Debug)]
@@ -89,7 +89,7 @@ fn list(args: ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
         let text: String = std::iter::once(csv_record(Assessment::CSV_HEADER)).chain(records).collect();
         print(&text)?;
         if more {
-            eprintln!("… more than {limit} assessments: raise --limit or filter");
+            cut(limit, "assessments");
         }
         return Ok(());
     }

@@ -42,6 +42,27 @@ impl Client {
         self.answer(request.call())
     }
 
+    /// Prints the CSV of `path`; where there is more than `limit` rows, standard error says so.
+    pub fn print_csv(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        limit: usize,
+        what: &str,
+    ) -> Result<(), CliError> {
+        let mut request = self.agent.get(self.url(path)).header("authorization", self.bearer());
+        for (name, value) in query {
+            request = request.query(name, value);
+        }
+        let result = request.query("limit", limit.to_string()).call();
+        let more = result.as_ref().is_ok_and(|response| response.headers().contains_key("x-next-cursor"));
+        crate::output::print(&String::from_utf8_lossy(&self.answer(result)?))?;
+        if more {
+            crate::output::cut(limit, what);
+        }
+        Ok(())
+    }
+
     /// POST `body` to `path`.
     pub fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, CliError> {
         let request = self.agent.post(self.url(path)).header("authorization", self.bearer());

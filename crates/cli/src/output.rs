@@ -206,6 +206,11 @@ impl Output {
     }
 }
 
+/// Says on standard error that a CSV has not all rows: on standard output it would be one of them.
+pub fn cut(limit: usize, what: &str) {
+    eprintln!("… more than {limit} {what}: raise --limit or filter");
+}
+
 /// Writes text to standard output as it is. A closed pipe (`| head`) is no error.
 pub fn print(text: &str) -> Result<(), CliError> {
     match std::io::stdout().lock().write_all(text.as_bytes()) {

@@ -43,6 +43,12 @@ pub fn run(args: &PostureArgs, client: &Client, out: Output) -> Result<(), CliEr
     if out.json {
         return out.print_json(&posture);
     }
+    if let (0, Some(group)) = (posture.resources, &args.group) {
+        return out.line(&format!(
+            "nothing was assessed in group {}: `veriboot posture` shows all groups",
+            safe(group)
+        ));
+    }
     if posture.resources == 0 {
         return out
             .line("nothing was assessed yet: enrol a VM (`veriboot token create`) or sync an inventory");

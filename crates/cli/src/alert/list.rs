@@ -8,7 +8,7 @@ use veriboot_wire::{
 use super::state_tone;
 use crate::client::{Client, segment};
 use crate::error::CliError;
-use crate::output::{Output, Styled, print, severity_tone};
+use crate::output::{Output, Styled, severity_tone};
 use crate::vm::NameArgs;
 
 /// Which alerts.
@@ -108,9 +108,8 @@ pub fn run(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError
         query.push(("open", "true".to_owned()));
     }
     if args.csv {
-        query.push(("limit", args.limit.clamp(1, MAX_EXPORT_ROWS).to_string()));
-        let bytes = client.get_bytes("/v1/alerts.csv", &query)?;
-        return print(&String::from_utf8_lossy(&bytes));
+        let limit = args.limit.clamp(1, MAX_EXPORT_ROWS);
+        return client.print_csv("/v1/alerts.csv", &query, limit, "alerts");
     }
     let (alerts, more): (Vec<Alert>, bool) = client.list("/v1/alerts", &query, args.limit)?;
     if out.json {

@@ -9,7 +9,7 @@ use veriboot_wire::{
 use crate::alert::{confirm, report, state_tone};
 use crate::client::{Client, segment};
 use crate::error::CliError;
-use crate::output::{Output, Styled, Tone, print, safe, severity_tone};
+use crate::output::{Output, Styled, Tone, cut, print, safe, severity_tone};
 
 /// Incidents.
 #[derive(Subcommand, Debug)]
@@ -120,7 +120,11 @@ fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
         return out.print_json(&incidents);
     }
     if args.csv {
-        return csv(&incidents);
+        csv(&incidents)?;
+        if more {
+            cut(args.limit, "incidents");
+        }
+        return Ok(());
     }
     let rows = incidents
         .iter()

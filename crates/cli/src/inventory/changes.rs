@@ -54,7 +54,11 @@ pub fn run(args: &ChangesArgs, client: &Client, out: Output) -> Result<(), CliEr
             ]
         })
         .collect();
-    out.table(&["WHEN", "", "NAME", "GROUP", "SOURCE", "BY", "WHAT"], rows, "nothing changed yet")?;
+    out.table(
+        &["WHEN", "", "NAME", "GROUP", "SOURCE", "BY", "WHAT"],
+        rows,
+        if query.is_empty() { "nothing changed yet" } else { "no changes match" },
+    )?;
     if more {
         out.line(&format!("… more than {} changes: raise --limit or filter", args.limit))?;
     }

@@ -5,7 +5,7 @@ use veriboot_wire::{Configured, ConfiguredSecurity, InventoryRow, MatchedBy, Pow
 
 use crate::client::Client;
 use crate::error::CliError;
-use crate::output::{Output, Styled, Tone, print, status_tone};
+use crate::output::{Output, Styled, Tone, status_tone};
 
 /// Filters of `inventory list`.
 #[derive(Args, Debug)]
@@ -82,11 +82,9 @@ impl ListArgs {
 
 /// Runs `inventory list`.
 pub fn run(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
-    let mut query = args.query();
+    let query = args.query();
     if args.csv {
-        query.push(("limit", args.limit.clamp(1, 200_000).to_string()));
-        let csv = client.get_bytes("/v1/inventory/items.csv", &query)?;
-        return print(&String::from_utf8_lossy(&csv));
+        return client.print_csv("/v1/inventory/items.csv", &query, args.limit.clamp(1, 200_000), "VMs");
     }
     let (items, more): (Vec<InventoryRow>, bool) = client.list("/v1/inventory/items", &query, args.limit)?;
     if out.json {
@@ -95,7 +93,10 @@ pub fn run(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError
     out.table(
         &["NAME", "GROUP", "SCALE SET", "SOURCE", "POWER", "SECURITY", "SECURE BOOT", "VTPM", "AGENT", ""],
         items.iter().map(row).collect(),
-        "no VMs; `veriboot inventory sync --source NAME FILE` reads an export",
+        match query.iter().all(|(name, _)| *name == "all") {
+            true => "no VMs; `veriboot inventory sync --source NAME FILE` reads an export",
+            false => "no VMs match",
+        },
     )?;
     if more {
         out.line(&format!("… more than {} VMs: raise --limit or filter", args.limit))?;

@@ -6,7 +6,7 @@ use veriboot_wire::{Suppression, SuppressionState, csv_record};
 use super::{tone, words};
 use crate::client::Client;
 use crate::error::CliError;
-use crate::output::{Output, Styled, Tone, print};
+use crate::output::{Output, Styled, Tone, cut, print};
 
 /// Filters of `suppression list`.
 #[derive(Args, Debug)]
@@ -47,7 +47,11 @@ pub fn run(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError
         return out.print_json(&rules);
     }
     if args.csv {
-        return csv(&rules);
+        csv(&rules)?;
+        if more {
+            cut(args.limit, "rules");
+        }
+        return Ok(());
     }
     let rows = rules
         .iter()
