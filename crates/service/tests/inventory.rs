@@ -142,7 +142,7 @@ mod scenario {
         assert_eq!(names(&unlisted), ["web-a"]);
         let with = |power: &str, secure_boot: &str| {
             fleet(&json!([
-                { "name": "renamed", "group": "lab", "power": power, "secure_boot": secure_boot, "vtpm": "off",
+                { "name": "renamed", "group": "default", "power": power, "secure_boot": secure_boot, "vtpm": "off",
                   "ek_sha256": vm.ek_sha256.to_uppercase() },
                 { "name": "alone", "group": "lab", "secure_boot": "on", "vtpm": "on" },
             ]))

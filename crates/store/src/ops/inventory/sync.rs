@@ -140,7 +140,8 @@ fn enrolled(tx: &mut dyn Tx, waiting: &[Pending<'_>]) -> Result<Enrolled, StoreE
     if keys.is_empty() {
         return Ok(Enrolled::new());
     }
-    let sql = format!("SELECT ek_sha256, group_name, id FROM vms WHERE ek_sha256 IN {}", tuples(1, 1, keys.len()));
+    let sql =
+        format!("SELECT ek_sha256, group_name, id FROM vms WHERE ek_sha256 IN {}", tuples(1, 1, keys.len()));
     tx.query(&sql, &keys)?
         .into_iter()
         .map(|row| {
