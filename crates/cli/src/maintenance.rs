@@ -1,11 +1,12 @@
 //! `veriboot maintenance`: times in which VMs may be silent.
 
 use clap::{Args, Subcommand};
-use veriboot_wire::{Maintenance, MaintenanceDeclare, MaintenanceState, ScopeKind};
+use veriboot_wire::{Maintenance, MaintenanceDeclare, MaintenanceState};
 
-use crate::baseline::scope::{ScopeArgs, words};
+use crate::baseline::scope::words;
 use crate::client::{Client, segment};
 use crate::error::CliError;
+use crate::monitoring::{WhichArgs, nobody_yet};
 use crate::output::{Output, Styled, Tone, safe};
 
 /// Maintenance windows.
@@ -27,7 +28,7 @@ pub enum MaintenanceCommand {
 #[command(group(clap::ArgGroup::new("end").required(true).args(["length", "until"])))]
 pub struct DeclareArgs {
     #[command(flatten)]
-    scope: ScopeArgs,
+    which: WhichArgs,
     /// When it begins: a time (2026-11-21T18:04:00Z), or how long from now (30m, 12h) [default: now]
     #[arg(long, value_name = "WHEN")]
     from: Option<String>,
@@ -73,11 +74,7 @@ pub fn run(command: MaintenanceCommand, client: &Client, out: Output) -> Result<
 }
 
 fn declare(args: &DeclareArgs, client: &Client, out: Output) -> Result<(), CliError> {
-    let scope = args.scope.resolve(client)?;
-    if scope.kind == ScopeKind::Image {
-        return Err(CliError::usage("no-scope", "maintenance is of a VM, a scale set or a group")
-            .hint("give --vm, --scale-set or --group"));
-    }
+    let scope = args.which.scope(client)?;
     let from = args.from.as_deref().map(|from| crate::moment::after(from, out.now)).transpose()?;
     let until = match (&args.length, &args.until) {
         (Some(length), _) => {
@@ -100,14 +97,21 @@ fn said(window: &Maintenance, out: Output) -> Result<(), CliError> {
     }
     let what = safe(&words(&window.scope, window.vm_name.as_deref()));
     out.line(&match window.state {
-        MaintenanceState::Over => {
-            format!("maintenance of {what} ended at {}: silence counts again", window.until)
-        }
+        MaintenanceState::Over => match window.ended_at {
+            Some(at) if at < window.from => {
+                format!("maintenance of {what} from {} is called off", window.from)
+            }
+            _ => format!("maintenance of {what} ended at {}: silence counts again", window.until),
+        },
         MaintenanceState::Active | MaintenanceState::Planned => format!(
             "{what} may be silent from {} until {}, and for one silence limit after that ({})",
             window.from, window.until, window.id
         ),
-    })
+    })?;
+    match window.vms {
+        Some(0) => out.line(&nobody_yet(&window.scope)),
+        _ => Ok(()),
+    }
 }
 
 fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {

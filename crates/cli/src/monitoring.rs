@@ -63,7 +63,7 @@ pub struct ListArgs {
 
 impl WhichArgs {
     /// The scope; a VM is looked up, so that its group is known.
-    fn scope(&self, client: &Client) -> Result<Scope, CliError> {
+    pub fn scope(&self, client: &Client) -> Result<Scope, CliError> {
         let group = self.group.clone().unwrap_or_else(|| "default".to_owned());
         if let Some(name) = &self.vm {
             let query = NameArgs::query(self.group.as_ref());
@@ -116,7 +116,15 @@ fn told(changed: &MonitoringChanged, out: Output) -> Result<(), CliError> {
         return out.print_json(changed);
     }
     line(&changed.status, out)?;
+    if changed.status.vms == 0 {
+        return out.line(&nobody_yet(&changed.status.scope));
+    }
     out.line(&progress(&changed.switch))
+}
+
+/// That a change is for VMs to come, or for a scope that was mistyped.
+pub fn nobody_yet(scope: &Scope) -> String {
+    format!("no VM is in this scope yet ({}): it holds for those that enrol later", safe(&words(scope, None)))
 }
 
 fn progress(switch: &MonitoringSwitch) -> String {

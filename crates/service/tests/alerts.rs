@@ -202,6 +202,7 @@ mod scenario {
             (json!({"reason": "agent-silent"}), in_a_day.clone(), 422, "suppression-broad"),
             (only_kernel.clone(), json!({}), 400, "invalid-value"),
             (only_kernel.clone(), json!({"expires_at": world.clock.now()}), 400, "invalid-value"),
+            (only_kernel.clone(), json!({"expires_at": after(world, 367 * 86_400)}), 400, "invalid-value"),
             (
                 only_kernel.clone(),
                 json!({"expires_at": after(world, 60), "no_expiry": true}),
@@ -218,6 +219,8 @@ mod scenario {
         }
         let body = json!({"match": only_kernel, "reason": "x", "expires_at": after(world, 60)});
         assert_eq!(viewer.refused("POST", "/v1/suppressions", &body), (403, "forbidden".into()));
+        let never = make(&only_kernel, json!({"expires_at": after(world, 400 * 86_400)})).body.to_string();
+        assert!(never.contains("366 days") && never.contains("no_expiry"), "{never}");
         let made = make(&matches, in_a_day);
         assert_eq!(made.status, 201, "{:#}", made.body);
         let rule = made.body["id"].as_str().unwrap().to_owned();
@@ -270,8 +273,17 @@ mod scenario {
         guest.attest();
         assert_eq!(count(&ann.get("/v1/alerts?open=true")), 0);
         assert_eq!(count(&ann.get(&format!("/v1/alerts?suppressed_by={rule}"))), 1);
-        let ended = ann.post(&format!("/v1/suppressions/{rule}/end"), &json!({"comment": "done"}));
+        let path = format!("/v1/suppressions/{rule}/end");
+        let other = ann.send("POST", &path, "If-Match: \"2\"\r\n", Some(&json!({})));
+        assert_eq!((other.status, other.code()), (412, "precondition-failed"));
+        assert_eq!(ann.get(&format!("/v1/suppressions/{rule}"))["state"], "active");
+        let ended = ann.send("POST", &path, "If-Match: \"1\"\r\n", Some(&json!({"comment": "done"})));
+        assert_eq!(ended.status, 200, "{:#}", ended.body);
+        let ended = ended.body;
         assert_eq!((&ended["state"], &ended["ended_by"]), (&json!("ended"), &json!("ann")));
+        let stale = ann.send("POST", &path, "If-Match: \"1\"\r\n", Some(&json!({})));
+        assert_eq!((stale.status, stale.code()), (412, "precondition-failed"));
+        assert_eq!(ann.post(&path, &json!({})), ended, "ending twice is answered like ending once");
         guest.attest();
         let open = ann.get("/v1/alerts?open=true");
         assert_eq!((count(&open), &open["items"][0]["suppressed_by"]), (1, &Value::Null));
@@ -341,6 +353,23 @@ mod scenario {
         }
         let made = declare(json!({"scope": set, "until": after(world, 7200), "comment": "new disks"}));
         assert_eq!((made.status, &made.body["state"]), (201, &json!("active")));
+        assert_eq!(made.body["vms"], 1);
+        // One for VMs to come; called off, it keeps its plan.
+        let (from, until) = (json!(after(world, 60)), json!(after(world, 90_000)));
+        let to_come = json!({"kind": "scale-set", "group": "lab", "id": "web"});
+        let ahead = json!({"scope": to_come, "from": from, "until": until, "comment": "x"});
+        let ahead = declare(ahead).body;
+        assert_eq!((&ahead["vms"], &ahead["state"]), (&json!(0), &json!("planned")));
+        let path = format!("/v1/maintenance/{}", ahead["id"].as_str().unwrap());
+        let other = ann.send("POST", &format!("{path}/end"), "If-Match: \"2\"\r\n", None);
+        assert_eq!((other.status, other.code()), (412, "precondition-failed"));
+        let over = ann.send("POST", &format!("{path}/end"), "If-Match: \"1\"\r\n", None);
+        assert_eq!((over.status, &over.body["state"]), (200, &json!("over")));
+        assert_eq!((&over.body["from"], &over.body["until"]), (&from, &until));
+        assert!(over.body["ended_at"].as_str() < from.as_str() && over.body["ended_at"].is_string());
+        assert_eq!(ann.get(&path), over.body);
+        let stale = ann.send("POST", &format!("{path}/end"), "If-Match: \"1\"\r\n", None);
+        assert_eq!((stale.status, stale.code()), (412, "precondition-failed"));
         let window = made.body["id"].as_str().unwrap();
 
         // Silent for longer than it may, and nobody is called.
@@ -361,6 +390,7 @@ mod scenario {
         assert_eq!((&ended["state"], &ended["ended_by"]), (&json!("over"), &json!("ann")));
         assert_eq!(count(&ann.get("/v1/maintenance?state=active")), 0);
         assert_eq!(count(&ann.get("/v1/maintenance?state=over&group=default")), 1);
+        assert_eq!(count(&ann.get("/v1/maintenance?state=over")), 2);
         world.pass_ms(890_000);
         assert_eq!(world.block_on(silence::sweep(world.state())).unwrap(), 0, "not before one silence limit");
         world.pass_ms(3_600_000);

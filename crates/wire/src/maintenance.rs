@@ -22,7 +22,7 @@ pub struct Maintenance {
     pub state: MaintenanceState,
     /// When it begins.
     pub from: Time,
-    /// When it ends. A VM is not called silent until one silence limit of its own later.
+    /// When it ends, or was ended while it held; one that was ended before it began keeps its plan. A VM is not called silent until one silence limit of its own later.
     pub until: Time,
     /// Why.
     pub comment: String,
@@ -36,6 +36,9 @@ pub struct Maintenance {
     /// When.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Time>,
+    /// VMs in the scope when it was declared; only in the answer to that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vms: Option<u64>,
 }
 
 /// Declares a maintenance window.

@@ -5,6 +5,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::{AlertReason, ChangeClass, SuppressionBreadth, SuppressionState, Time};
 
+/// How far ahead the end of a rule may be, days. One that shall hold longer is made without an end, which warns.
+pub const MAX_SUPPRESSION_DAYS: u32 = 366;
+
 /// What a rule matches: everything that is given must hold. Nothing given matches every alert.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -98,7 +101,7 @@ pub struct SuppressionCreate {
     /// More about it.
     #[serde(default)]
     pub comment: Option<String>,
-    /// Until when it holds. Needed, unless `no_expiry` is given.
+    /// Until when it holds, at most 366 days from now. Needed, unless `no_expiry` is given.
     #[serde(default)]
     pub expires_at: Option<Time>,
     /// It shall hold until somebody ends it.

@@ -37,6 +37,10 @@ pub fn run(args: AcceptArgs, client: &Client, out: Output) -> Result<(), CliErro
         CliError::usage("no-boot", format!("there is no boot of {} that could be trusted", safe(&args.vm)))
             .hint("`veriboot vm show VM` says why")
     })?;
+    // Exactly what is shown: a boot that came meanwhile is refused.
+    let request =
+        BaselineAccept { vm: id.clone(), group: None, boot_id: boot_id.clone(), comment: args.comment };
+    let baseline: BaselineSummary = client.post("/v1/baselines/accept", &request)?;
     if !out.json {
         out.line(&format!("{}: boot {}", safe(&vm.summary.name), safe(&boot_id)))?;
         // Findings of another boot say nothing about this one, which the service refuses.
@@ -51,9 +55,6 @@ pub fn run(args: AcceptArgs, client: &Client, out: Output) -> Result<(), CliErro
         }
         out.line("")?;
     }
-    // Exactly what was shown: a boot that came meanwhile is refused.
-    let request = BaselineAccept { vm: id.clone(), group: None, boot_id, comment: args.comment };
-    let baseline: BaselineSummary = client.post("/v1/baselines/accept", &request)?;
     if out.json {
         return out.print_json(&baseline);
     }

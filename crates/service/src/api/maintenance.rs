@@ -7,7 +7,7 @@ use serde_json::json;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use veriboot_store::maintenance::{self, NewWindow};
-use veriboot_store::{Tx, events};
+use veriboot_store::{Tx, events, monitoring};
 use veriboot_wire::{
     MAX_MAINTENANCE_DAYS, Maintenance, MaintenanceDeclare, MaintenanceQuery, Page, Problem, Scope, ScopeKind,
     Severity, Time,
@@ -15,12 +15,18 @@ use veriboot_wire::{
 
 use super::{audit, check_comment, check_limit, check_name, find_vm, invalid, not_found};
 use crate::auth::{Operator, Viewer};
+use crate::etag::{ETag, ETagged, IfMatch};
 use crate::extract::{Json as Body, Path, Query};
 use crate::{ApiError, AppState};
 
 /// Routes about maintenance.
 pub(super) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(list, declare)).routes(routes!(show)).routes(routes!(end))
+}
+
+/// A window is changed once: it is ended early. That its time is over is no change of it.
+fn tag(window: &Maintenance) -> ETag {
+    ETag::of_revision(if window.ended_at.is_some() { 2_u64 } else { 1 })
 }
 
 /// List maintenance windows
@@ -39,6 +45,8 @@ pub(crate) async fn list(
 }
 
 /// Show a maintenance window
+///
+/// The answer's `ETag` is another one when somebody has ended the window.
 #[utoipa::path(get, path = "/v1/maintenance/{id}", tag = "maintenance", operation_id = "show_maintenance",
     params(("id" = String, Path, description = "Id of the window")),
     responses((status = 200, body = Maintenance), (status = 404, body = Problem)))]
@@ -46,10 +54,11 @@ pub(crate) async fn show(
     _: Viewer,
     State(state): State<AppState>,
     Path(id): Path<String>,
-) -> Result<Json<Maintenance>, ApiError> {
+) -> Result<ETagged<Json<Maintenance>>, ApiError> {
     let now = state.clock.now();
     let found = state.read(move |tx| Ok(maintenance::by_id(tx, &id, now)?)).await?;
-    found.map(Json).ok_or_else(|| not_found("maintenance window"))
+    let window = found.ok_or_else(|| not_found("maintenance window"))?;
+    Ok(ETagged::new(tag(&window), Json(window)))
 }
 
 /// The scope in the words of the store, and the name of its VM.
@@ -74,7 +83,8 @@ fn resolve(tx: &mut dyn Tx, scope: &Scope) -> Result<(Scope, Option<String>), Ap
 /// Declare maintenance
 ///
 /// A VM that is silent between `from` and `until`, and for one silence limit of its own after that, raises no alert
-/// `agent-silent`. Failed attestations raise alerts as ever.
+/// `agent-silent`. Failed attestations raise alerts as ever. A scale set or group may have no VMs yet: `vms` says how many
+/// it has.
 #[utoipa::path(post, path = "/v1/maintenance", tag = "maintenance", operation_id = "declare_maintenance",
     request_body = MaintenanceDeclare,
     responses((status = 201, body = Maintenance), (status = 400, body = Problem), (status = 404, body = Problem)))]
@@ -111,12 +121,13 @@ pub(crate) async fn declare(
                 by: &caller.name,
                 now,
             };
-            let window = maintenance::declare(tx, &new)?;
+            let mut window = maintenance::declare(tx, &new)?;
             let detail = json!({
                 "scope": window.scope, "from": window.from, "until": window.until, "comment": window.comment,
             });
             audit(tx, now, &caller, "maintenance.declare", &window.id, &detail)?;
             tell(tx, &window, "maintenance.declared", now)?;
+            window.vms = Some(monitoring::count(tx, &scope)?.0);
             Ok(window)
         })
         .await?;
@@ -149,26 +160,28 @@ fn tell(tx: &mut dyn Tx, window: &Maintenance, kind: &str, now: Time) -> Result<
 /// End maintenance early
 ///
 /// From now on silence counts again: a VM that does not report within its silence limit raises its alert. Ending a window
-/// that is over changes nothing.
+/// that is over changes nothing. One that has not begun never does, and keeps its `from` and `until`.
 #[utoipa::path(post, path = "/v1/maintenance/{id}/end", tag = "maintenance", operation_id = "end_maintenance",
-    params(("id" = String, Path, description = "Id of the window")),
-    responses((status = 200, body = Maintenance), (status = 404, body = Problem)))]
+    params(("id" = String, Path, description = "Id of the window"),
+        ("If-Match" = Option<String>, Header, description = "ETag of the window that is meant")),
+    responses((status = 200, body = Maintenance), (status = 404, body = Problem), (status = 412, body = Problem)))]
 pub(crate) async fn end(
     Operator(caller): Operator,
     State(state): State<AppState>,
     Path(id): Path<String>,
-) -> Result<Json<Maintenance>, ApiError> {
+    if_match: IfMatch,
+) -> Result<ETagged<Json<Maintenance>>, ApiError> {
     let (now, by) = (state.clock.now(), caller.name.clone());
     let window = state
-        .write(move |tx| match maintenance::end(tx, &id, &caller.name, now)? {
-            Some(window) => {
-                audit(tx, now, &caller, "maintenance.end", &id, &json!({ "scope": window.scope }))?;
-                tell(tx, &window, "maintenance.ended", now)?;
-                Ok(window)
-            }
-            None => maintenance::by_id(tx, &id, now)?.ok_or_else(|| not_found("maintenance window")),
+        .write(move |tx| {
+            let found = maintenance::by_id(tx, &id, now)?.ok_or_else(|| not_found("maintenance window"))?;
+            if_match.check(Some(&tag(&found)))?;
+            let Some(window) = maintenance::end(tx, &id, &caller.name, now)? else { return Ok(found) };
+            audit(tx, now, &caller, "maintenance.end", &id, &json!({ "scope": window.scope }))?;
+            tell(tx, &window, "maintenance.ended", now)?;
+            Ok(window)
         })
         .await?;
     tracing::info!(maintenance = window.id, by, "maintenance ended");
-    Ok(Json(window))
+    Ok(ETagged::new(tag(&window), Json(window)))
 }

@@ -64,6 +64,7 @@ pub(crate) async fn show(
 /// raises no alerts, and those that are open are resolved. `If-Match` takes the `ETag` of the scope's status.
 #[utoipa::path(put, path = "/v1/monitoring", tag = "monitoring", operation_id = "put_monitoring",
     request_body = MonitoringPut,
+    params(("If-Match" = Option<String>, Header, description = "ETag of the scope's status that was looked at")),
     responses((status = 200, body = MonitoringChanged), (status = 404, body = Problem), (status = 412, body = Problem)))]
 pub(crate) async fn put(
     Operator(caller): Operator,
@@ -80,7 +81,8 @@ pub(crate) async fn put(
 ///
 /// The scope takes what its scale set or group says again.
 #[utoipa::path(delete, path = "/v1/monitoring", tag = "monitoring", operation_id = "remove_monitoring",
-    params(MonitoringScope),
+    params(MonitoringScope,
+        ("If-Match" = Option<String>, Header, description = "ETag of the scope's status that was looked at")),
     responses((status = 200, body = MonitoringChanged), (status = 404, body = Problem), (status = 412, body = Problem)))]
 pub(crate) async fn remove(
     Operator(caller): Operator,

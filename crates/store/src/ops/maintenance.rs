@@ -57,8 +57,9 @@ fn read(row: Row, now: Time) -> Result<Maintenance, StoreError> {
         created_at: c.time()?,
         ended_by: c.opt_text()?,
         ended_at: c.opt_time()?,
+        vms: None,
     };
-    window.state = if window.until <= now {
+    window.state = if window.until <= now || window.ended_at.is_some() {
         MaintenanceState::Over
     } else if window.from > now {
         MaintenanceState::Planned
@@ -76,13 +77,14 @@ pub fn covers(
     now: Time,
 ) -> Result<Option<Window>, StoreError> {
     let limit_s = i64::from(silence_limit_s);
+    // One that was ended before it began keeps its plan, and covers nothing.
     let sql = "SELECT id, ends_at FROM (\
                SELECT id, ends_at FROM maintenance_windows WHERE scope_kind = 'vm' AND scope_group = $1 AND scope_id = $2 \
-               AND ends_at > $4 AND starts_at <= $5 UNION ALL \
+               AND ends_at > $4 AND starts_at <= $5 AND (ended_at IS NULL OR ended_at >= starts_at) UNION ALL \
                SELECT id, ends_at FROM maintenance_windows WHERE scope_kind = 'scale-set' AND scope_group = $1 AND \
-               scope_id = $3 AND ends_at > $4 AND starts_at <= $5 UNION ALL \
+               scope_id = $3 AND ends_at > $4 AND starts_at <= $5 AND (ended_at IS NULL OR ended_at >= starts_at) UNION ALL \
                SELECT id, ends_at FROM maintenance_windows WHERE scope_kind = 'group' AND scope_group = $1 AND \
-               scope_id = '' AND ends_at > $4 AND starts_at <= $5) AS found ORDER BY ends_at DESC, id LIMIT 1";
+               scope_id = '' AND ends_at > $4 AND starts_at <= $5 AND (ended_at IS NULL OR ended_at >= starts_at)) AS found ORDER BY ends_at DESC, id LIMIT 1";
     let row =
         query_one(tx, sql, params![place.group, place.vm_id, place.scale_set, now.plus_s(-limit_s), now])?;
     let Some(row) = row else { return Ok(None) };
@@ -96,7 +98,7 @@ pub fn covers(
 /// # Errors
 /// [`StoreError::Limit`] when there are too many that are not over.
 pub fn declare(tx: &mut dyn Tx, new: &NewWindow<'_>) -> Result<Maintenance, StoreError> {
-    let sql = "SELECT COUNT(*) FROM maintenance_windows WHERE ends_at > $1";
+    let sql = "SELECT COUNT(*) FROM maintenance_windows WHERE ends_at > $1 AND ended_at IS NULL";
     let running = query_one(tx, sql, params![new.now])?.map_or(Ok(0), |row| row.columns().int())?;
     if running >= MAX_WINDOWS {
         return Err(StoreError::Limit { what: "maintenance windows" });
@@ -131,12 +133,12 @@ pub fn by_id(tx: &mut dyn Tx, id: &str, now: Time) -> Result<Option<Maintenance>
     query_one(tx, &sql, params![id])?.map(|row| read(row, now)).transpose()
 }
 
-/// Ends a window before its time; one that has not begun never does. `None` when it is over or not there.
+/// Ends a window before its time; one that has not begun never does, and keeps its plan. `None` when it is over or not there.
 pub fn end(tx: &mut dyn Tx, id: &str, by: &str, now: Time) -> Result<Option<Maintenance>, StoreError> {
     let sql = format!(
-        "UPDATE maintenance_windows SET ends_at = $2, ended_at = $2, ended_by = $3, \
-         starts_at = CASE WHEN starts_at > $2 THEN $2 ELSE starts_at END \
-         WHERE id = $1 AND ends_at > $2 RETURNING {COLUMNS}"
+        "UPDATE maintenance_windows SET ended_at = $2, ended_by = $3, \
+         ends_at = CASE WHEN starts_at > $2 THEN ends_at ELSE $2 END \
+         WHERE id = $1 AND ends_at > $2 AND ended_at IS NULL RETURNING {COLUMNS}"
     );
     query_one(tx, &sql, params![id, now, by])?.map(|row| read(row, now)).transpose()
 }
@@ -148,9 +150,13 @@ pub fn list(tx: &mut dyn Tx, query: &MaintenanceQuery, now: Time) -> Result<Page
     let mut select = Select::new(&format!("SELECT {COLUMNS} FROM maintenance_windows"));
     select.and_if("scope_group = ?", query.group.as_ref());
     match query.state {
-        Some(MaintenanceState::Planned) => select.and("ends_at > ? AND starts_at > ?", params![now, now]),
-        Some(MaintenanceState::Active) => select.and("ends_at > ? AND starts_at <= ?", params![now, now]),
-        Some(MaintenanceState::Over) => select.and("ends_at <= ?", params![now]),
+        Some(MaintenanceState::Planned) => {
+            select.and("ended_at IS NULL AND ends_at > ? AND starts_at > ?", params![now, now])
+        }
+        Some(MaintenanceState::Active) => {
+            select.and("ended_at IS NULL AND ends_at > ? AND starts_at <= ?", params![now, now])
+        }
+        Some(MaintenanceState::Over) => select.and("(ends_at <= ? OR ended_at IS NOT NULL)", params![now]),
         None => &mut select,
     };
     if let Some((time, id)) = &key {

@@ -7,18 +7,25 @@ use serde_json::json;
 use veriboot_store::suppressions::{self, NewRule, breadth_warning};
 use veriboot_store::{Tx, events};
 use veriboot_wire::{
-    ALERT_TYPES, Page, Problem, Severity, Suppression, SuppressionBreadth, SuppressionCreate, SuppressionEnd,
-    SuppressionMatch, SuppressionQuery, SuppressionSimulate, SuppressionSimulated, Time,
+    ALERT_TYPES, MAX_SUPPRESSION_DAYS, Page, Problem, Severity, Suppression, SuppressionBreadth,
+    SuppressionCreate, SuppressionEnd, SuppressionMatch, SuppressionQuery, SuppressionSimulate,
+    SuppressionSimulated, Time,
 };
 
 use crate::api::{audit, check_comment, check_limit, check_name, find_vm, invalid, not_found};
 use crate::auth::{Operator, Viewer};
+use crate::etag::{ETag, ETagged, IfMatch};
 use crate::extract::{Json as Body, OptionalJson, Path, Query};
 use crate::problem::kinds;
 use crate::{ApiError, AppState};
 
 /// What a simulation looks at when it is not said, seconds.
 const HISTORY_S: i64 = 30 * 86_400;
+
+/// A rule is changed once: it is ended. What it hid, and that it expired, is no change of it.
+fn tag(rule: &Suppression) -> ETag {
+    ETag::of_revision(if rule.ended_at.is_some() { 2_u64 } else { 1 })
+}
 
 /// List suppression rules
 ///
@@ -36,6 +43,8 @@ pub(crate) async fn list(
 }
 
 /// Show a suppression rule
+///
+/// The answer's `ETag` is another one when somebody has ended the rule.
 #[utoipa::path(get, path = "/v1/suppressions/{id}", tag = "alerts", operation_id = "show_suppression",
     params(("id" = String, Path, description = "Id of the rule")),
     responses((status = 200, body = Suppression), (status = 404, body = Problem)))]
@@ -43,10 +52,11 @@ pub(crate) async fn show(
     _: Viewer,
     State(state): State<AppState>,
     Path(id): Path<String>,
-) -> Result<Json<Suppression>, ApiError> {
+) -> Result<ETagged<Json<Suppression>>, ApiError> {
     let now = state.clock.now();
     let found = state.read(move |tx| Ok(suppressions::by_id(tx, &id, now)?)).await?;
-    found.map(Json).ok_or_else(|| not_found("suppression rule"))
+    let rule = found.ok_or_else(|| not_found("suppression rule"))?;
+    Ok(ETagged::new(tag(&rule), Json(rule)))
 }
 
 /// Words that exist, and names that things can have.
@@ -97,6 +107,11 @@ fn check(request: &SuppressionCreate, now: Time) -> Result<(), ApiError> {
             );
         }
         (Some(_), true) => return Err(invalid("expires_at and no_expiry exclude each other")),
+        // Nobody is there any more who knows why: the same as none, which warns.
+        (Some(at), _) if at > now.plus_s(i64::from(MAX_SUPPRESSION_DAYS) * 86_400) => {
+            return Err(invalid(format!("expires_at is more than {MAX_SUPPRESSION_DAYS} days ahead"))
+                .hint("give an earlier one, or no_expiry instead of it when the rule shall hold until somebody ends it"));
+        }
         (Some(at), _) if at <= now => return Err(invalid("expires_at must be in the future")),
         _ => {}
     }
@@ -202,18 +217,22 @@ pub(crate) async fn simulate(
 /// What it hid stays dismissed; where the cause persists, the next failing attestation opens the alert again. Ending
 /// twice is answered like ending once.
 #[utoipa::path(post, path = "/v1/suppressions/{id}/end", tag = "alerts", operation_id = "end_suppression",
-    request_body = SuppressionEnd, params(("id" = String, Path, description = "Id of the rule")),
-    responses((status = 200, body = Suppression), (status = 404, body = Problem)))]
+    request_body = SuppressionEnd, params(("id" = String, Path, description = "Id of the rule"),
+        ("If-Match" = Option<String>, Header, description = "ETag of the rule that is meant")),
+    responses((status = 200, body = Suppression), (status = 404, body = Problem), (status = 412, body = Problem)))]
 pub(crate) async fn end(
     Operator(caller): Operator,
     State(state): State<AppState>,
     Path(id): Path<String>,
+    if_match: IfMatch,
     OptionalJson(request): OptionalJson<SuppressionEnd>,
-) -> Result<Json<Suppression>, ApiError> {
+) -> Result<ETagged<Json<Suppression>>, ApiError> {
     check_comment(request.comment.as_deref())?;
     let (now, by) = (state.clock.now(), caller.name.clone());
     let rule = state
         .write(move |tx| {
+            let found = suppressions::by_id(tx, &id, now)?.ok_or_else(|| not_found("suppression rule"))?;
+            if_match.check(Some(&tag(&found)))?;
             let ended = suppressions::end(tx, &id, &caller.name, now)?;
             let rule = suppressions::by_id(tx, &id, now)?.ok_or_else(|| not_found("suppression rule"))?;
             if ended {
@@ -226,5 +245,5 @@ pub(crate) async fn end(
         })
         .await?;
     tracing::info!(suppression = rule.id, by, "suppression rule ended");
-    Ok(Json(rule))
+    Ok(ETagged::new(tag(&rule), Json(rule)))
 }
