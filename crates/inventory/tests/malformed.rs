@@ -121,10 +121,8 @@ fn nothing_is_deep_wide_or_long_without_bound() {
         &format!("\"name\": \"{}\"", "x".repeat(MAX_TEXT_CHARS + 1)),
     );
     assert!(long.contains("[1].name") && long.contains("more than 512 characters"), "{long}");
-    let many = format!(
-        "[{}]",
-        vec![r#"{"id":1,"name":"a","zone":"z","status":"RUNNING"}"#; 200_001].join(",")
-    );
+    let many =
+        format!("[{}]", vec![r#"{"id":1,"name":"a","zone":"z","status":"RUNNING"}"#; 200_001].join(","));
     let options = Options { format: Some(InventoryFormat::Gcloud), group: None };
     assert!(read(many.as_bytes(), &options).unwrap_err().to_string().contains("more than 200000"));
     assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
