@@ -57,8 +57,9 @@ fn compare(vms: &Value, alerts: &Value, details: &BTreeMap<&str, Value>, cast: &
         if let Some(check) = verdict.recommendation {
             let checks: Vec<&str> = details
                 .get(role.name)
-                .and_then(|detail| detail.get("recommendations"))
-                .map(|list| rows(list).iter().map(|item| text(item, "check")).collect())
+                .and_then(|detail| detail.get("assessments"))
+                .map(|list| rows(list).iter().filter(|item| text(item, "status") == "unhealthy"))
+                .map(|unhealthy| unhealthy.map(|item| text(item, "check")).collect())
                 .unwrap_or_default();
             expect("recommendations", check, &checks.join(", "), checks.contains(&check));
         }
@@ -100,7 +101,9 @@ mod tests {
                 }))
             })
             .collect();
-        let details = [("db-0", json!({ "recommendations": [{ "check": "secure-boot-enabled" }] }))].into();
+        let details =
+            [("db-0", json!({ "assessments": [{ "check": "secure-boot-enabled", "status": "unhealthy" }] }))]
+                .into();
         (vms, alerts, details)
     }
 
