@@ -12,7 +12,9 @@ mod common;
 
 use std::path::PathBuf;
 
-use veriboot_eventlog::{EventType, EventType as T, parse};
+use veriboot_eventlog::{
+    ComponentKind, EventType, EventType as T, HashAlg, check_digests, measurements, parse,
+};
 
 /// Where the log is.
 enum Log {
@@ -344,4 +346,34 @@ fn every_type_of_event_is_read_from_a_real_log() {
         }
     }
     assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
+/// No firmware that can be run here measures `dbr`, and no log that we have holds it: the real event of `dbt`, which has
+/// the same form (UEFI 2.10 section 32.6), under the other name.
+#[test]
+fn a_list_of_recovery_keys_is_read_as_its_neighbours_are() {
+    let capture = std::fs::read(path(&Own("other-lists")).unwrap()).unwrap();
+    let captured = parse(&capture).unwrap();
+    let name = |text: &str| common::utf16(text);
+    let at = |data: &[u8]| data.windows(6).position(|w| w == name("dbt"));
+    let dbt = captured.events.iter().find(|e| e.pcr == 7 && at(e.data).is_some()).unwrap();
+    let mut data = dbt.data.to_vec();
+    let start = at(&data).unwrap();
+    data[start..start + 6].copy_from_slice(&name("dbr"));
+
+    let mut made = common::LogBuilder::new(&[common::SHA256]);
+    made.event(7, common::DRIVER_CONFIG, &data);
+    let log = parse(&made.bytes).unwrap();
+    assert_eq!(check_digests(&log), []);
+    let (recovery, timestamps) = (log.events[1].decode(), serde_json::to_string(&dbt.decode()).unwrap());
+    let json = serde_json::to_string(&recovery).unwrap();
+    assert!(
+        json.contains(r#""name":"dbr","signatures":[{"type":"sha256""#) && json.contains("a1a1a1a1"),
+        "{json}"
+    );
+    assert_eq!(json.replace("dbr", "dbt"), timestamps);
+    let measured = measurements(&log, HashAlg::Sha256);
+    let [recovery] = measured.as_slice() else { panic!("{measured:?}") };
+    assert_eq!((recovery.kind, &*recovery.name), (ComponentKind::SecureBootVariable, "dbr"));
+    assert_eq!(recovery.value.as_deref(), Some("1 hash"));
 }

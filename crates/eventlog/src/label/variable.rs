@@ -1,0 +1,108 @@
+//! Names and contents of UEFI variables.
+
+use std::borrow::Cow;
+
+use super::{Label, value};
+use crate::decode::firmware::Loose;
+use crate::decode::variable::{Content, Variable};
+use crate::limits::{MAX_NAME_CHARS, MAX_VALUE_CHARS};
+use crate::text::{Utf16, bounded, guids};
+use crate::{ComponentKind, Event};
+
+/// The name of a variable.
+pub(super) fn variable_name(name: &Utf16<'_>) -> Cow<'static, str> {
+    let known = [
+        "SecureBoot",
+        "PK",
+        "KEK",
+        "db",
+        "dbx",
+        "BootOrder",
+        "Shim",
+        "SbatLevel",
+        "MokList",
+        "MokListTrusted",
+    ];
+    match known.into_iter().find(|known| name.is(known)) {
+        Some(known) => known.into(),
+        None => super::name(name),
+    }
+}
+
+pub(super) fn label_secure_boot(label: &mut Label, event: &Event<'_>, variable: &Variable<'_>) {
+    label.name = variable_name(&variable.name);
+    let genuine = variable.is_secure_boot_configuration();
+    let of = |known: &str| genuine && variable.name.is(known);
+    label.kind = if of("SecureBoot") {
+        ComponentKind::SecureBootState
+    } else if of("PK") {
+        ComponentKind::PlatformKey
+    } else if of("KEK") {
+        ComponentKind::KeyExchangeKey
+    } else if of("db") {
+        ComponentKind::SignatureDb
+    } else if of("dbx") {
+        ComponentKind::RevocationDb
+    } else if variable.vendor == guids::SHIM_LOCK {
+        ComponentKind::MokState
+    } else if event.pcr == 7 || genuine {
+        ComponentKind::SecureBootVariable
+    } else {
+        ComponentKind::PlatformConfig
+    };
+    label.value = Some(content_words(&variable.content(), variable.data));
+}
+
+/// A variable's content in words.
+fn content_words(content: &Content<'_>, data: &[u8]) -> String {
+    match content {
+        Content::Flag(Some(true)) => "on".to_owned(),
+        Content::Flag(Some(false)) => "off".to_owned(),
+        Content::Flag(None) => "empty".to_owned(),
+        Content::Signatures(database) => {
+            let mut words: Vec<String> =
+                database.certificates().map(|c| bounded(&c.short_name(), MAX_NAME_CHARS)).collect();
+            if let ([_], 0) = (words.as_slice(), database.hash_count()) {
+                return words.pop().unwrap_or_default();
+            }
+            match database.hash_count() {
+                0 => {}
+                1 => words.push("1 hash".to_owned()),
+                count => words.push(format!("{count} hashes")),
+            }
+            let words = words.join(", ");
+            match words.len() {
+                0 => "empty".to_owned(),
+                1..=MAX_VALUE_CHARS => words,
+                _ => bounded(&words, MAX_VALUE_CHARS),
+            }
+        }
+        Content::BootOrder(order) => {
+            let words: Vec<String> = order.iter().take(256).map(|n| format!("Boot{n:04X}")).collect();
+            words.join(", ")
+        }
+        Content::BootEntry(entry) => {
+            let optional = if entry.optional_data.is_empty() { "" } else { " with " };
+            bounded(
+                &format_args!("{}: {}{optional}{}", entry.description, entry.path, entry.optional_data),
+                MAX_VALUE_CHARS,
+            )
+        }
+        Content::Text(text) => value(text),
+        Content::Unknown => value(&Loose(data)),
+    }
+}
+
+pub(super) fn label_boot_variable(label: &mut Label, variable: &Variable<'_>) {
+    label.name = variable_name(&variable.name);
+    label.kind = if variable.name.is("BootOrder") || variable.name.is("BootNext") {
+        ComponentKind::BootOrder
+    } else if variable.boot_number().is_some() {
+        ComponentKind::BootEntry
+    } else if variable.vendor == guids::SHIM_LOCK {
+        ComponentKind::MokState
+    } else {
+        ComponentKind::PlatformConfig
+    };
+    label.value = Some(content_words(&variable.content(), variable.data));
+}
