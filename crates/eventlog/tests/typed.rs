@@ -376,4 +376,14 @@ fn a_list_of_recovery_keys_is_read_as_its_neighbours_are() {
     let [recovery] = measured.as_slice() else { panic!("{measured:?}") };
     assert_eq!((recovery.kind, &*recovery.name), (ComponentKind::SecureBootVariable, "dbr"));
     assert_eq!(recovery.value.as_deref(), Some("1 hash"));
+
+    // Only its name tells what an empty list is, and only its vendor that it belongs to Secure Boot wherever it is.
+    let vendor: [u8; 16] = data[..16].try_into().unwrap();
+    let mut made = common::LogBuilder::new(&[common::SHA256]);
+    made.event(1, common::DRIVER_CONFIG, &common::variable(vendor, "dbr", &[]));
+    let log = parse(&made.bytes).unwrap();
+    let empty = &measurements(&log, HashAlg::Sha256)[0];
+    assert_eq!((empty.kind, empty.value.as_deref()), (ComponentKind::SecureBootVariable, Some("empty")));
+    let json = serde_json::to_string(&log.events[1].decode()).unwrap();
+    assert!(json.contains(r#""name":"dbr","signatures":[]"#), "{json}");
 }
