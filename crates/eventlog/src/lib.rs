@@ -37,6 +37,7 @@ pub mod ima;
 mod images;
 mod label;
 pub mod limits;
+mod linux;
 mod logs;
 mod logs_document;
 mod measurement;
@@ -47,6 +48,7 @@ pub mod sbat;
 mod sha256;
 mod story;
 mod structure;
+mod structure_error;
 mod text;
 pub mod userspace;
 mod warning;
@@ -69,8 +71,7 @@ pub use story::{
     BootStory, CertificateStory, FileStory, FirmwareStory, ImageStory, KeyStory, WindowsModuleStory,
     WindowsStory, story,
 };
-pub use structure::{
-    Digests, Event, EventLog, Format, PCR_NOT_EXTENDED, StructureError, StructureReason, parse,
-};
+pub use structure::{Digests, Event, EventLog, Format, PCR_NOT_EXTENDED, parse};
+pub use structure_error::{StructureError, StructureReason};
 pub use text::{Guid, Hex, Text, Utf16, guids};
 pub use warning::Warning;

@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 
 use crate::ima::{self, BootAggregate, Extend, ImaList};
 use crate::limits::MAX_WARNINGS;
-use crate::story::linux_release;
+use crate::linux::linux_release;
 use crate::userspace::{self, UserSpaceLog};
 use crate::{Digest, EventLog, HashAlg, PCR_COUNT, Warning, replay};
 

@@ -4,7 +4,7 @@
 //! No firmware log holds this event, but the log determines it. A kernel whose policy measures nothing else leaves PCR
 //! 10 at exactly this value.
 
-use crate::story::linux_release;
+use crate::linux::linux_release;
 use crate::{Digest, EventLog, HashAlg, Replay, replay};
 
 use super::PCR_IMA;
