@@ -18,11 +18,21 @@ const TARGETS: &str = "/v1/notification-targets";
 
 /// Something that happened.
 fn happen(server: &TestServer, kind: &str, severity: Severity, group: Option<&str>) -> u64 {
-    let (kind, group) = (kind.to_owned(), group.map(str::to_owned));
+    happen_saying(server, kind, severity, group, "something happened")
+}
+
+fn happen_saying(
+    server: &TestServer,
+    kind: &str,
+    severity: Severity,
+    group: Option<&str>,
+    message: &str,
+) -> u64 {
+    let (kind, group, message) = (kind.to_owned(), group.map(str::to_owned), message.to_owned());
     let now = server.clock().now();
     server
         .block_on(server.state().store.write(move |tx| {
-            let data = json!({ "message": "something happened" });
+            let data = json!({ "message": message });
             let event = NewEvent {
                 at: now,
                 kind: &kind,
@@ -262,6 +272,66 @@ fn what_a_receiver_refuses_is_given_up_and_can_be_replayed() {
         server.admin().post("/v1/notification-deliveries/replay", &json!({ "target": "x" })).status,
         404
     );
+    let unknown = server.admin().get("/v1/notification-deliveries?target=x");
+    assert_eq!((unknown.status, unknown.code().as_str()), (404, "not-found"));
+}
+
+/// Sequence numbers of what came in one request of many events.
+fn together(request: &notify_support::Request) -> Vec<u64> {
+    let sequence = |one: &Value| {
+        one["data"]["sequence"].as_u64().or_else(|| one["metadata"]["sequence"].as_u64()).unwrap()
+    };
+    request.json().as_array().unwrap().iter().map(sequence).collect()
+}
+
+#[test]
+fn one_refused_event_takes_no_other_with_it() {
+    for digest in [false, true] {
+        let server = TestServer::start();
+        let receiver = Receiver::start(BROKEN);
+        let settings = json!({ "url": receiver.url(), "allow_local": true });
+        let target = match digest {
+            false => json!({ "name": "t", "kind": "ocsf", "settings": settings }),
+            true => {
+                json!({ "name": "t", "kind": "webhook", "settings": settings, "route": { "digest_s": 60 } })
+            }
+        };
+        add(&server, &target);
+        let mut wanted = Vec::new();
+        for n in 0..40 {
+            let message = if n == 17 { "poison" } else { "harmless" };
+            wanted.push(happen_saying(&server, "alert.opened", Severity::High, Some("prod"), message));
+        }
+        let poison = wanted.remove(17);
+        server.clock().advance_ms(61_000);
+        until(|| (health(&server, "t")["failures"] != 0).then_some(()), || "a failure".into());
+        let before = receiver.requests().len();
+        receiver.answer(Answer::Refuse("poison"));
+        let attempts = || {
+            let all = server.admin().get("/v1/notification-deliveries").json();
+            let of = |d: &&Value| d["event"]["sequence"] == poison;
+            all["items"].as_array().unwrap().iter().find(of).unwrap()["attempts"].as_u64().unwrap()
+        };
+        let before_refusals = attempts();
+        for count in 1..=5 {
+            assert_eq!(health(&server, "t")["dead"], 0);
+            server.clock().advance_ms(16 * 60_000);
+            until(|| (attempts() == before_refusals + count).then_some(()), || "another attempt".into());
+        }
+        assert_eq!(health(&server, "t")["dead"], 1);
+        server.clock().advance_ms(16 * 60_000);
+        until(|| (health(&server, "t")["waiting"] == 0).then_some(()), || "an empty outbox".into());
+        let dead = server.admin().get("/v1/notification-deliveries?state=dead").json();
+        assert_eq!(dead["items"].as_array().unwrap().len(), 1);
+        assert_eq!(dead["items"][0]["event"]["sequence"], poison);
+        let taken: Vec<u64> = receiver.requests()[before..]
+            .iter()
+            .map(together)
+            .filter(|t| !t.contains(&poison))
+            .flatten()
+            .collect();
+        assert_eq!(taken, wanted, "once each, in their order");
+    }
 }
 
 #[test]

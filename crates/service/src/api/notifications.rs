@@ -276,14 +276,23 @@ pub(crate) async fn test(
 /// What targets were told, are still to be told, or could not be told; newest events first.
 #[utoipa::path(get, path = "/v1/notification-deliveries", tag = "notifications",
     operation_id = "list_notification_deliveries",
-    params(DeliveryQuery), responses((status = 200, body = Page<Delivery>)))]
+    params(DeliveryQuery),
+    responses((status = 200, body = Page<Delivery>), (status = 404, body = Problem)))]
 pub(crate) async fn deliveries(
     _: Viewer,
     State(state): State<AppState>,
     Query(query): Query<DeliveryQuery>,
 ) -> Result<Json<Page<Delivery>>, ApiError> {
     check_limit(query.limit)?;
-    state.read(move |tx| Ok(deliveries::list(tx, &query)?)).await.map(Json)
+    state
+        .read(move |tx| {
+            if let Some(name) = &query.target {
+                find(tx, name)?;
+            }
+            Ok(deliveries::list(tx, &query)?)
+        })
+        .await
+        .map(Json)
 }
 
 /// Replay dead deliveries

@@ -33,12 +33,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Messages to one target that may be on their way at the same time, those that nobody waits for any more included.
 const MAX_ON_THEIR_WAY: usize = 4;
 
+/// Targets whose refusals are counted.
+const MAX_COUNTED: usize = 1024;
+
 /// What the notifications keep in this process.
 #[derive(Clone)]
 pub struct Notify {
     random: Arc<dyn Fn() -> u32 + Send + Sync>,
     streams: Streams,
     sending: Arc<Mutex<HashMap<String, usize>>>,
+    refused: Arc<Mutex<HashMap<String, (u64, u32)>>>,
 }
 
 /// A message on its way, for as long as the thread that sends it.
@@ -62,7 +66,12 @@ impl Drop for OnItsWay {
 impl Notify {
     /// With this source of jitter, evenly spread over all of `u32`.
     pub fn new(random: impl Fn() -> u32 + Send + Sync + 'static) -> Self {
-        Self { random: Arc::new(random), streams: Streams::default(), sending: Arc::default() }
+        Self {
+            random: Arc::new(random),
+            streams: Streams::default(),
+            sending: Arc::default(),
+            refused: Arc::default(),
+        }
     }
 
     /// `None` when too many messages to this target are on their way: a receiver that takes or says one byte at a time
@@ -75,6 +84,27 @@ impl Notify {
         }
         *count += 1;
         Some(OnItsWay { sending: Arc::clone(&self.sending), target_id: target_id.to_owned() })
+    }
+
+    /// How often a target refused this event in a row, now included. A target is told in order: it refuses one event at a
+    /// time. Another replica, or this one after a restart, counts anew.
+    fn refused(&self, target_id: &str, sequence: u64) -> u32 {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if refused.len() >= MAX_COUNTED && !refused.contains_key(target_id) {
+            // Only targets that were removed are left over: there are fewer than that.
+            refused.clear();
+        }
+        let (last, count) = refused.entry(target_id.to_owned()).or_insert((sequence, 0));
+        if *last != sequence {
+            (*last, *count) = (sequence, 0);
+        }
+        *count = count.saturating_add(1);
+        *count
+    }
+
+    /// The target took something, or the event that it refused was given up: the next refusal is the first.
+    fn no_longer_refused(&self, target_id: &str) {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).remove(target_id);
     }
 
     /// The streams of events that are open here.
@@ -103,6 +133,15 @@ impl std::fmt::Debug for Notify {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn refusals_of_one_event_are_counted() {
+        let notify = Notify::new(|| 0);
+        assert_eq!([1, 1, 2, 1].map(|sequence| notify.refused("a", sequence)), [1, 2, 1, 1]);
+        assert_eq!(notify.refused("b", 1), 1);
+        notify.no_longer_refused("a");
+        assert_eq!([("a", 1), ("b", 1)].map(|(target, n)| notify.refused(target, n)), [1, 2]);
+    }
 
     #[test]
     fn a_receiver_that_hangs_holds_a_few_threads() {

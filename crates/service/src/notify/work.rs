@@ -22,7 +22,7 @@ const CLAIM_S: i64 = 120;
 /// How long one target is told without giving it back.
 const TURN: Duration = Duration::from_secs(20);
 /// Attempts to tell what a receiver understood and refused.
-const MAX_REFUSALS: u64 = 5;
+const MAX_REFUSALS: u32 = 5;
 /// Targets that are told at the same time: all that there can be.
 const MAX_AT_ONCE: u32 = 64;
 /// Events that are read at once.
@@ -173,12 +173,35 @@ impl Turn<'_> {
         if together { vec![waiting] } else { waiting.into_iter().map(|one| vec![one]).collect() }
     }
 
-    /// Sends one message and notes what became of it. `false` when the target is to be left alone for now.
+    /// Sends events together and notes what became of them. `false` when the target is to be left alone for now.
+    ///
+    /// A receiver that refuses several events may mean one of them. Halves are told then, the earlier one first, until the
+    /// one that it refuses is alone: what stands before it was taken, it alone counts as refused, and what stands behind
+    /// it waits, so that the order holds.
     async fn tell(&mut self, batch: Vec<Waiting>) -> Result<bool, StoreError> {
         let digest = self.target.route.digest_s.is_some();
-        let events = batch.iter().map(|waiting| waiting.event.clone()).collect();
-        let outcome = tell(self.state, &self.target, Message::Events { events, digest }).await;
-        self.note(&batch, outcome).await
+        let mut parts = vec![batch];
+        while let Some(mut part) = parts.pop() {
+            let events = part.iter().map(|waiting| waiting.event.clone()).collect();
+            let outcome = tell(self.state, &self.target, Message::Events { events, digest }).await;
+            if part.len() > 1 && outcome.as_ref().is_err_and(SendError::is_refused) {
+                let later = part.split_off(part.len() / 2);
+                parts.extend([later, part]);
+                if !self.hold().await? {
+                    return Ok(false);
+                }
+            } else if !self.note(&part, outcome).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Holds the claim for another message. `false` when it was lost.
+    async fn hold(&self) -> Result<bool, StoreError> {
+        let (id, me, until) =
+            (self.target.id.clone(), self.me.clone(), self.state.clock.now().plus_s(CLAIM_S));
+        self.state.store.write(move |tx| deliveries::hold(tx, &id, &me, until)).await
     }
 
     async fn note(&mut self, batch: &[Waiting], outcome: Result<(), SendError>) -> Result<bool, StoreError> {
@@ -190,10 +213,8 @@ impl Turn<'_> {
         if let Err(error) = outcome {
             self.failures = self.failures.saturating_add(1);
             let give_up_s = self.state.config.notifications.give_up_s;
-            let hopeless = |waiting: &&Waiting| {
-                too_old(waiting.queued_at, give_up_s, now)
-                    || (error.is_refused() && waiting.attempts.saturating_add(1) >= MAX_REFUSALS)
-            };
+            let refused = error.is_refused() && self.refused_too_often(batch);
+            let hopeless = |waiting: &&Waiting| refused || too_old(waiting.queued_at, give_up_s, now);
             given_up = batch.iter().filter(hopeless).map(|waiting| waiting.event.sequence).collect();
             let random = (self.state.notify.random)();
             let next_at = backoff::next_attempt(now, self.failures, error.retry_after_s(), random);
@@ -205,6 +226,9 @@ impl Turn<'_> {
                 tracing::info!(target, failures, "a notification target takes messages again");
             }
             self.failures = 0;
+        }
+        if well || !given_up.is_empty() {
+            self.state.notify.no_longer_refused(&self.target.id);
         }
         let kind = self.target.kind;
         let (delivered, dead) = if well { (sequences.len(), 0) } else { (0, given_up.len()) };
@@ -233,6 +257,12 @@ impl Turn<'_> {
             self.state.metrics.notify.attempted(kind, delivered, !well, dead);
         }
         Ok(well && kept)
+    }
+
+    /// Counts a refusal of the event that stands alone. Attempts that failed otherwise do not count.
+    fn refused_too_often(&self, batch: &[Waiting]) -> bool {
+        let [Waiting { event, .. }] = batch else { return false };
+        self.state.notify.refused(&self.target.id, event.sequence) >= MAX_REFUSALS
     }
 
     fn told_of_failure(&self, error: &SendError, given_up: &[u64]) {

@@ -37,6 +37,8 @@ impl Request {
 #[derive(Clone, Debug)]
 pub enum Answer {
     Say(&'static str),
+    /// 400 when the body holds this text, else 204.
+    Refuse(&'static str),
     Nothing,
 }
 
@@ -104,9 +106,16 @@ fn serve(mut stream: TcpStream, requests: &Mutex<Vec<Request>>, answer: &Mutex<A
     let length = headers.iter().find(|(n, _)| n == "content-length").map_or(0, |(_, v)| v.parse().unwrap());
     let mut body = vec![0; length];
     reader.read_exact(&mut body).unwrap();
-    let said = answer.lock().unwrap().clone();
+    let said = match answer.lock().unwrap().clone() {
+        Answer::Refuse(text) if String::from_utf8_lossy(&body).contains(text) => {
+            Answer::Say("HTTP/1.1 400 Bad Request\r\n")
+        }
+        Answer::Refuse(_) => OK,
+        other => other,
+    };
     requests.lock().unwrap().push(Request { path, headers, body });
     match said {
+        Answer::Refuse(_) => {}
         Answer::Say(head) => {
             let _ =
                 stream.write_all(format!("{head}content-length: 0\r\nconnection: close\r\n\r\n").as_bytes());

@@ -148,6 +148,12 @@ pub fn attempted(tx: &mut dyn Tx, attempt: &Attempt<'_>) -> Result<bool, StoreEr
     Ok(true)
 }
 
+/// Lets a claim last until `until`. `false` when it was lost meanwhile.
+pub fn hold(tx: &mut dyn Tx, target_id: &str, by: &str, until: Time) -> Result<bool, StoreError> {
+    let sql = "UPDATE target_state SET claimed_until = $3 WHERE target_id = $1 AND claimed_by = $2";
+    Ok(tx.execute(sql, params![target_id, by, until])? > 0)
+}
+
 /// Gives a claim back without an attempt.
 pub fn release(
     tx: &mut dyn Tx,
