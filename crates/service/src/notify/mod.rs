@@ -9,6 +9,7 @@ mod address;
 mod alertmanager;
 mod backoff;
 mod email;
+mod export;
 mod http;
 mod metrics;
 mod ocsf;

@@ -1,8 +1,5 @@
 //! Findings of OCSF 1.3: Detection Finding (2004) for alerts, Compliance Finding (2003) for assessments.
 
-use std::fs::{DirBuilder, OpenOptions};
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
@@ -11,7 +8,7 @@ use veriboot_wire::{Event, Severity, Time, kind_matches};
 
 use super::http::{self, Post};
 use super::tell::SendError;
-use super::{webhook, words};
+use super::{export, webhook, words};
 
 /// Version of the schema that the findings follow.
 const VERSION: &str = "1.3.0";
@@ -29,7 +26,9 @@ pub(super) fn send(
 ) -> Result<(), SendError> {
     let findings: Vec<Value> = events.iter().map(|event| finding(event, public_url)).collect();
     if let Some(file) = &target.settings.file {
-        return append(folder, file, &findings);
+        let lines: String = findings.iter().map(|finding| format!("{finding}\n")).collect();
+        return export::append(folder, file, lines.as_bytes())
+            .map_err(|error| SendError::failed(format!("the file {file} cannot be written: {error}")));
     }
     let body = serde_json::to_vec(&findings).map_err(|error| SendError::refused(error.to_string()))?;
     let mut headers = vec![("content-type", "application/json".to_owned())];
@@ -37,22 +36,6 @@ pub(super) fn send(
         headers.push(("authorization", value.clone()));
     }
     http::post(Post { settings: &target.settings, path: "", headers, body, now })
-}
-
-/// One line each, in one write. The file is opened anew every time: whoever rotates it may move or truncate it.
-fn append(folder: &Path, name: &str, findings: &[Value]) -> Result<(), SendError> {
-    let mut lines = String::new();
-    for finding in findings {
-        lines.push_str(&finding.to_string());
-        lines.push('\n');
-    }
-    let write = || -> std::io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(folder.join(name))?;
-        file.write_all(lines.as_bytes())?;
-        file.sync_data()
-    };
-    write().map_err(|error| SendError::failed(format!("the file {name} cannot be written: {error}")))
 }
 
 fn severity_id(severity: Severity) -> (u32, &'static str) {

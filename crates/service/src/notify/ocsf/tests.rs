@@ -60,6 +60,7 @@ fn event(kind: &str, data: Value) -> Event {
 #[track_caller]
 fn check(event: &Event) -> Value {
     let finding = finding(event, "https://veriboot.example:8443");
+    assert!(finding.to_string().starts_with(export::BEGINNING));
     let compliance = event.kind.starts_with("assessment.");
     let required = FINDING.iter().chain(&METADATA).chain(COMPLIANCE.iter().filter(|_| compliance));
     for path in required {
