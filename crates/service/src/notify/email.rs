@@ -2,18 +2,19 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use lettre::Message;
 use lettre::message::{Mailbox, header::ContentType};
-use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
-use lettre::{Message, SmtpTransport, Transport as _};
 use veriboot_store::targets::TargetRow;
 use veriboot_wire::{Event, Time};
 
 use super::tell::SendError;
-use super::{address, roots, webhook, words};
+use super::{
+    smtp::{self, Account},
+    webhook, words,
+};
 
-/// Time for one exchange with the server.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for a whole session with the server.
+const SESSION: Duration = Duration::from_secs(35);
 /// Characters of a subject line.
 const MAX_SUBJECT_CHARS: usize = 150;
 
@@ -25,47 +26,8 @@ pub(super) fn send(
     now: Time,
 ) -> Result<(), SendError> {
     let message = message(target, events, public_url, now)?;
-    let settings = &target.settings;
-    let host = settings.host.as_deref().unwrap_or_default();
-    let port = settings.port.unwrap_or(587);
-    let mut last = SendError::failed(format!("{host} has no address"));
-    for address in address::resolve(host, port, settings.allow_local)? {
-        // The address that was checked is the one that is connected to; the name is for its certificate.
-        let mut builder = SmtpTransport::builder_dangerous(address.ip().to_string())
-            .port(port)
-            .timeout(Some(TIMEOUT))
-            .tls(tls(target, host)?);
-        if let (Some(user), Some(password)) = (&settings.username, &target.secrets.password) {
-            builder = builder.credentials(Credentials::new(user.clone(), password.clone()));
-        }
-        match builder.build().send(&message) {
-            Ok(_) => return Ok(()),
-            // An answer is an answer: another address of the same name is not asked.
-            Err(error) if error.is_permanent() => return Err(SendError::refused(told(&error))),
-            Err(error) if error.is_transient() => return Err(SendError::failed(told(&error))),
-            Err(error) => last = SendError::failed(told(&error)),
-        }
-    }
-    Err(last)
-}
-
-fn told(error: &lettre::transport::smtp::Error) -> String {
-    format!("the mail server: {}", words::excerpt(&crate::problem::chain(error)))
-}
-
-fn tls(target: &TargetRow, host: &str) -> Result<Tls, SendError> {
-    let mode = target.settings.tls.as_deref().unwrap_or("starttls");
-    if mode == "none" {
-        return Ok(Tls::None);
-    }
-    let failed = |error| SendError::failed(told(&error));
-    let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-    let mut parameters = TlsParameters::builder(bare.to_owned()).certificate_store(CertificateStore::None);
-    for root in roots::roots(target.settings.ca.as_deref())? {
-        parameters = parameters.add_root_certificate(Certificate::from_der(root.to_vec()).map_err(failed)?);
-    }
-    let parameters = parameters.build().map_err(failed)?;
-    Ok(if mode == "tls" { Tls::Wrapper(parameters) } else { Tls::Required(parameters) })
+    let account = Account { settings: &target.settings, password: target.secrets.password.as_deref() };
+    smtp::deliver(account, message.envelope(), &message.formatted(), SESSION)
 }
 
 /// An address as it stands in a message.

@@ -8,6 +8,7 @@
 mod address;
 mod alertmanager;
 mod backoff;
+mod connection;
 mod email;
 mod export;
 mod http;
@@ -15,6 +16,7 @@ mod metrics;
 mod ocsf;
 mod roots;
 mod settings;
+mod smtp;
 mod streams;
 mod syslog;
 mod tell;

@@ -1,17 +1,14 @@
 //! Syslog messages of RFC 5424 over TCP (RFC 6587, octet counting) or TLS (RFC 5425).
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
-use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::{ClientConfig, ClientConnection, StreamOwned};
-use rustls_pki_types::ServerName;
 use veriboot_store::targets::TargetRow;
 use veriboot_wire::{Event, Severity};
 
+use super::connection::{Bounded, failed};
 use super::tell::SendError;
-use super::{address, roots, words};
+use super::words;
 
 /// Facility `auth`: security messages.
 const FACILITY: u8 = 4;
@@ -21,8 +18,10 @@ const MAX_HOST_CHARS: usize = 255;
 /// Name of our structured data: under the private enterprise number that RFC 5612 sets aside for documentation.
 const SD_ID: &str = "veriboot@32473";
 
-const CONNECT: Duration = Duration::from_secs(5);
-const WRITE: Duration = Duration::from_secs(10);
+/// Time for a whole connection: a receiver that takes one byte at a time holds nobody for longer.
+const SESSION: Duration = Duration::from_secs(30);
+/// What a receiver may say on one, its certificates included.
+const MAX_SAID_BYTES: u64 = 256 * 1024;
 /// How long is waited for the receiver to end the connection, or to break it because it did not take what was sent.
 const LINGER: Duration = Duration::from_millis(500);
 /// What a receiver may say meanwhile.
@@ -31,58 +30,26 @@ const MAX_LINGER_BYTES: u64 = 1024;
 /// Tells these events over one connection.
 pub(super) fn send(target: &TargetRow, events: &[Event], public_url: &str) -> Result<(), SendError> {
     let settings = &target.settings;
-    let (Some(host), Some(port)) = (settings.host.as_deref(), settings.port) else {
-        return Err(SendError::refused("the target has no host and port".to_owned()));
-    };
+    let Some(port) = settings.port else { return Err(SendError::refused("the target has no port")) };
     let mut bytes = Vec::new();
     for event in events {
         let message = message(event, public_url);
         bytes.extend_from_slice(format!("{} ", message.len()).as_bytes());
         bytes.extend_from_slice(message.as_bytes());
     }
-    let failed = |what: &str, error: &dyn std::fmt::Display| {
-        SendError::failed(format!("{what}: {}", words::excerpt(&error.to_string())))
-    };
-    let mut last = SendError::failed(format!("{host} has no address"));
-    let mut connected = None;
-    for address in address::resolve(host, port, settings.allow_local)? {
-        match TcpStream::connect_timeout(&address, CONNECT) {
-            Ok(stream) => {
-                connected = Some(stream);
-                break;
-            }
-            Err(error) => last = failed("the server cannot be reached", &error),
-        }
-    }
-    let stream = connected.ok_or(last)?;
-    stream
-        .set_write_timeout(Some(WRITE))
-        .and_then(|()| stream.set_read_timeout(Some(WRITE)))
-        .map_err(|error| failed("the connection cannot be used", &error))?;
     let lost = |error: std::io::Error| failed("the connection broke", &error);
+    let mut stream = Bounded::connect(settings, port, SESSION, MAX_SAID_BYTES)?;
     if settings.tls.as_deref() == Some("none") {
-        let mut stream = stream;
         stream.write_all(&bytes).and_then(|()| stream.flush()).map_err(lost)?;
-        stream.shutdown(Shutdown::Write).map_err(lost)?;
-        stream.set_read_timeout(Some(LINGER)).map_err(lost)?;
+        stream.finish().map_err(lost)?;
+        stream.end_within(LINGER);
         return ended(&mut stream).map_err(lost);
     }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| failed("TLS cannot be used", &error))?
-        .with_root_certificates(roots::store(settings.ca.as_deref())?)
-        .with_no_client_auth();
-    let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-    let name =
-        ServerName::try_from(bare.to_owned()).map_err(|error| failed("the host is no name", &error))?;
-    let connection = ClientConnection::new(Arc::new(config), name)
-        .map_err(|error| failed("TLS cannot be used", &error))?;
-    let mut stream = StreamOwned::new(connection, stream);
+    let mut stream = stream.secured(settings)?;
     stream.write_all(&bytes).and_then(|()| stream.flush()).map_err(lost)?;
     stream.conn.send_close_notify();
     stream.flush().map_err(lost)?;
-    stream.sock.set_read_timeout(Some(LINGER)).map_err(lost)?;
+    stream.sock.end_within(LINGER);
     ended(&mut stream).map_err(lost)
 }
 
