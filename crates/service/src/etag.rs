@@ -32,6 +32,11 @@ impl ETag {
         Self(revision.into().to_string())
     }
 
+    /// Of a thing whose state has a name: letters, digits, `-`, `.`, `_`.
+    pub(crate) fn of_state(name: &str) -> Self {
+        Self(name.to_owned())
+    }
+
     /// The header's value.
     pub(crate) fn header(&self) -> HeaderValue {
         HeaderValue::try_from(self.to_string()).unwrap_or(HeaderValue::from_static("\"\""))

@@ -174,13 +174,16 @@ mod scenario {
         let path = format!("/v1/baselines/{version}");
         assert_eq!(viewer.send("DELETE", &path, "", None).code(), "forbidden");
         let stale = operator.send("DELETE", &path, "If-Match: \"2\"\r\n", None);
-        assert_eq!((stale.status, stale.code()), (409, "version-conflict"));
+        assert_eq!((stale.status, stale.code()), (412, "precondition-failed"));
         let retired = operator.done("DELETE", &format!("{path}?comment=gone"), None);
         assert!(retired["baseline"].is_null() && retired["reappraisal"]["turned"] == 1, "{retired}");
         assert_eq!(world.vm(&id).status, VmStatus::Unhealthy);
         assert_eq!(operator.get("/v1/vms/web-1")["baseline"], "scale-set/default/web@1");
         let again = operator.send("DELETE", &path, "", None);
         assert_eq!((again.status, again.code()), (409, "version-conflict"));
+        // What does not judge any more is in no state that a tag could name.
+        let again = operator.send("DELETE", &path, "If-Match: \"1\"\r\n", None);
+        assert_eq!((again.status, again.code()), (412, "precondition-failed"));
         // The name goes on where it was.
         let changed = operator.post("/v1/baselines", &apply(&scope, &learned(&second), None));
         assert_eq!(changed["baseline"]["version"], 2);
@@ -217,9 +220,14 @@ mod scenario {
         assert_eq!(versions, [5, 4, 3, 2, 1].map(Value::from));
         let none = apply(&scale_set("web"), &document, None);
         assert_eq!(operator.refused("POST", "/v1/baselines", &none), (409, "version-conflict".to_owned()));
-        // If-Match says the same as expected_version, and must not say something else.
+        // If-Match takes the place of expected_version, and must not say something else.
+        let stale = operator.send("POST", "/v1/baselines", "If-Match: \"4\"\r\n", Some(&none));
+        assert_eq!((stale.status, stale.code()), (412, "precondition-failed"));
         let answer = operator.send("POST", "/v1/baselines", "If-Match: \"5\"\r\n", Some(&none));
         assert_eq!((answer.status, &answer.body["baseline"]["version"]), (200, &json!(6)), "{}", answer.body);
+        assert_eq!(answer.etag.as_deref(), Some("\"6\""));
+        let shown = format!("/v1/baselines/{}", answer.body["baseline"]["id"].as_str().unwrap());
+        assert_eq!(operator.send("GET", &shown, "", None).etag.as_deref(), Some("\"6\""));
         let both = apply(&scale_set("web"), &document, Some(5));
         let answer = operator.send("POST", "/v1/baselines", "If-Match: \"6\"\r\n", Some(&both));
         assert_eq!((answer.status, answer.code()), (400, "invalid-value"));

@@ -7,6 +7,7 @@ on_both!(
     an_assigned_profile_judges_at_once_and_the_most_specific_wins,
     a_new_version_judges_where_the_profile_is_assigned,
     of_two_operators_at_once_one_is_told,
+    a_tag_names_what_is_replaced,
     a_profile_that_was_changed_behind_the_service_judges_nothing,
 );
 on_sqlite!(documents_that_are_no_profiles_are_refused, a_profile_may_forbid_learning);
@@ -188,6 +189,91 @@ mod scenario {
             ["ours", "measured-only", "by-authority"].map(|name| assign(&group(), Some(name), None));
         fair(together("/v1/profile-assignments", &requests));
         assert_eq!(operator.get("/v1/profile-assignments")["items"].as_array().unwrap().len(), 1);
+    }
+
+    /// Sends requests at once that each name the same tag.
+    fn tagged(operator: &Operator, path: &str, tag: &str, requests: &[Value]) -> Vec<(u16, String)> {
+        let headers = format!("If-Match: {tag}\r\n");
+        std::thread::scope(|scope| {
+            let send = |request| {
+                let answer = operator.send("PUT", path, &headers, Some(request));
+                (answer.status, answer.code().to_owned())
+            };
+            let threads: Vec<_> = requests.iter().map(|r| scope.spawn(move || send(r))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        })
+    }
+
+    #[track_caller]
+    fn one_is_taken(answers: &[(u16, String)]) {
+        assert_eq!(answers.iter().filter(|(status, _)| *status == 200).count(), 1, "{answers:?}");
+        let told =
+            answers.iter().filter(|(status, code)| (*status, code.as_str()) == (412, "precondition-failed"));
+        assert_eq!(told.count(), answers.len() - 1, "{answers:?}");
+    }
+
+    pub fn a_tag_names_what_is_replaced(world: &World) {
+        let operator = Operator::new(world, "ann");
+        let tag_of = |path: &str| operator.send("GET", path, "", None).etag;
+        let next = |text: &str| {
+            let mut next = document("ours");
+            next["description"] = json!(text);
+            put(&next, None)
+        };
+        // Versions of a profile.
+        let made = operator.send("PUT", "/v1/profiles/ours", "", Some(&next("one")));
+        assert_eq!((made.status, made.etag.as_deref()), (200, Some("\"1\"")), "{}", made.body);
+        let tag = tag_of("/v1/profiles/ours").unwrap();
+        let changes = ["two", "zwei", "deux", "due"].map(next);
+        one_is_taken(&tagged(&operator, "/v1/profiles/ours", &tag, &changes));
+        assert_eq!(tag_of("/v1/profiles/ours").as_deref(), Some("\"2\""));
+        assert_eq!(tag_of("/v1/profiles/ours?version=1"), Some(tag));
+        assert_eq!(operator.get("/v1/profiles/ours/versions")["items"].as_array().unwrap().len(), 2);
+        assert_eq!(tag_of("/v1/profiles/by-authority"), None);
+        // What is not there yet has no tag.
+        let mut new = document("new");
+        new["description"] = json!("x");
+        let refused = operator.send("PUT", "/v1/profiles/new", "If-Match: *\r\n", Some(&put(&new, None)));
+        assert_eq!((refused.status, refused.code()), (412, "precondition-failed"));
+
+        // Assignments: that there is none is a state, too.
+        let status = "/v1/profile-assignments/status?kind=group&group=default";
+        assert_eq!(tag_of(status).as_deref(), Some("\"0\""));
+        assert_eq!(operator.get(status)["profile"], "secure-boot-required");
+        let path = "/v1/profile-assignments";
+        let all = ["ours", "measured-only", "by-authority"].map(|name| assign(&group(), Some(name), None));
+        one_is_taken(&tagged(&operator, path, "\"0\"", &all));
+        let tag = tag_of(status).unwrap();
+        let shown = operator.get(status);
+        assert_eq!(tag, format!("\"{}\"", shown["etag"].as_str().unwrap()));
+        assert_eq!(operator.get(path)["items"][0]["etag"], shown["etag"]);
+        assert_eq!((&shown["assignment"]["profile"], &shown["scope"]), (&shown["profile"], &group_with_id()));
+        one_is_taken(&tagged(&operator, path, &tag, &all));
+        // The same profile for another reason is another state.
+        let present = operator.get(status)["profile"].as_str().unwrap().to_owned();
+        let tag = tag_of(status).unwrap();
+        let mut because = assign(&group(), Some(&present), Some(&present));
+        because["comment"] = json!("for another reason");
+        operator.put(path, &because);
+        assert_ne!(tag_of(status), Some(tag.clone()));
+        let [gone] = [assign(&group(), None, None)];
+        assert_eq!(tagged(&operator, path, &tag, std::slice::from_ref(&gone))[0].0, 412);
+        let tag = tag_of(status).unwrap();
+        // A tag that is right does not make a name right.
+        let other = assign(&group(), None, Some("no-such"));
+        assert_eq!(tagged(&operator, path, &tag, &[other])[0].1, "version-conflict");
+        one_is_taken(&tagged(&operator, path, &tag, &[gone]));
+        assert_eq!(tag_of(status).as_deref(), Some("\"0\""));
+        // A member has no assignment of its own, and is judged all the same.
+        let mut guest = world.guest("db-0", Some(&world.join_token(None, 1)));
+        guest.boot(&off());
+        guest.attest();
+        operator.put(path, &assign(&group(), Some("measured-only"), None));
+        let member = operator.get("/v1/profile-assignments/status?kind=vm&id=db-0");
+        assert_eq!((&member["profile"], &member["etag"]), (&json!("measured-only"), &json!("0")));
+        assert_eq!(member["scope"]["id"], guest.vm_id().as_str());
+        let nobody = operator.send("GET", "/v1/profile-assignments/status?kind=vm&id=no", "", None);
+        assert_eq!((nobody.status, nobody.code()), (404, "not-found"));
     }
 
     pub fn a_profile_that_was_changed_behind_the_service_judges_nothing(world: &World) {

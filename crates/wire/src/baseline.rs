@@ -76,7 +76,7 @@ pub struct BaselineApply {
     #[serde(default)]
     pub comment: Option<String>,
     /// Version of the scope's current baseline that this one replaces; absent when the scope shall have none yet.
-    /// Refused with `version-conflict` when it is another one.
+    /// Refused with `version-conflict` when it is another one. `If-Match` may take its place.
     #[serde(default)]
     pub expected_version: Option<u32>,
     /// Codes of weaknesses of the document that are accepted on purpose.

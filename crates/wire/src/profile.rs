@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::{BaselineFlaw, DocumentFormat, Reappraisal, Scope, Time};
+use crate::{BaselineFlaw, DocumentFormat, Reappraisal, Scope, ScopeKind, Time};
 
 /// One version of a profile.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -55,8 +55,8 @@ pub struct ProfilePut {
     /// Why; kept in the profile and in the audit log.
     #[serde(default)]
     pub comment: Option<String>,
-    /// Version that this one replaces; absent when there shall be none yet. `If-Match: "VERSION"` says the same. Refused
-    /// with `version-conflict` when it is another one.
+    /// Version that this one replaces; absent when there shall be none yet. Refused with `version-conflict` when it is
+    /// another one. `If-Match` may take its place.
     #[serde(default)]
     pub expected_version: Option<u32>,
     /// Codes of weaknesses of the document that are accepted on purpose.
@@ -103,6 +103,39 @@ pub struct ProfileAssignment {
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
+    /// Names what is shown here: give it as `If-Match` to change exactly this. `0` for those of the configuration.
+    #[serde(default)]
+    pub etag: String,
+}
+
+/// One scope. All of it in the query, since names of groups, sets and images are not unique over kinds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ProfileScopeQuery {
+    /// `vm`, `scale-set`, `image` or `group`.
+    pub kind: ScopeKind,
+    /// The group. For a VM that is named by its id it may be empty.
+    #[serde(default)]
+    pub group: String,
+    /// VM (id or name), scale set or image; empty for a group.
+    #[serde(default)]
+    pub id: String,
+}
+
+/// The profile of exactly one scope, and of what is less specific.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ProfileAssignmentStatus {
+    /// The scope; a VM by its id.
+    pub scope: Scope,
+    /// What is assigned to exactly this scope.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assignment: Option<ProfileAssignment>,
+    /// Name of the profile that judges it: its own, else that of what is less specific, else that of the configuration. What
+    /// is more specific may have another one.
+    pub profile: String,
+    /// `etag` of the assignment, `0` without one.
+    pub etag: String,
 }
 
 /// Assigns a profile to a scope.
@@ -115,7 +148,7 @@ pub struct ProfileAssign {
     #[serde(default)]
     pub profile: Option<String>,
     /// Name of the profile that is assigned to exactly this scope now; absent when there shall be none. Refused with
-    /// `version-conflict` when it is another one.
+    /// `version-conflict` when it is another one. `If-Match` may take its place.
     #[serde(default)]
     pub expected_profile: Option<String>,
     /// Why; kept with the assignment and in the audit log.

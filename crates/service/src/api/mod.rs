@@ -6,6 +6,7 @@ pub(crate) mod attestations;
 pub(crate) mod audit;
 pub(crate) mod baselines;
 pub(crate) mod boots;
+pub(crate) mod csv;
 pub(crate) mod events;
 pub(crate) mod inventory;
 pub(crate) mod join_tokens;
@@ -16,6 +17,7 @@ pub(crate) mod policies;
 pub(crate) mod posture;
 pub(crate) mod profiles;
 pub(crate) mod proposals;
+pub(crate) mod replaces;
 pub(crate) mod scale_sets;
 pub(crate) mod summary;
 pub(crate) mod vms;
@@ -60,7 +62,8 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(profiles::list))
         .routes(routes!(profiles::show))
         .routes(routes!(profiles::versions))
-        .routes(routes!(profiles::assignments, profiles::assign))
+        .routes(routes!(profiles::assignments::list, profiles::assignments::assign))
+        .routes(routes!(profiles::assignments::show))
         .routes(routes!(monitoring::list, monitoring::put, monitoring::remove))
         .routes(routes!(monitoring::show))
         .routes(routes!(policies::list_variables))

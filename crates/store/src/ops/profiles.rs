@@ -209,13 +209,26 @@ const ASSIGNMENT: &str = "scope_kind, scope_group, scope_id, profile, assigned_a
 
 fn read_assignment(row: Row) -> Result<ProfileAssignment, StoreError> {
     let mut c = row.columns();
-    Ok(ProfileAssignment {
+    let mut assignment = ProfileAssignment {
         scope: Scope { kind: c.word()?, group: c.text()?, id: c.text()? },
         profile: c.text()?,
         assigned_at: c.opt_time()?,
         assigned_by: c.text()?,
         comment: c.opt_text()?,
-    })
+        etag: String::new(),
+    };
+    assignment.etag = etag(&assignment);
+    Ok(assignment)
+}
+
+/// Characters of an etag.
+const ETAG_CHARS: usize = 16;
+
+/// Names everything that an assignment says.
+fn etag(assignment: &ProfileAssignment) -> String {
+    let ProfileAssignment { scope: _, profile, assigned_at, assigned_by, comment, etag: _ } = assignment;
+    let state = json!([profile, assigned_at.map(Time::unix_ms), assigned_by, comment]);
+    sha256_hex(state.to_string().as_bytes()).chars().take(ETAG_CHARS).collect()
 }
 
 /// Assigns a profile to a scope, in place of the one that it had.

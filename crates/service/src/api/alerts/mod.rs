@@ -7,14 +7,13 @@ mod suppressions;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderValue, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use veriboot_store::alerts;
-use veriboot_wire::{Alert, AlertQuery, MAX_EXPORT_ROWS, MAX_PAGE_ROWS, Page, Problem, csv_record};
+use veriboot_wire::{Alert, AlertQuery, MAX_EXPORT_ROWS, Page, Problem};
 
-use super::{check_limit, invalid, not_found};
+use super::{check_limit, csv, not_found};
 use crate::auth::Viewer;
 use crate::etag::{ETag, ETagged};
 use crate::extract::{Path, Query};
@@ -70,31 +69,14 @@ pub(crate) async fn list(
 pub(crate) async fn export(
     _: Viewer,
     State(state): State<AppState>,
-    Query(mut query): Query<AlertQuery>,
+    Query(query): Query<AlertQuery>,
 ) -> Result<Response, ApiError> {
-    let wanted = query.limit.and_then(|rows| usize::try_from(rows).ok()).unwrap_or(MAX_EXPORT_ROWS);
-    if !(1..=MAX_EXPORT_ROWS).contains(&wanted) {
-        return Err(invalid(format!("limit must be 1 to {MAX_EXPORT_ROWS}")));
-    }
-    let mut text = csv_record(Alert::CSV_HEADER);
-    let mut left = wanted;
-    let next = loop {
-        let rows = u32::try_from(left).unwrap_or(MAX_PAGE_ROWS).min(MAX_PAGE_ROWS);
-        let part = AlertQuery { limit: Some(rows), ..query.clone() };
-        let page = state.read(move |tx| Ok(alerts::list(tx, &part)?)).await?;
-        page.items.iter().for_each(|alert| text.push_str(&alert.csv()));
-        left = left.saturating_sub(page.items.len());
-        match page.next_cursor {
-            Some(next) if left > 0 => query.cursor = Some(next),
-            next => break next,
-        }
+    let page = |rows, cursor| {
+        let part = AlertQuery { limit: Some(rows), cursor, ..query.clone() };
+        state.read(move |tx| Ok(alerts::list(tx, &part)?))
     };
-    let kind = [(header::CONTENT_TYPE, "text/csv; charset=utf-8; header=present")];
-    let mut response = (kind, text).into_response();
-    if let Some(next) = next.and_then(|next| HeaderValue::try_from(next).ok()) {
-        response.headers_mut().insert("x-next-cursor", next);
-    }
-    Ok(response)
+    let cursor = query.cursor.clone();
+    csv::export(query.limit, MAX_EXPORT_ROWS, &Alert::CSV_HEADER, cursor, page, Alert::csv).await
 }
 
 /// Show an alert

@@ -17,6 +17,7 @@ use crate::api::boots::boot_with_log;
 use crate::api::{audit, check_comment, find_vm};
 use crate::attest::scope_of;
 use crate::auth::Operator;
+use crate::etag::{ETag, ETagged, IfMatch};
 use crate::extract::Json as Body;
 use crate::problem::kinds;
 use crate::{ApiError, AppState, reappraisals};
@@ -33,15 +34,18 @@ struct LastBoot {
 ///
 /// Learns the next version of the baseline that judges the VM, or the first one of its scale set or of the VM
 /// itself. Names the boot that was looked at: refused when the VM has booted since, and when quote or log of the last
-/// attestation are not believed.
+/// attestation are not believed. `If-Match` takes the `ETag` of the version that judges the VM now.
 #[utoipa::path(post, path = "/v1/baselines/accept", tag = "baselines", operation_id = "accept_baseline",
     request_body = BaselineAccept,
-    responses((status = 200, body = BaselineSummary), (status = 404, body = Problem), (status = 409, body = Problem)))]
+    params(("If-Match" = Option<String>, Header, description = "ETag of the version that was looked at")),
+    responses((status = 200, body = BaselineSummary), (status = 404, body = Problem), (status = 409, body = Problem),
+        (status = 412, body = Problem)))]
 pub(crate) async fn accept(
     Operator(caller): Operator,
     State(state): State<AppState>,
+    if_match: IfMatch,
     Body(request): Body<BaselineAccept>,
-) -> Result<Json<BaselineSummary>, ApiError> {
+) -> Result<ETagged<Json<BaselineSummary>>, ApiError> {
     check_comment(request.comment.as_deref())?;
     let (key, group, boot) = (request.vm.clone(), request.group.clone(), request.boot_id.clone());
     let last = state.read(move |tx| last_boot(tx, &key, group.as_deref(), &boot)).await?;
@@ -70,7 +74,8 @@ pub(crate) async fn accept(
                 return Err(boot_changed());
             }
             believed(&attestation)?;
-            let (name, scope) = target(tx, &vm)?;
+            let (name, scope, judges) = target(tx, &vm)?;
+            if_match.check(judges.map(ETag::of_revision).as_ref())?;
             let new = NewBaseline {
                 name: &name,
                 scope: &scope,
@@ -105,7 +110,7 @@ pub(crate) async fn accept(
     tracing::info!(vm, name, group, baseline, by, "baseline accepted");
     // The verdicts that people see follow at once.
     reappraisals::drive(&state, reappraisal).await?;
-    Ok(Json(summary))
+    Ok(ETagged::new(ETag::of_revision(summary.version), Json(summary)))
 }
 
 fn summary_reference(summary: &BaselineSummary) -> String {
@@ -157,15 +162,15 @@ fn believed(attestation: &Attestation) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Name and scope of the next version: those of the baseline that judges the VM now; without one, of the scale
-/// set, else of the VM.
-fn target(tx: &mut dyn Tx, vm: &VmRow) -> Result<(String, Scope), ApiError> {
+/// Name and scope of the next version: those of the baseline that judges the VM now, whose version is given too; without
+/// one, of the scale set, else of the VM.
+fn target(tx: &mut dyn Tx, vm: &VmRow) -> Result<(String, Scope, Option<u32>), ApiError> {
     // Without its document: one that cannot be read back can still be replaced.
     if let Some(current) = baselines::current_id_for_vm(tx, vm.place())?
         && let Some(summary) = baselines::summary(tx, &current.id)?
     {
-        return Ok((summary.name, summary.scope));
+        return Ok((summary.name, summary.scope, Some(summary.version)));
     }
     let scope = scope_of(vm);
-    Ok((name_of(&scope, Some(&vm.name)), scope))
+    Ok((name_of(&scope, Some(&vm.name)), scope, None))
 }

@@ -1,8 +1,7 @@
 //! A document of an operator becomes the next version.
 
-use axum::Json;
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::response::Response;
 use serde_json::{Value, json};
 use veriboot_appraisal::{Baseline, BaselineError, Flaw};
 use veriboot_eventlog::ComponentKind;
@@ -14,9 +13,11 @@ use veriboot_wire::{
     Reappraisal, Scope, ScopeKind, Time,
 };
 
-use super::{check_version, expected_version};
+use super::tagged;
+use crate::api::replaces::Replaces;
 use crate::api::{audit, check_comment, check_name, find_vm, invalid};
 use crate::auth::{Caller, Operator};
+use crate::etag::IfMatch;
 use crate::extract::Json as Body;
 use crate::problem::{Kind, kinds};
 use crate::{ApiError, AppState, reappraisals};
@@ -28,18 +29,20 @@ const MAX_ALLOWED_FLAWS: usize = 32;
 ///
 /// Makes a document, JSON or TOML, the next version of the baseline of a scope and judges the scope's VMs again. Refused
 /// when the document is malformed, empty, contradictory or accepts everything; other weaknesses must be allowed by their
-/// codes. Names the version that it replaces, so that of two operators at once the second is told. A document that is the
-/// current version already changes nothing: `changed` is false.
+/// codes. Names the version that it replaces, in `expected_version` or `If-Match`, so that of two operators at once the
+/// second is told. A document that is the current version already changes nothing: `changed` is false.
 #[utoipa::path(post, path = "/v1/baselines", tag = "baselines", operation_id = "apply_baseline",
     request_body = BaselineApply,
-    responses((status = 200, body = BaselineChanged), (status = 409, body = Problem), (status = 422, body = Problem)))]
+    params(("If-Match" = Option<String>, Header, description = "ETag of the version that was looked at")),
+    responses((status = 200, body = BaselineChanged), (status = 409, body = Problem), (status = 412, body = Problem),
+        (status = 422, body = Problem)))]
 pub(crate) async fn apply(
     Operator(caller): Operator,
     State(state): State<AppState>,
-    headers: HeaderMap,
+    if_match: IfMatch,
     Body(request): Body<BaselineApply>,
-) -> Result<Json<BaselineChanged>, ApiError> {
-    let expected = expected_version(&headers, request.expected_version)?;
+) -> Result<Response, ApiError> {
+    let replaces = Replaces::new(if_match, request.expected_version)?;
     check_comment(request.comment.as_deref())?;
     let BaselineApply { scope, document, format, comment, allow_flaws, .. } = request;
     let checked = off_the_network(move || {
@@ -49,14 +52,14 @@ pub(crate) async fn apply(
     .await?;
     let next = Next {
         scope,
-        expected,
+        replaces,
         origin: BaselineOrigin::Applied,
         action: "baseline.apply",
         comment,
         detail: json!({}),
         checked,
     };
-    store(&state, caller, next).await.map(Json)
+    store(&state, caller, next).await.map(tagged)
 }
 
 /// Reading a document of up to 16 MiB is work for a thread that is not the network's.
@@ -151,8 +154,8 @@ fn placed(place: &str, message: &str) -> String {
 /// A version that is about to be stored.
 pub(crate) struct Next {
     pub scope: Scope,
-    /// Version that it replaces.
-    pub expected: Option<u32>,
+    /// What it was decided on.
+    pub replaces: Replaces,
     pub origin: BaselineOrigin,
     /// Of the audit log.
     pub action: &'static str,
@@ -198,7 +201,8 @@ fn in_transaction(
 ) -> Result<Stored, ApiError> {
     let (scope, name) = resolve(tx, &next.scope)?;
     let current = baselines::current_summary_of(tx, &scope)?;
-    check_version(next.expected, current.as_ref().map(|current| current.version))?;
+    let replaced = current.as_ref().map(|current| current.version);
+    next.replaces.check(replaced)?;
     if let Some(current) = current
         && is_unchanged(tx, state, &current, next)?
     {
@@ -218,7 +222,7 @@ fn in_transaction(
     let row = baselines::insert_next(tx, &new, state.attest.baseline_signer())?;
     let codes: Vec<&str> = next.checked.flaws.iter().map(|flaw| flaw.code.as_str()).collect();
     let mut detail = json!({
-        "baseline": row.reference(), "sha256": row.summary.sha256, "scope": scope, "replaces": next.expected,
+        "baseline": row.reference(), "sha256": row.summary.sha256, "scope": scope, "replaces": replaced,
         "allowed_flaws": codes, "comment": next.comment,
     });
     if let (Value::Object(detail), Value::Object(more)) = (&mut detail, next.detail.clone()) {

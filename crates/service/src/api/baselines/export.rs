@@ -8,9 +8,10 @@ use veriboot_store::baselines;
 use veriboot_wire::{BaselineExport, BaselineKey, ExportFormat, Problem};
 
 use super::apply::off_the_network;
-use super::{believed, version_tag};
+use super::believed;
 use crate::api::no_such;
 use crate::auth::Viewer;
+use crate::etag::{ETag, ETagged};
 use crate::extract::{Path, Query};
 use crate::{ApiError, AppState};
 
@@ -50,8 +51,7 @@ pub(crate) async fn export(
     .await?;
     let mut response = text.into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
-    response.headers_mut().insert(header::ETAG, version_tag(version));
-    Ok(response)
+    Ok(ETagged::new(ETag::of_revision(version), response).into_response())
 }
 
 /// List the keys of baselines

@@ -1,16 +1,17 @@
 //! A signed document becomes the next version.
 
-use axum::Json;
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::response::Response;
 use serde_json::json;
 use veriboot_appraisal::EnvelopeError;
 use veriboot_wire::{BaselineChanged, BaselineImport, BaselineOrigin, DocumentFormat, Problem};
 
 use super::apply::{Checked, Next, off_the_network, read, store};
-use super::expected_version;
+use super::tagged;
 use crate::api::check_comment;
+use crate::api::replaces::Replaces;
 use crate::auth::Operator;
+use crate::etag::IfMatch;
 use crate::extract::Json as Body;
 use crate::problem::kinds;
 use crate::{ApiError, AppState};
@@ -21,14 +22,16 @@ use crate::{ApiError, AppState};
 /// envelope that is unsigned, signed by an unknown key, or changed after it was signed is refused.
 #[utoipa::path(post, path = "/v1/baselines/import", tag = "baselines", operation_id = "import_baseline",
     request_body = BaselineImport,
-    responses((status = 200, body = BaselineChanged), (status = 409, body = Problem), (status = 422, body = Problem)))]
+    params(("If-Match" = Option<String>, Header, description = "ETag of the version that was looked at")),
+    responses((status = 200, body = BaselineChanged), (status = 409, body = Problem), (status = 412, body = Problem),
+        (status = 422, body = Problem)))]
 pub(crate) async fn import(
     Operator(caller): Operator,
     State(state): State<AppState>,
-    headers: HeaderMap,
+    if_match: IfMatch,
     Body(request): Body<BaselineImport>,
-) -> Result<Json<BaselineChanged>, ApiError> {
-    let expected = expected_version(&headers, request.expected_version)?;
+) -> Result<Response, ApiError> {
+    let replaces = Replaces::new(if_match, request.expected_version)?;
     check_comment(request.comment.as_deref())?;
     let BaselineImport { scope, envelope, comment, allow_flaws, .. } = request;
     let signer = state.attest.baseline_signer().clone();
@@ -42,14 +45,14 @@ pub(crate) async fn import(
     .await?;
     let next = Next {
         scope,
-        expected,
+        replaces,
         origin: BaselineOrigin::Imported,
         action: "baseline.import",
         comment,
         detail: json!({ "signed_by": key_id }),
         checked,
     };
-    store(&state, caller, next).await.map(Json)
+    store(&state, caller, next).await.map(tagged)
 }
 
 fn refused(error: EnvelopeError) -> ApiError {

@@ -11,15 +11,15 @@ pub(crate) mod retire;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 use veriboot_appraisal::Baseline;
 use veriboot_store::baselines::{self, BaselineRow};
 use veriboot_store::{StoreError, Tx};
-use veriboot_wire::{BaselineDetail, BaselineQuery, BaselineSummary, Page, Problem};
+use veriboot_wire::{BaselineChanged, BaselineDetail, BaselineQuery, BaselineSummary, Page, Problem};
 
 use super::{check_limit, no_such};
 use crate::auth::Viewer;
+use crate::etag::{ETag, ETagged};
 use crate::extract::{Path, Query};
 use crate::problem::kinds;
 use crate::{ApiError, AppState};
@@ -43,8 +43,8 @@ pub(crate) async fn list(
 
 /// Show a baseline
 ///
-/// One version with its whole document. The answer's `ETag` is its version; `If-Match` takes it where a change replaces
-/// the current one.
+/// One version with its whole document. The answer's `ETag` is its version: give it as `If-Match` to replace or retire
+/// exactly this one.
 #[utoipa::path(get, path = "/v1/baselines/{id}", tag = "baselines", operation_id = "show_baseline",
     params(("id" = String, Path, description = "Id of the version")),
     responses((status = 200, body = BaselineDetail), (status = 404, body = Problem)))]
@@ -52,14 +52,12 @@ pub(crate) async fn show(
     _: Viewer,
     State(state): State<AppState>,
     Path(id): Path<String>,
-) -> Result<Response, ApiError> {
+) -> Result<ETagged<Json<BaselineDetail>>, ApiError> {
     let row =
         state.read(move |tx| baselines::by_id(tx, &id)?.ok_or_else(|| no_such("baseline", &id))).await?;
     let document = serde_json::from_str(&row.document).map_err(ApiError::internal)?;
-    let etag = version_tag(row.summary.version);
-    let mut response = Json(BaselineDetail { summary: row.summary, document }).into_response();
-    response.headers_mut().insert(header::ETAG, etag);
-    Ok(response)
+    let tag = ETag::of_revision(row.summary.version);
+    Ok(ETagged::new(tag, Json(BaselineDetail { summary: row.summary, document })))
 }
 
 /// The version that this id names, or this `name@version`, or the newest version of this name.
@@ -89,41 +87,10 @@ pub(crate) async fn believed(state: &AppState, row: BaselineRow) -> Result<Basel
     })
 }
 
-/// `ETag` of a version.
-pub(crate) fn version_tag(version: u32) -> HeaderValue {
-    HeaderValue::try_from(format!("\"{version}\"")).unwrap_or(HeaderValue::from_static("\"0\""))
-}
-
-/// The version that a change shall replace, out of its body or `If-Match`; `None` when there shall be none.
-pub(crate) fn expected_version(headers: &HeaderMap, body: Option<u32>) -> Result<Option<u32>, ApiError> {
-    let Some(value) = headers.get(header::IF_MATCH) else { return Ok(body) };
-    let version = value
-        .to_str()
-        .ok()
-        .and_then(|text| text.trim().strip_prefix('"')?.strip_suffix('"')?.parse::<u32>().ok())
-        .ok_or_else(|| super::invalid("If-Match must be one version in double quotes, as ETag gives it"))?;
-    match body {
-        Some(body) if body != version => {
-            Err(super::invalid("If-Match and expected_version name different versions"))
-        }
-        _ => Ok(Some(version)),
+/// What became of a change, with the `ETag` of the version that judges now.
+pub(crate) fn tagged(changed: BaselineChanged) -> Response {
+    match &changed.baseline {
+        Some(baseline) => ETagged::new(ETag::of_revision(baseline.version), Json(changed)).into_response(),
+        None => Json(changed).into_response(),
     }
-}
-
-/// Refuses a change that was decided on another state than the present one: nothing is overwritten unseen.
-pub(crate) fn check_version(expected: Option<u32>, found: Option<u32>) -> Result<(), ApiError> {
-    if expected == found {
-        return Ok(());
-    }
-    let message = match (expected, found) {
-        (Some(expected), Some(found)) => {
-            format!("version {expected} was to be replaced, and version {found} is the current one by now")
-        }
-        (Some(expected), None) => {
-            format!("version {expected} was to be replaced, and there is no current one")
-        }
-        (None, Some(found)) => format!("there was to be none yet, and version {found} is the current one"),
-        (None, None) => String::new(),
-    };
-    Err(ApiError::new(&kinds::VERSION_CONFLICT, message))
 }

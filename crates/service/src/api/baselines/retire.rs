@@ -2,15 +2,14 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::HeaderMap;
 use serde_json::json;
 use veriboot_store::baselines;
 use veriboot_store::reappraisals::{self as again, NewReappraisal};
 use veriboot_wire::{BaselineChanged, BaselineRetire, Problem};
 
-use super::{check_version, expected_version};
 use crate::api::{audit, check_comment, no_such};
 use crate::auth::Operator;
+use crate::etag::{ETag, IfMatch};
 use crate::extract::{Path, Query};
 use crate::problem::kinds;
 use crate::{ApiError, AppState, reappraisals};
@@ -19,27 +18,28 @@ use crate::{ApiError, AppState, reappraisals};
 ///
 /// Ends the version that judges a scope now, which the path names by its id, so that a replaced one cannot be ended by
 /// mistake. The scope's VMs are judged again: by a less specific baseline, or by none, in which case the next healthy boot
-/// is learned. Versions stay in the history.
+/// is learned. Versions stay in the history. `If-Match` takes the `ETag` of the version: refused with 412 when it does not
+/// judge any more.
 #[utoipa::path(delete, path = "/v1/baselines/{id}", tag = "baselines", operation_id = "retire_baseline",
-    params(("id" = String, Path, description = "Id of the current version"), BaselineRetire),
-    responses((status = 200, body = BaselineChanged), (status = 404, body = Problem), (status = 409, body = Problem)))]
+    params(("id" = String, Path, description = "Id of the current version"), BaselineRetire,
+        ("If-Match" = Option<String>, Header, description = "ETag of the version that was looked at")),
+    responses((status = 200, body = BaselineChanged), (status = 404, body = Problem), (status = 409, body = Problem),
+        (status = 412, body = Problem)))]
 pub(crate) async fn retire(
     Operator(caller): Operator,
     State(state): State<AppState>,
-    headers: HeaderMap,
+    if_match: IfMatch,
     Path(id): Path<String>,
     Query(query): Query<BaselineRetire>,
 ) -> Result<Json<BaselineChanged>, ApiError> {
     check_comment(query.comment.as_deref())?;
-    let tagged = expected_version(&headers, None)?;
     let now = state.clock.now();
     let by = caller.name.clone();
     let (retired, reappraisal) = state
         .write(move |tx| {
             let version = baselines::summary(tx, &id)?.ok_or_else(|| no_such("baseline", &id))?;
-            if tagged.is_some() {
-                check_version(tagged, Some(version.version))?;
-            }
+            let judges = version.current.then(|| ETag::of_revision(version.version));
+            if_match.check(judges.as_ref())?;
             if !version.current {
                 let message = format!("{}@{} does not judge any more", version.name, version.version);
                 return Err(ApiError::new(&kinds::VERSION_CONFLICT, message));

@@ -2,17 +2,16 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderValue, header};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use serde::Deserialize;
 use utoipa::IntoParams;
 use veriboot_store::{Tx, inventory as store};
 use veriboot_wire::{
     InventoryChange, InventoryChangeQuery, InventoryItem, InventoryItemDetail, InventoryQuery, InventoryRow,
-    MAX_PAGE_ROWS, Page, Problem, UnlistedVm, csv_record,
+    Page, Problem, UnlistedVm, csv_record,
 };
 
-use super::super::{check_limit, no_such};
+use super::super::{check_limit, csv as lines, no_such};
 use crate::auth::Viewer;
 use crate::etag::{ETag, ETagged};
 use crate::extract::{Path, Query};
@@ -81,31 +80,13 @@ pub(crate) async fn list(
 pub(crate) async fn export(
     _: Viewer,
     State(state): State<AppState>,
-    Query(mut query): Query<InventoryQuery>,
+    Query(query): Query<InventoryQuery>,
 ) -> Result<Response, ApiError> {
-    let wanted = query.limit.and_then(|rows| usize::try_from(rows).ok()).unwrap_or(MAX_EXPORT_ROWS);
-    if !(1..=MAX_EXPORT_ROWS).contains(&wanted) {
-        return Err(super::super::invalid(format!("limit must be 1 to {MAX_EXPORT_ROWS}")));
-    }
-    let mut text = csv_record(CSV_HEADER);
-    let mut left = wanted;
-    let next = loop {
-        let rows = u32::try_from(left).unwrap_or(MAX_PAGE_ROWS).min(MAX_PAGE_ROWS);
-        let part = InventoryQuery { limit: Some(rows), ..query.clone() };
-        let page = state.read(move |tx| Ok(store::list(tx, &part)?)).await?;
-        page.items.iter().for_each(|item| text.push_str(&csv(item)));
-        left = left.saturating_sub(page.items.len());
-        match page.next_cursor {
-            Some(next) if left > 0 => query.cursor = Some(next),
-            next => break next,
-        }
+    let page = |rows, cursor| {
+        let part = InventoryQuery { limit: Some(rows), cursor, ..query.clone() };
+        state.read(move |tx| Ok(store::list(tx, &part)?))
     };
-    let kind = [(header::CONTENT_TYPE, "text/csv; charset=utf-8; header=present")];
-    let mut response = (kind, text).into_response();
-    if let Some(next) = next.and_then(|next| HeaderValue::try_from(next).ok()) {
-        response.headers_mut().insert("x-next-cursor", next);
-    }
-    Ok(response)
+    lines::export(query.limit, MAX_EXPORT_ROWS, &CSV_HEADER, query.cursor.clone(), page, csv).await
 }
 
 fn csv(item: &InventoryItem) -> String {

@@ -2,13 +2,12 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderValue, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use veriboot_store::{Tx, assessments as store, inventory};
-use veriboot_wire::{Assessment, AssessmentQuery, MAX_EXPORT_ROWS, MAX_PAGE_ROWS, Page, Problem, csv_record};
+use veriboot_wire::{Assessment, AssessmentQuery, MAX_EXPORT_ROWS, Page, Problem};
 
 use super::known_check;
-use crate::api::{check_limit, find_vm, invalid};
+use crate::api::{check_limit, csv, find_vm};
 use crate::auth::Viewer;
 use crate::extract::Query;
 use crate::{ApiError, AppState};
@@ -37,29 +36,14 @@ pub(crate) async fn list(
 pub(crate) async fn export(
     _: Viewer,
     State(state): State<AppState>,
-    Query(mut query): Query<AssessmentQuery>,
+    Query(query): Query<AssessmentQuery>,
 ) -> Result<Response, ApiError> {
-    let mut left = query.limit.and_then(|rows| usize::try_from(rows).ok()).unwrap_or(MAX_EXPORT_ROWS);
-    if !(1..=MAX_EXPORT_ROWS).contains(&left) {
-        return Err(invalid(format!("limit must be 1 to {MAX_EXPORT_ROWS}")));
-    }
-    let mut text = csv_record(Assessment::CSV_HEADER);
-    let next = loop {
-        let rows = u32::try_from(left).unwrap_or(MAX_PAGE_ROWS).min(MAX_PAGE_ROWS);
-        let part = page(&state, AssessmentQuery { limit: Some(rows), ..query.clone() }).await?;
-        part.items.iter().for_each(|assessment| text.push_str(&assessment.csv()));
-        left = left.saturating_sub(part.items.len());
-        match part.next_cursor {
-            Some(next) if left > 0 => query.cursor = Some(next),
-            next => break next,
-        }
+    let page = |rows, cursor| {
+        let part = AssessmentQuery { limit: Some(rows), cursor, ..query.clone() };
+        page(&state, part)
     };
-    let kind = [(header::CONTENT_TYPE, "text/csv; charset=utf-8; header=present")];
-    let mut response = (kind, text).into_response();
-    if let Some(next) = next.and_then(|next| HeaderValue::try_from(next).ok()) {
-        response.headers_mut().insert("x-next-cursor", next);
-    }
-    Ok(response)
+    let cursor = query.cursor.clone();
+    csv::export(query.limit, MAX_EXPORT_ROWS, &Assessment::CSV_HEADER, cursor, page, Assessment::csv).await
 }
 
 async fn page(state: &AppState, query: AssessmentQuery) -> Result<Page<Assessment>, ApiError> {

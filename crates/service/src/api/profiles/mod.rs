@@ -1,23 +1,24 @@
-//! Profiles: what a boot must look like whatever its baseline says, and whom they judge.
+//! Profiles: what a boot must look like whatever its baseline says.
+
+pub(crate) mod assignments;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
 use veriboot_appraisal::Profile;
 use veriboot_store::profiles::{self, NewProfile, ProfileRow};
 use veriboot_store::reappraisals::{self as again, NewReappraisal};
 use veriboot_wire::{
-    BaselineFlaw, DocumentFormat, HistoryQuery, Page, Problem, ProfileAssign, ProfileAssigned,
-    ProfileAssignment, ProfileChanged, ProfileDetail, ProfilePut, ProfileSummary, ProfileVersionQuery, Scope,
-    ScopeKind,
+    BaselineFlaw, DocumentFormat, HistoryQuery, Page, Problem, ProfileChanged, ProfileDetail, ProfilePut,
+    ProfileSummary, ProfileVersionQuery,
 };
 
-use super::baselines::apply::{check_flaws, off_the_network, resolve};
-use super::baselines::{check_version, expected_version, version_tag};
+use super::baselines::apply::{check_flaws, off_the_network};
+use super::replaces::Replaces;
 use super::{audit, check_comment, check_limit, check_name, no_such};
 use crate::auth::{Operator, Viewer};
+use crate::etag::{ETag, ETagged, IfMatch};
 use crate::extract::{Json as Body, Path, Query};
 use crate::problem::kinds;
 use crate::{ApiError, AppState, reappraisals};
@@ -90,7 +91,8 @@ pub(crate) async fn list(
 
 /// Show a profile
 ///
-/// Its current version, or another one, with where it is assigned. The answer's `ETag` is its version.
+/// Its current version, or another one, with where it is assigned. The answer's `ETag` is its version: give it as `If-Match`
+/// to replace exactly this one. Profiles that come with Veriboot cannot be replaced and have none.
 #[utoipa::path(get, path = "/v1/profiles/{name}", tag = "profiles", operation_id = "show_profile",
     params(("name" = String, Path, description = "Name of the profile"), ProfileVersionQuery),
     responses((status = 200, body = ProfileDetail), (status = 404, body = Problem)))]
@@ -117,11 +119,11 @@ pub(crate) async fn show(
         }
     };
     let version = summary.version;
-    let mut response = Json(ProfileDetail { summary, document, assigned }).into_response();
-    if let Some(version) = version {
-        response.headers_mut().insert(header::ETAG, version_tag(version));
-    }
-    Ok(response)
+    let detail = Json(ProfileDetail { summary, document, assigned });
+    Ok(match version {
+        Some(version) => ETagged::new(ETag::of_revision(version), detail).into_response(),
+        None => detail.into_response(),
+    })
 }
 
 /// List the versions of a profile
@@ -174,18 +176,21 @@ fn read(
 /// version that it replaces, in `expected_version` or `If-Match`. A document that is the current version already changes
 /// nothing: `changed` is false.
 #[utoipa::path(put, path = "/v1/profiles/{name}", tag = "profiles", operation_id = "put_profile",
-    params(("name" = String, Path, description = "Name of the profile")), request_body = ProfilePut,
-    responses((status = 200, body = ProfileChanged), (status = 409, body = Problem), (status = 422, body = Problem)))]
+    params(("name" = String, Path, description = "Name of the profile"),
+        ("If-Match" = Option<String>, Header, description = "ETag of the version that was looked at")),
+    request_body = ProfilePut,
+    responses((status = 200, body = ProfileChanged), (status = 409, body = Problem), (status = 412, body = Problem),
+        (status = 422, body = Problem)))]
 pub(crate) async fn put(
     Operator(caller): Operator,
     State(state): State<AppState>,
-    headers: HeaderMap,
+    if_match: IfMatch,
     Path(name): Path<String>,
     Body(request): Body<ProfilePut>,
-) -> Result<Json<ProfileChanged>, ApiError> {
+) -> Result<ETagged<Json<ProfileChanged>>, ApiError> {
     check_name("name", &name)?;
     check_comment(request.comment.as_deref())?;
-    let expected = expected_version(&headers, request.expected_version)?;
+    let replaces = Replaces::new(if_match, request.expected_version)?;
     if Profile::NAMES.contains(&name.as_str()) {
         return Err(ApiError::new(&kinds::BUILT_IN, format!("{name} comes with Veriboot")));
     }
@@ -198,7 +203,8 @@ pub(crate) async fn put(
     let (row, asked) = state
         .write(move |tx| {
             let current = profiles::current(tx, &name)?;
-            check_version(expected, current.as_ref().map(|row| row.version))?;
+            let replaced = current.as_ref().map(|row| row.version);
+            replaces.check(replaced)?;
             if let Some(current) = current
                 && current.document == document
                 && signer.verify_profile(&current).is_ok()
@@ -215,7 +221,7 @@ pub(crate) async fn put(
             let row = profiles::insert_next(tx, &new, &signer)?;
             let scopes = profiles::assigned_to(tx, &name, MAX_ASSIGNED)?;
             let detail = json!({
-                "profile": row.reference(), "sha256": row.sha256, "replaces": expected, "scopes": scopes.len(),
+                "profile": row.reference(), "sha256": row.sha256, "replaces": replaced, "scopes": scopes.len(),
                 "allowed_flaws": codes, "comment": comment,
             });
             audit(tx, now, &caller, "profile.put", &row.id, &detail)?;
@@ -234,9 +240,10 @@ pub(crate) async fn put(
             Ok((row, Some(asked)))
         })
         .await?;
+    let (tag, profile) = (ETag::of_revision(row.version), stored(&row)?);
     let Some(asked) = asked else {
-        let profile = stored(&row)?;
-        return Ok(Json(ProfileChanged { changed: false, profile, flaws, reappraisals: Vec::new() }));
+        let same = ProfileChanged { changed: false, profile, flaws, reappraisals: Vec::new() };
+        return Ok(ETagged::new(tag, Json(same)));
     };
     tracing::info!(profile = row.reference(), by, "profile stored");
     let mut done = Vec::new();
@@ -244,113 +251,6 @@ pub(crate) async fn put(
         // The first scope is judged before the answer; the others follow in the background.
         done.push(if done.is_empty() { reappraisals::drive(&state, one).await? } else { one });
     }
-    Ok(Json(ProfileChanged { changed: true, profile: stored(&row)?, flaws, reappraisals: done }))
-}
-
-/// List the assignments of profiles
-///
-/// Ordered by group, kind and id. Groups of the setting `measured_only_groups` come first, on the first page, unless
-/// something is assigned to the group.
-#[utoipa::path(get, path = "/v1/profile-assignments", tag = "profiles", operation_id = "list_profile_assignments",
-    params(HistoryQuery), responses((status = 200, body = Page<ProfileAssignment>)))]
-pub(crate) async fn assignments(
-    _: Viewer,
-    State(state): State<AppState>,
-    Query(query): Query<HistoryQuery>,
-) -> Result<Json<Page<ProfileAssignment>>, ApiError> {
-    check_limit(query.limit)?;
-    let configured: Vec<ProfileAssignment> = match query.cursor {
-        Some(_) => Vec::new(),
-        None => state.attest.measured_only_groups().map(|group| by_configuration(&state, group)).collect(),
-    };
-    let (mut items, page) = state
-        .read(move |tx| {
-            let mut items = Vec::new();
-            for assignment in &configured {
-                if profiles::assignment(tx, &assignment.scope)?.is_none() {
-                    items.push(assignment.clone());
-                }
-            }
-            Ok((items, profiles::assignments(tx, query.limit, query.cursor.as_deref())?))
-        })
-        .await?;
-    items.extend(page.items);
-    Ok(Json(Page { items, next_cursor: page.next_cursor }))
-}
-
-fn by_configuration(state: &AppState, group: &str) -> ProfileAssignment {
-    ProfileAssignment {
-        scope: Scope { kind: ScopeKind::Group, group: group.to_owned(), id: String::new() },
-        profile: state.attest.default_profile(group).to_owned(),
-        assigned_at: None,
-        assigned_by: "configuration".to_owned(),
-        comment: None,
-    }
-}
-
-/// Assign a profile
-///
-/// Gives a VM, scale set, image or group a profile, or takes it away, and judges its VMs again. The most specific
-/// assignment wins. Names the profile that it replaces.
-#[utoipa::path(put, path = "/v1/profile-assignments", tag = "profiles", operation_id = "assign_profile",
-    request_body = ProfileAssign,
-    responses((status = 200, body = ProfileAssigned), (status = 404, body = Problem), (status = 409, body = Problem)))]
-pub(crate) async fn assign(
-    Operator(caller): Operator,
-    State(state): State<AppState>,
-    Body(request): Body<ProfileAssign>,
-) -> Result<Json<ProfileAssigned>, ApiError> {
-    check_comment(request.comment.as_deref())?;
-    if let Some(name) = &request.profile {
-        check_name("profile", name)?;
-    }
-    let now = state.clock.now();
-    let by = caller.name.clone();
-    let (assignment, asked) = state
-        .write(move |tx| {
-            let ProfileAssign { scope, profile, expected_profile, comment } = &request;
-            let (scope, _) = resolve(tx, scope)?;
-            let present = profiles::assignment(tx, &scope)?.map(|assignment| assignment.profile);
-            if present != *expected_profile {
-                let word = |name: Option<&String>| name.map_or("none".to_owned(), |name| format!("{name:?}"));
-                let message = format!(
-                    "profile {} was to be replaced, and {} is assigned by now",
-                    word(expected_profile.as_ref()),
-                    word(present.as_ref())
-                );
-                return Err(ApiError::new(&kinds::VERSION_CONFLICT, message));
-            }
-            match profile {
-                Some(name) => {
-                    if profiles::current(tx, name)?.is_none() && !Profile::NAMES.contains(&name.as_str()) {
-                        return Err(no_such("profile", name));
-                    }
-                    profiles::assign(tx, &scope, name, &caller.name, comment.as_deref(), now)?;
-                }
-                None => {
-                    profiles::unassign(tx, &scope, &caller.name, now)?;
-                }
-            }
-            let action = if profile.is_some() { "profile.assign" } else { "profile.unassign" };
-            let detail =
-                json!({ "scope": scope, "profile": profile, "replaces": present, "comment": comment });
-            let target = format!("{}:{}/{}", scope.kind, scope.group, scope.id);
-            audit(tx, now, &caller, action, target.trim_end_matches('/'), &detail)?;
-            let because = match profile {
-                Some(name) => format!("profile {name} assigned"),
-                None => "profile taken away".to_owned(),
-            };
-            let new = NewReappraisal {
-                scope: &scope,
-                because: &because,
-                always: false,
-                created_by: &caller.name,
-                created_at: now,
-            };
-            Ok((profiles::assignment(tx, &scope)?, again::enqueue(tx, &new)?))
-        })
-        .await?;
-    tracing::info!(because = asked.because, by, "profile assignment changed");
-    let reappraisal = reappraisals::drive(&state, asked).await?;
-    Ok(Json(ProfileAssigned { assignment, reappraisal }))
+    let changed = ProfileChanged { changed: true, profile, flaws, reappraisals: done };
+    Ok(ETagged::new(tag, Json(changed)))
 }
