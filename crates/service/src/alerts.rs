@@ -142,6 +142,29 @@ pub fn agent_silent(
     Ok(changes)
 }
 
+/// Raises `appraisal-failed` for evidence that was there already and cannot be judged again.
+pub(crate) fn appraisal_failed(
+    tx: &mut dyn Tx,
+    vm_id: &str,
+    finding: &Finding,
+    attestation_id: Option<&str>,
+    reopen_window_s: u32,
+    now: Time,
+) -> Result<AlertChanges, StoreError> {
+    let reason = AlertReason::AppraisalFailed;
+    let failure = Failure {
+        reason,
+        component: None,
+        message: Some(&finding.message),
+        findings: std::slice::from_ref(finding),
+        attestation_id,
+    };
+    let raised = raise_for(tx, vm_id, &failure, reopen_window_s, now)?;
+    let mut changes = AlertChanges::default();
+    changes.note(reason, raised.became, raised.id);
+    Ok(changes)
+}
+
 /// Raises `agent-silent` again for VMs that stay silent after the rule that hid them ended or expired, and says how many
 /// alerts are open by it.
 ///

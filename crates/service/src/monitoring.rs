@@ -157,7 +157,10 @@ fn settle(tx: &mut dyn Tx, vm: &VmRow, now: Time) -> Result<Option<bool>, StoreE
         alerts::resolve_all(tx, &vm.id, "integrity monitoring was disabled", now)?;
     }
     status::changed(tx, vm, status, detail.as_deref(), now)?;
-    posture::refresh(tx, &vm.id, now)?;
+    // Who is judged again is assessed then, and not for the moment before.
+    if detail.as_deref() != Some(status::JUDGED_AGAIN) {
+        posture::refresh(tx, &vm.id, now)?;
+    }
     Ok(Some(monitoring.enabled))
 }
 
@@ -166,7 +169,8 @@ pub(crate) fn paused(monitoring: &Monitoring) -> (VmStatus, Option<String>) {
     (VmStatus::Unmonitored, Some(format!("Integrity monitoring is {}.", monitoring.text)))
 }
 
-/// The status of a VM whose monitoring was switched on: what its last attestation came to.
+/// The status of a VM whose monitoring was switched on, until its last evidence is judged again: what failed has failed,
+/// and nothing is healthy before that says so.
 fn resumed(tx: &mut dyn Tx, vm: &VmRow) -> Result<(VmStatus, Option<String>), StoreError> {
     if let Some(fault) = &vm.fault {
         return Ok((VmStatus::Error, Some(fault.clone())));
@@ -177,7 +181,9 @@ fn resumed(tx: &mut dyn Tx, vm: &VmRow) -> Result<(VmStatus, Option<String>), St
     };
     Ok(match last {
         None => (VmStatus::Pending, None),
-        Some(last) if last.verdict == Verdict::Healthy => (VmStatus::Healthy, None),
+        Some(last) if last.verdict == Verdict::Healthy => {
+            (VmStatus::Pending, Some(status::JUDGED_AGAIN.to_owned()))
+        }
         Some(last) => {
             let failing = last.findings.iter().find(|finding| finding.fails());
             (VmStatus::Unhealthy, failing.map(|finding| finding.message.clone()))

@@ -6,6 +6,21 @@ use veriboot_store::vms::{self, VmRow};
 use veriboot_store::{StoreError, Tx};
 use veriboot_wire::{Severity, Time, VmStatus};
 
+/// Why a VM waits whose monitoring was switched on: health is what judging its last evidence again says, and nothing before.
+pub(crate) const JUDGED_AGAIN: &str =
+    "Integrity monitoring was switched on: its last evidence is judged again.";
+
+/// Whether judging evidence again says what this VM's status is. What an agent has to end by attesting is not ended
+/// so: silence, a fault that it reports, a further enrolment.
+pub(crate) fn follows_evidence(vm: &VmRow) -> bool {
+    match vm.status {
+        VmStatus::Healthy | VmStatus::Unhealthy => true,
+        VmStatus::Pending => vm.status_detail.as_deref() == Some(JUDGED_AGAIN),
+        VmStatus::Error => vm.fault.is_none(),
+        VmStatus::Stale | VmStatus::Unmonitored => false,
+    }
+}
+
 /// Sets the status, and tells of it when it is another one.
 pub(crate) fn set(
     tx: &mut dyn Tx,

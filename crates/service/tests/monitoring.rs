@@ -51,6 +51,7 @@ macro_rules! on_both {
 on_both! {
     a_scope_is_switched_as_a_whole
     the_most_specific_setting_wins
+    nothing_is_healthy_before_it_was_judged_again
     changes_name_what_they_replace
 }
 
@@ -109,6 +110,57 @@ fn a_scope_is_switched_as_a_whole(world: &World) {
     assert_eq!(actions.iter().filter(|action| *action == "monitoring.set").count(), 2);
     let events = operator.get("/v1/events?format=json&kind=monitoring.changed");
     assert_eq!(events["items"].as_array().unwrap().len(), 2, "{events}");
+}
+
+/// What was healthy before the pause is not taken for healthy after it: what judges may be another by then, or broken.
+fn nothing_is_healthy_before_it_was_judged_again(world: &World) {
+    let operator = Operator::new(world, "ann");
+    let guest = world.healthy_guest("db-0");
+    let id = guest.vm_id();
+    put(&operator, "vm", "db-0", false);
+    // The switch alone, as a replica leaves it that dies before it judges.
+    let switch = |world: &World| {
+        let (vm, now) = (id.clone(), world.clock.now());
+        let scope =
+            veriboot_wire::Scope { kind: veriboot_wire::ScopeKind::Vm, group: "default".into(), id: vm };
+        world.write(move |tx| {
+            settings::set(tx, &scope, true, None, "ann", now)?;
+            settings::ask(tx, &scope, "ann", now)
+        });
+        world.block_on(monitoring::drain(world.state())).unwrap();
+    };
+    let baseline = world.vm(&id).baseline.unwrap();
+    let name = baseline.split('@').next().unwrap().to_owned();
+    let document = world.write(move |tx| {
+        let rows = tx.query("SELECT document FROM baselines WHERE name = $1", &[name.as_str().into()])?;
+        let document = rows.into_iter().next().unwrap().columns().text()?;
+        tx.execute(
+            "UPDATE baselines SET document = $1 WHERE name = $2",
+            &["{".into(), name.as_str().into()],
+        )?;
+        Ok(document)
+    });
+    world.state().attest.forget();
+    switch(world);
+    let status = world.vm(&id).status;
+    assert_ne!(status, VmStatus::Healthy, "nobody has judged it");
+    drain(world);
+    assert_eq!(world.vm(&id).status, VmStatus::Error, "what judges it cannot be read");
+    let open = world.open_alerts(&id);
+    assert_eq!((open.len(), open[0].kind.as_str()), (1, "vm-appraisal-failed"));
+
+    // Once it can be judged, it is what that says.
+    let name = baseline.split('@').next().unwrap().to_owned();
+    world.write(move |tx| {
+        tx.execute(
+            "UPDATE baselines SET document = $1 WHERE name = $2",
+            &[document.as_str().into(), name.as_str().into()],
+        )
+    });
+    world.state().attest.forget();
+    world.block_on(veriboot_service::attest::reappraise(world.state(), &id)).unwrap();
+    assert_eq!(world.vm(&id).status, VmStatus::Healthy);
+    assert!(world.open_alerts(&id).is_empty());
 }
 
 fn the_most_specific_setting_wins(world: &World) {

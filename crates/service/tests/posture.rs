@@ -7,6 +7,7 @@ on_both!(
     exactly_the_right_recommendations,
     an_attestation_that_changes_nothing_writes_nothing,
     silence_and_faults_are_assessed_at_once,
+    what_nothing_proves_changes_no_assessment,
 );
 on_sqlite!(the_sweep_finds_what_nobody_told, assessments_are_listed_as_asked, a_forgotten_vm_leaves_nothing);
 
@@ -235,6 +236,49 @@ mod scenario {
         assert_eq!(cause(&operator), "agent-silent");
         let said = assessment(&operator, "web-0", "attestation-healthy");
         assert!(said["description"].as_str().unwrap().contains("stale"), "{said}");
+    }
+
+    /// With the agent token alone anybody can say what the machine is, as often as reports are taken.
+    pub fn what_nothing_proves_changes_no_assessment(world: &World) {
+        let mut guest = booted(world, "web-0", None, "secure-boot");
+        let id = guest.vm_id();
+        let token = guest.agent_token();
+        let machine = |n: usize| veriboot_wire::MachineInfo {
+            os: ["windows", "linux"][n % 2].into(),
+            arch: ["aarch64", "x86_64"][n % 2].into(),
+            agent_version: ["0.0.1", "999.0.0"][n % 2].into(),
+            ..Default::default()
+        };
+        let fault = |guest: &mut Guest, n| {
+            let report = veriboot_wire::FaultReport {
+                code: "tpm-busy".into(),
+                message: "The TPM is busy".into(),
+                machine: machine(n),
+            };
+            guest.agent.client().unwrap().fault(&id, &token, &report).unwrap();
+        };
+        fault(&mut guest, 0);
+        let before = events(world);
+        (0..6).for_each(|n| fault(&mut guest, n));
+        assert_eq!(events(world), before, "the status is told once, and nothing else");
+        assert_eq!(world.vm(&id).machine.os, "linux");
+        // Evidence whose quote is not believed is no better.
+        let tell = |guest: &mut Guest, n| {
+            let mut evidence = guest.evidence();
+            evidence.quote.0[40] ^= 1;
+            evidence.machine = machine(n);
+            assert_eq!(guest.submit(&evidence).unwrap().verdict, veriboot_wire::Verdict::Unhealthy);
+        };
+        tell(&mut guest, 0);
+        let before = events(world);
+        (0..4).for_each(|n| tell(&mut guest, n));
+        assert_eq!(events(world), before);
+        assert_eq!(world.vm(&id).machine.os, "linux");
+        // A quote that is believed says it.
+        let mut evidence = guest.evidence();
+        evidence.machine = machine(0);
+        guest.submit(&evidence).unwrap();
+        assert_eq!(world.vm(&id).machine.os, "windows");
     }
 
     /// A sweep at its end, whoever did it: the service looks by itself too.

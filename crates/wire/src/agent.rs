@@ -183,7 +183,7 @@ pub struct FaultReport {
     pub code: String,
     /// One sentence.
     pub message: String,
-    /// The machine as it is now.
+    /// The machine as it is now. The service does not keep it: nothing proves who reports a fault but the agent token.
     #[serde(default)]
     pub machine: MachineInfo,
 }

@@ -102,7 +102,8 @@ async fn evidence(
 
 /// Report a platform fault
 ///
-/// Makes the status `error`, unless it is `unhealthy` or `stale`; never a failed attestation, and no evidence.
+/// Makes the status `error`, unless it is `unhealthy` or `stale`; never a failed attestation, and no evidence. What it says
+/// about the machine is not kept: only enrolments and quotes that are believed say that.
 #[utoipa::path(post, path = "/v1/agent/vms/{vm_id}/fault", tag = "agent", security(("agent" = [])),
     params(("vm_id" = String, Path, description = "Id of the VM")),
     request_body = FaultReport,
@@ -120,7 +121,6 @@ async fn fault(
     }
     let now = state.clock.now();
     let line = format!("{}: {}", report.code, text::plain(&report.message, 500));
-    let machine = text::machine(&report.machine);
     let (id, monitored) = (vm.id.clone(), vm.monitoring);
     let turns = status::with_fault(vm.status) != vm.status;
     let news = vm.fault.as_deref() != Some(line.as_str());
@@ -131,7 +131,7 @@ async fn fault(
                 return vms::touch(tx, &id, now);
             }
             let before = if turns { vms::by_id(tx, &id)? } else { None };
-            let known = vms::set_fault(tx, &id, &line, &machine, now)?;
+            let known = vms::set_fault(tx, &id, &line, now)?;
             if let Some(before) = before {
                 status::changed(tx, &before, status::with_fault(before.status), Some(&line), now)?;
             }

@@ -14,7 +14,7 @@ use super::{audit, baselines, check_comment, check_limit, invalid, not_found};
 use crate::auth::{Caller, Operator, Viewer};
 use crate::etag::{ETag, ETagged, IfMatch};
 use crate::extract::{Json as Body, Query};
-use crate::{ApiError, AppState, monitoring as switching};
+use crate::{ApiError, AppState, members, monitoring as switching};
 
 /// List the settings of monitoring
 ///
@@ -115,6 +115,9 @@ async fn change(
     let (scope, asked) = state.write(move |tx| in_transaction(tx, &caller, &if_match, &change, now)).await?;
     tracing::info!(kind = %scope.kind, group = scope.group, id = scope.id, enabled, by, "monitoring changed");
     let switch = switching::drive(state, asked).await?;
+    if enabled != Some(false) {
+        members::judge_some(state).await;
+    }
     let status = state.read(move |tx| status(tx, &scope)).await?;
     Ok(ETagged::new(etag(status.setting.as_ref()), Json(MonitoringChanged { status, switch })))
 }

@@ -416,9 +416,8 @@ impl AttestState {
     }
 }
 
-/// The outcome when the service could not appraise: nothing is known, and nothing is healthy.
-fn broken(vm: &VmRow, error: &Broken) -> Judged {
-    tracing::error!(vm = vm.id, %error, "appraisal failed");
+/// What is found when the service cannot appraise evidence.
+pub(super) fn appraisal_failed() -> Finding {
     let mut finding = Finding::new(
         APPRAISAL_FAILED,
         Severity::Critical,
@@ -426,6 +425,13 @@ fn broken(vm: &VmRow, error: &Broken) -> Judged {
     );
     finding.reason = Some(AlertReason::AppraisalFailed);
     finding.hint = Some("The operator finds the cause in the service's log under the VM's id.".to_owned());
+    finding
+}
+
+/// The outcome when the service could not appraise: nothing is known, and nothing is healthy.
+fn broken(vm: &VmRow, error: &Broken) -> Judged {
+    tracing::error!(vm = vm.id, %error, "appraisal failed");
+    let finding = appraisal_failed();
     Judged {
         detail: Some(finding.message.clone()),
         outcome: Outcome {

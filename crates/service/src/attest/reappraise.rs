@@ -7,13 +7,13 @@ use veriboot_store::proposals::{Followed, Rejection};
 use veriboot_store::{StoreError, attestations, boots, judges, logs, new_id, scale_sets, vms};
 use veriboot_wire::{Attestation, FactState, Time, Verdict, VmStatus};
 
-use super::appraise::{Input, Judged, Judges, judging, previous_boot};
+use super::appraise::{Input, Judged, Judges, appraisal_failed, judging, previous_boot};
 use super::conditions::boot_facts;
 use super::evidence::{Evidence, Log};
-use super::examine::examined;
+use super::examine::{Broken, examined};
 use super::profiles::JudgingProfile;
 use super::record::context;
-use crate::{ApiError, AppState, alerts, journal, proposals};
+use crate::{ApiError, AppState, alerts, journal, proposals, status};
 
 /// How often it is repeated because the VM attested meanwhile.
 const MAX_ROUNDS: u32 = 4;
@@ -41,7 +41,8 @@ pub enum ReappraiseError {
 /// Judges the last stored evidence of a VM by what is trusted now, and stores that as a further attestation.
 ///
 /// Nothing becomes fresher by it: the VM's last attestation stays as old as its evidence, no token is made, and a
-/// VM that is stale or reports a fault stays so.
+/// VM that is stale or reports a fault stays so. Evidence that cannot be judged leaves no VM healthy: its status is
+/// `error` then, with the alert `appraisal-failed`.
 ///
 /// # Errors
 /// [`ReappraiseError`].
@@ -139,14 +140,21 @@ async fn once(
         log_absent_because: evidence.log_absent_because.clone(),
         machine: vm.machine.clone(),
     };
-    let report = examined(state, input.log.as_ref())
-        .await
-        .map_err(api_error)?
-        .map_err(|e| ReappraiseError::Broken(e.to_string()))?;
+    let judges = judging(state, &vm).await.map_err(api_error)?;
+    let unjudged = Unjudged {
+        vm: vm.clone(),
+        baseline: judges.current(),
+        profile: judges.profile.clone(),
+        reopen_window_s: state.config.alerts.reopen_window_s,
+        now,
+    };
+    let report = match examined(state, input.log.as_ref()).await.map_err(api_error)? {
+        Ok(report) => report,
+        Err(error) => return Err(unjudged.note(state, &error).await),
+    };
     if let Some(report) = &report {
         report.keep(state);
     }
-    let judges = judging(state, &vm).await.map_err(api_error)?;
     let examined = report.as_ref().map(|examined| &examined.report);
     let facts = boot_facts(state, &judges.profile, &input, examined).await.map_err(api_error)?;
     let judges = Judges { rejection: rejection.clone(), facts, ..judges };
@@ -159,8 +167,10 @@ async fn once(
         report: report.map(|examined| examined.report),
         judges: judges.clone(),
     };
-    let judged =
-        input.judged(state, previous, false).await.map_err(|e| ReappraiseError::Broken(e.to_string()))?;
+    let judged = match input.judged(state, previous, false).await {
+        Ok(judged) => judged,
+        Err(error) => return Err(unjudged.note(state, &error).await),
+    };
     let again = Arc::new(Repeat {
         baseline: judges.current(),
         profile: judges.profile,
@@ -192,8 +202,85 @@ async fn once(
     Ok(Some(done.attestation))
 }
 
+/// What failed on the way to the evidence says nothing about it.
 fn api_error(error: ApiError) -> ReappraiseError {
-    ReappraiseError::Broken(error.code().to_owned())
+    match error.code() {
+        "log-needed" => ReappraiseError::NoEvidence,
+        code if code.starts_with("database-") => ReappraiseError::Store(StoreError::Busy),
+        code => ReappraiseError::Broken(code.to_owned()),
+    }
+}
+
+/// Evidence of a VM that cannot be judged by what holds now.
+#[derive(Clone)]
+struct Unjudged {
+    vm: vms::VmRow,
+    baseline: Option<CurrentBaseline>,
+    profile: JudgingProfile,
+    reopen_window_s: u32,
+    now: Time,
+}
+
+impl Unjudged {
+    /// Takes the VM's health back and raises the alert.
+    async fn note(self, state: &AppState, error: &Broken) -> ReappraiseError {
+        tracing::error!(vm = self.vm.id, %error, "appraisal failed");
+        let before = self.vm.clone();
+        match state.store.write(move |tx| self.record(tx)).await {
+            Ok(None) => ReappraiseError::Overtaken,
+            Ok(Some((status, alerts))) => {
+                alerts.raised.iter().for_each(|reason| state.metrics.alert_raised(*reason));
+                let code = Some(appraisal_failed().code);
+                journal::attested(&journal::Attested {
+                    before: &before,
+                    status,
+                    code: code.as_deref(),
+                    learned: None,
+                    alerts: &alerts,
+                });
+                ReappraiseError::Broken(error.to_string())
+            }
+            Err(error) => error.into(),
+        }
+    }
+
+    /// `None` when the VM attested meanwhile, or when what judges it is another one; nothing is written then.
+    fn record(
+        &self,
+        tx: &mut dyn veriboot_store::Tx,
+    ) -> Result<Option<(VmStatus, alerts::AlertChanges)>, StoreError> {
+        let Some(vm) = vms::by_id(tx, &self.vm.id)? else { return Ok(None) };
+        if !same_judges(tx, &vm, &self.vm, self.baseline.as_ref(), &self.profile)? {
+            return Ok(None);
+        }
+        if !vm.monitoring || vm.status == VmStatus::Unmonitored {
+            return Ok(Some((vm.status, alerts::AlertChanges::default())));
+        }
+        let finding = appraisal_failed();
+        let last = vm.last_attestation_id.as_deref();
+        let changes = alerts::appraisal_failed(tx, &vm.id, &finding, last, self.reopen_window_s, self.now)?;
+        // What is known to be wrong stays known.
+        if vm.status == VmStatus::Unhealthy || !status::follows_evidence(&vm) {
+            return Ok(Some((vm.status, changes)));
+        }
+        status::set(tx, &vm, VmStatus::Error, Some(&finding.message), self.now)?;
+        Ok(Some((VmStatus::Error, changes)))
+    }
+}
+
+/// Whether a VM has sent nothing since it was looked at (`before`), and is judged by the same.
+fn same_judges(
+    tx: &mut dyn veriboot_store::Tx,
+    vm: &vms::VmRow,
+    before: &vms::VmRow,
+    baseline: Option<&CurrentBaseline>,
+    profile: &JudgingProfile,
+) -> Result<bool, StoreError> {
+    let now = judges::for_vm(tx, vm.place())?;
+    Ok(vm.last_attestation_id == before.last_attestation_id
+        && vm.ak_public == before.ak_public
+        && now.baseline.as_ref() == baseline
+        && now.profile == profile.assigned)
 }
 
 struct Repeat {
@@ -227,12 +314,7 @@ struct Done {
 impl Repeat {
     fn record(&self, tx: &mut dyn veriboot_store::Tx) -> Result<Recorded, StoreError> {
         let Some(vm) = vms::by_id(tx, &self.vm.id)? else { return Ok(Recorded::Overtaken) };
-        let now = judges::for_vm(tx, vm.place())?;
-        if vm.last_attestation_id != self.vm.last_attestation_id
-            || vm.ak_public != self.vm.ak_public
-            || now.baseline != self.baseline
-            || now.profile != self.profile.assigned
-        {
+        if !same_judges(tx, &vm, &self.vm, self.baseline.as_ref(), &self.profile)? {
             return Ok(Recorded::Overtaken);
         }
         if let (Some(shown), Some(baseline)) = (&self.judged.shown, &self.baseline) {
@@ -278,8 +360,8 @@ impl Repeat {
         if let (Verdict::Healthy, Some(sha256)) = (outcome.verdict, &self.last.log_sha256) {
             logs::accepted(tx, sha256)?;
         }
-        let judged_status = matches!(vm.status, VmStatus::Healthy | VmStatus::Unhealthy);
-        let (status, detail) = match judged_status {
+        let judged_status = status::follows_evidence(&vm);
+        let (judged, detail) = match judged_status {
             true => (self.judged.status, self.judged.detail.as_deref()),
             false => (vm.status, vm.status_detail.as_deref()),
         };
@@ -289,7 +371,7 @@ impl Repeat {
             &vms::AfterAttestation {
                 attestation_id: &attestation.id,
                 at: vm.last_attested_at.unwrap_or(self.last.at),
-                status,
+                status: judged,
                 status_detail: detail,
                 facts: &outcome.facts,
                 machine: &vm.machine,
@@ -299,10 +381,10 @@ impl Repeat {
                 boot: None,
             },
         )?;
-        let after = if vm.fault.is_some() { crate::status::with_fault(status) } else { status };
-        crate::status::changed(tx, &vm, after, detail, self.now)?;
+        let after = if vm.fault.is_some() { status::with_fault(judged) } else { judged };
+        status::changed(tx, &vm, after, detail, self.now)?;
         if let Some(fault) = &vm.fault {
-            vms::set_fault(tx, &vm.id, fault, &vm.machine, vm.last_seen_at.unwrap_or(self.last.at))?;
+            vms::set_fault(tx, &vm.id, fault, vm.last_seen_at.unwrap_or(self.last.at))?;
         }
         let mut changes = alerts::AlertChanges::default();
         if vm.monitoring && (judged_status || outcome.verdict == Verdict::Unhealthy) {
@@ -335,6 +417,7 @@ impl Repeat {
             self.judged.shown.as_ref().filter(|_| vm.monitoring),
         )?;
         crate::posture::refresh(tx, &vm.id, self.now)?;
-        Ok(Recorded::Done(Box::new(Done { attestation, status, alerts: changes, proposals: followed })))
+        let done = Done { attestation, status: judged, alerts: changes, proposals: followed };
+        Ok(Recorded::Done(Box::new(done)))
     }
 }

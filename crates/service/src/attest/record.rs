@@ -165,6 +165,8 @@ fn write(
             context: Some(context(vm, &plan.judged)),
         },
     )?;
+    // Whoever got hold of the agent token says nothing about the machine.
+    let machine = if quote.is_some() { &plan.evidence.machine } else { &row.machine };
     let status = if vm.monitoring { plan.judged.status } else { VmStatus::Unmonitored };
     // The log that later evidence of this boot is held against is the one that replayed to a believed quote.
     let replayed = match outcome.facts.log {
@@ -197,7 +199,7 @@ fn write(
                 vm.status_detail.as_deref()
             },
             facts: &outcome.facts,
-            machine: &plan.evidence.machine,
+            machine,
             baseline: baseline.as_deref(),
             baseline_scope: scope,
             profile: profile.as_deref(),
@@ -250,7 +252,7 @@ fn write(
         status,
         status_detail: plan.judged.detail.as_deref().filter(|_| vm.monitoring),
         facts: &outcome.facts,
-        machine: &plan.evidence.machine,
+        machine,
         log_sha256: if position.is_some() { replayed } else { row.log_sha256.as_deref() },
     };
     posture::after_attestation(tx, row, &assessed, plan.report.as_deref(), plan.now)?;

@@ -427,22 +427,15 @@ pub fn set_status(
 
 /// Notes a platform fault and a sign of life. The status becomes `error`, unless it says something that no report of
 /// the agent takes back: `unhealthy` and `stale` end with evidence, `unmonitored` with an operator.
-pub fn set_fault(
-    tx: &mut dyn Tx,
-    id: &str,
-    fault: &str,
-    machine: &MachineInfo,
-    now: Time,
-) -> Result<bool, StoreError> {
-    let machine = json(machine)?;
+pub fn set_fault(tx: &mut dyn Tx, id: &str, fault: &str, now: Time) -> Result<bool, StoreError> {
     let stays = "status IN ('unhealthy', 'stale', 'unmonitored')";
     let sql = format!(
         "UPDATE vms SET status = CASE WHEN {stays} THEN status ELSE 'error' END, \
-         status_detail = CASE WHEN {stays} THEN status_detail ELSE $2 END, fault = $2, machine = $3, \
-         last_seen_at = $4, silent_after = {} WHERE id = $1",
-        put_off("$4")
+         status_detail = CASE WHEN {stays} THEN status_detail ELSE $2 END, fault = $2, \
+         last_seen_at = $3, silent_after = {} WHERE id = $1",
+        put_off("$3")
     );
-    Ok(tx.execute(&sql, params![id, fault, &machine, now])? == 1)
+    Ok(tx.execute(&sql, params![id, fault, now])? == 1)
 }
 
 /// Turns integrity monitoring on or off and sets the status that goes with it.

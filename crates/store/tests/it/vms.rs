@@ -93,7 +93,7 @@ async fn an_untrusted_quote_does_not_move_the_tpm_position(db) {
             attestation_id, at: at(ms), status, status_detail: Some("why"), facts: &Facts::UNKNOWN, machine: &machine,
             baseline: Some("n@1"), baseline_scope: Some(ScopeKind::Image), profile: Some("p@2"), boot,
         };
-        vms::set_fault(tx, &a, "tpm-busy: wait", &MachineInfo::default(), at(1))?;
+        vms::set_fault(tx, &a, "tpm-busy: wait", at(1))?;
         assert_eq!(vms::by_id(tx, &a)?.unwrap().status, VmStatus::Error);
         assert!(vms::update_after_attestation(tx, &a, &after("a1", 10, VmStatus::Healthy, Some(position)))?);
         assert!(vms::update_after_attestation(tx, &a, &after("a2", 20, VmStatus::Unhealthy, None))?);
@@ -166,7 +166,7 @@ async fn only_evidence_ends_silence(db) {
         let mut answers = Vec::new();
         // Enrolled at 0, limit 900 s. Faults and enrolments put the end off, to 1800 s and no further.
         for s in [100, 800, 1000, 1700] {
-            vms::set_fault(tx, &id, "tpm-busy: wait", &machine, at(s * 1000))?;
+            vms::set_fault(tx, &id, "tpm-busy: wait", at(s * 1000))?;
             answers.push((s, due(tx, s)?));
         }
         let again = Reenrolment {
@@ -185,7 +185,7 @@ async fn only_evidence_ends_silence(db) {
         vms::update_after_attestation(tx, &id, &after)?;
         answers.push((2900, due(tx, 2900)?));
         answers.push((2901, due(tx, 2901)?));
-        vms::set_fault(tx, &id, "tpm-busy: wait", &machine, at(2_100_000))?;
+        vms::set_fault(tx, &id, "tpm-busy: wait", at(2_100_000))?;
         answers.push((3000, due(tx, 3000)?));
         answers.push((3001, due(tx, 3001)?));
         Ok(answers)
@@ -234,7 +234,7 @@ async fn a_fault_hides_nothing(db) {
         let id = id.clone();
         let row = db.store.write(move |tx| {
             vms::set_status(tx, &id, before, Some("why"))?;
-            vms::set_fault(tx, &id, "tpm-busy: wait", &MachineInfo::default(), at(1))?;
+            vms::set_fault(tx, &id, "tpm-busy: wait", at(1))?;
             vms::by_id(tx, &id)
         }).await.unwrap().unwrap();
         assert_eq!((row.status, row.fault.as_deref()), (after, Some("tpm-busy: wait")));
