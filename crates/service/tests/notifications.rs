@@ -453,6 +453,48 @@ fn targets_are_resources_whose_secrets_are_never_shown() {
 }
 
 #[test]
+fn what_a_receiver_repeats_and_paths_of_urls_are_for_admins() {
+    let server = TestServer::start();
+    let receiver = Receiver::start(Answer::Echo(0));
+    let url = format!("http://127.0.0.1:{}/services/T0/path-of-secrets?key=key-of-secrets", receiver.port);
+    add(
+        &server,
+        &json!({
+            "name": "chat", "kind": "webhook", "settings": { "url": url, "allow_local": true },
+            "secrets": { "authorization": "Bearer token-of-secrets" },
+        }),
+    );
+    assert_eq!(patch(&server.admin(), "chat", &json!({ "enabled": true })).status, 200);
+    enrolled(&server);
+    until(|| (health(&server, "chat")["failures"] != 0).then_some(()), || "a failure".into());
+    let admin = server.admin();
+    assert_eq!(admin.get(&format!("{TARGETS}/chat")).json()["settings"]["url"], url);
+    let mut everything = String::new();
+    // Where a secret is cut by what is read, no part of it is told either.
+    for spaces in [0, 150, 380, 1000, 16_384 - 60, 16_384 - 20] {
+        receiver.answer(Answer::Echo(spaces));
+        let tested = server.with_scope("operator").post(&format!("{TARGETS}/chat/test"), &json!({})).json();
+        assert_eq!(tested["delivered"], false);
+        assert!(tested["error"].as_str().unwrap().chars().count() <= 401, "{tested}");
+        everything += &tested.to_string();
+    }
+    for scope in ["viewer", "operator"] {
+        let client = server.with_scope(scope);
+        for path in [TARGETS, &format!("{TARGETS}/chat"), "/v1/notification-deliveries", "/v1/audit"] {
+            everything += &client.get(path).text();
+        }
+    }
+    assert!(everything.contains(&format!("http://127.0.0.1:{}/…", receiver.port)), "{everything}");
+    assert!(everything.contains("the receiver answered 400: ***"), "{everything}");
+    for word in ["path-of", "key-of", "token-of"] {
+        assert!(!everything.contains(word), "{word} is shown: {everything}");
+    }
+    let shown = format!("http://127.0.0.1:{}/…", receiver.port);
+    let back = patch(&admin, "chat", &json!({ "settings": { "url": shown, "allow_local": true } }));
+    assert_eq!((back.status, back.code().as_str()), (400, "invalid-value"));
+}
+
+#[test]
 fn local_addresses_need_a_setting_of_their_own_whatever_name_they_have() {
     let server = TestServer::start();
     let receiver = Receiver::start(OK);

@@ -61,7 +61,8 @@ impl TargetKind {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TargetSettings {
-    /// `webhook`, `alertmanager`, `ocsf`: where to POST, `http` or `https`. Alertmanager: its base, without `/api/v2`.
+    /// `webhook`, `alertmanager`, `ocsf`: where to POST, `http` or `https`. Alertmanager: its base, without `/api/v2`. Path
+    /// and query may be secret: `https://HOST[:PORT]/…` is shown to those that are no admin, and in the audit log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// `ocsf`: name of a file in the service's folder for exports, instead of `url`.

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use veriboot_store::targets::{self, TargetRow};
 use veriboot_store::{Constraint, StoreError, Tx, deliveries, new_id};
 use veriboot_wire::{
-    Delivery, DeliveryQuery, HistoryQuery, NewTarget, Page, Problem, Replay, Replayed, Target, TargetChange,
-    TargetKind, TargetMade, TargetSecrets, TargetTest,
+    ApiScope, Delivery, DeliveryQuery, HistoryQuery, NewTarget, Page, Problem, Replay, Replayed, Target,
+    TargetChange, TargetKind, TargetMade, TargetSecrets, TargetTest,
 };
 
 use super::{audit, check_limit, check_name, invalid, not_found};
@@ -19,8 +19,8 @@ use crate::notify::{check_route, check_settings, new_signing_secret};
 use crate::problem::kinds;
 use crate::{ApiError, AppState, notify};
 
-/// A target as it is shown: its secrets by name only.
-fn shown(tx: &mut dyn Tx, row: TargetRow) -> Result<Target, ApiError> {
+/// A target as it is shown: its secrets by name only, and all of its URL to admins only.
+fn shown(tx: &mut dyn Tx, row: TargetRow, to: ApiScope) -> Result<Target, ApiError> {
     let health = targets::health(tx, &row.id)?;
     let TargetSecrets { signing_secret, authorization, password } = &row.secrets;
     let secrets = [
@@ -32,7 +32,7 @@ fn shown(tx: &mut dyn Tx, row: TargetRow) -> Result<Target, ApiError> {
         id: row.id,
         name: row.name,
         kind: row.kind,
-        settings: row.settings,
+        settings: if to == ApiScope::Admin { row.settings } else { notify::shown_settings(&row.settings) },
         secrets: secrets.iter().filter(|(_, set)| *set).map(|(name, _)| (*name).to_owned()).collect(),
         route: row.route,
         enabled: row.enabled,
@@ -46,7 +46,7 @@ fn shown(tx: &mut dyn Tx, row: TargetRow) -> Result<Target, ApiError> {
 
 /// What the audit log says about a target: nothing secret, and no certificates.
 fn audited(row: &TargetRow) -> Value {
-    let mut settings = json!(row.settings);
+    let mut settings = json!(notify::shown_settings(&row.settings));
     if let Some(ca) = settings.get_mut("ca") {
         *ca = "(set)".into();
     }
@@ -63,11 +63,11 @@ fn tag(row: &TargetRow) -> ETag {
 
 /// List notification targets
 ///
-/// By name, with how telling each goes; never with their secrets.
+/// By name, with how telling each goes; never with their secrets, and with their whole URLs for admins only.
 #[utoipa::path(get, path = "/v1/notification-targets", tag = "notifications", operation_id = "list_notification_targets",
     params(HistoryQuery), responses((status = 200, body = Page<Target>)))]
 pub(crate) async fn list(
-    _: Viewer,
+    Viewer(caller): Viewer,
     State(state): State<AppState>,
     Query(query): Query<HistoryQuery>,
 ) -> Result<Json<Page<Target>>, ApiError> {
@@ -77,7 +77,7 @@ pub(crate) async fn list(
             let page = targets::list(tx, query.limit, query.cursor.as_deref())?;
             let mut items = Vec::new();
             for row in page.items {
-                items.push(shown(tx, row)?);
+                items.push(shown(tx, row, caller.scope)?);
             }
             Ok(Page { items, next_cursor: page.next_cursor })
         })
@@ -129,7 +129,7 @@ pub(crate) async fn create(
                 error => error.into(),
             })?;
             audit(tx, now, &caller, "notification-target.create", &row.name, &audited(&row))?;
-            shown(tx, row.clone())
+            shown(tx, row.clone(), caller.scope)
         })
         .await?;
     let tag = ETag::of_revision(target.revision);
@@ -143,14 +143,14 @@ pub(crate) async fn create(
     params(("name" = String, Path, description = "Name of the target")),
     responses((status = 200, body = Target), (status = 404, body = Problem)))]
 pub(crate) async fn show(
-    _: Viewer,
+    Viewer(caller): Viewer,
     State(state): State<AppState>,
     Path(name): Path<String>,
 ) -> Result<ETagged<Json<Target>>, ApiError> {
     let target = state
         .read(move |tx| {
             let row = find(tx, &name)?;
-            shown(tx, row)
+            shown(tx, row, caller.scope)
         })
         .await?;
     Ok(ETagged::new(ETag::of_revision(target.revision), Json(target)))
@@ -206,7 +206,7 @@ pub(crate) async fn change(
                 members.insert("secrets_changed".to_owned(), json!(secrets_changed));
             }
             audit(tx, now, &caller, "notification-target.change", &row.name, &detail)?;
-            shown(tx, row)
+            shown(tx, row, caller.scope)
         })
         .await?;
     Ok(ETagged::new(ETag::of_revision(target.revision), Json(target)))

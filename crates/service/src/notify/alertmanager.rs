@@ -44,7 +44,7 @@ pub(super) fn send(
     if let Some(value) = &target.secrets.authorization {
         headers.push(("authorization", value.clone()));
     }
-    http::post(Post { settings: &target.settings, path: "/api/v2/alerts", headers, body, now })
+    http::post(Post { target, path: "/api/v2/alerts", headers, body, now })
 }
 
 fn alert(fact: &Fact<'_>, public_url: &str, now: Time) -> Value {

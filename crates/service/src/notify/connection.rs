@@ -10,7 +10,7 @@ use rustls_pki_types::ServerName;
 use veriboot_wire::TargetSettings;
 
 use super::tell::SendError;
-use super::{address, roots, words};
+use super::{address, roots};
 
 /// Time to connect to one address.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -128,5 +128,5 @@ fn timed(error: io::Error) -> io::Error {
 
 /// What did not work, and why.
 pub(super) fn failed(what: &str, error: &dyn std::fmt::Display) -> SendError {
-    SendError::failed(format!("{what}: {}", words::excerpt(&error.to_string())))
+    SendError::failed(format!("{what}: {error}"))
 }

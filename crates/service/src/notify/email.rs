@@ -8,10 +8,7 @@ use veriboot_store::targets::TargetRow;
 use veriboot_wire::{Event, Time};
 
 use super::tell::SendError;
-use super::{
-    smtp::{self, Account},
-    webhook, words,
-};
+use super::{smtp, webhook, words};
 
 /// Time for a whole session with the server.
 const SESSION: Duration = Duration::from_secs(35);
@@ -26,8 +23,7 @@ pub(super) fn send(
     now: Time,
 ) -> Result<(), SendError> {
     let message = message(target, events, public_url, now)?;
-    let account = Account { settings: &target.settings, password: target.secrets.password.as_deref() };
-    smtp::deliver(account, message.envelope(), &message.formatted(), SESSION)
+    smtp::deliver(target, message.envelope(), &message.formatted(), SESSION)
 }
 
 /// An address as it stands in a message.
@@ -67,5 +63,5 @@ fn message(target: &TargetRow, events: &[Event], public_url: &str, now: Time) ->
     builder
         .header(ContentType::TEXT_PLAIN)
         .body(body + "\n")
-        .map_err(|error| SendError::refused(words::excerpt(&error.to_string())))
+        .map_err(|error| SendError::refused(error.to_string()))
 }

@@ -8,10 +8,11 @@ use ureq::http::Uri;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
+use veriboot_store::targets::TargetRow;
 use veriboot_wire::{TargetSettings, Time};
 
 use super::tell::SendError;
-use super::{address, roots, words};
+use super::{address, roots};
 
 /// Time for the whole exchange.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -20,7 +21,7 @@ const MAX_ANSWER_BYTES: u64 = 16 * 1024;
 
 /// A request to make.
 pub(super) struct Post<'a> {
-    pub settings: &'a TargetSettings,
+    pub target: &'a TargetRow,
     /// Below the target's URL; empty for the URL itself.
     pub path: &'a str,
     pub headers: Vec<(&'static str, String)>,
@@ -61,7 +62,8 @@ impl Resolver for Permitted {
 
 /// Sends it; what is not a 2xx answer is an error.
 pub(super) fn post(request: Post<'_>) -> Result<(), SendError> {
-    let Post { settings, path, headers, body, now } = request;
+    let Post { target, path, headers, body, now } = request;
+    let settings = &target.settings;
     let base =
         settings.url.as_deref().ok_or_else(|| SendError::refused("the target has no url".to_owned()))?;
     let url = if path.is_empty() { base.to_owned() } else { format!("{}{path}", base.trim_end_matches('/')) };
@@ -77,8 +79,8 @@ pub(super) fn post(request: Post<'_>) -> Result<(), SendError> {
     let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
     let retry_after_s = retry_after.and_then(|value| retry_after_s(value, now));
     let answer = response.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_vec().unwrap_or_default();
-    let answer = words::excerpt(&String::from_utf8_lossy(&answer));
-    let message = match (status.is_redirection(), answer.is_empty()) {
+    let answer = String::from_utf8_lossy(&answer);
+    let message = match (status.is_redirection(), answer.trim().is_empty()) {
         (true, _) => format!("the receiver answered {} and redirects are not followed", status.as_u16()),
         (false, true) => format!("the receiver answered {}", status.as_u16()),
         (false, false) => format!("the receiver answered {}: {answer}", status.as_u16()),
@@ -119,9 +121,9 @@ fn told(error: &ureq::Error) -> String {
     match error {
         ureq::Error::Other(other) if other.is::<Refused>() => other.to_string(),
         ureq::Error::Timeout(what) => {
-            format!("no answer within {} s ({})", TIMEOUT.as_secs(), words::excerpt(&what.to_string()))
+            format!("no answer within {} s ({what})", TIMEOUT.as_secs())
         }
-        error => format!("the receiver cannot be reached: {}", words::excerpt(&error.to_string())),
+        error => format!("the receiver cannot be reached: {}", error),
     }
 }
 

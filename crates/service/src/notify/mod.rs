@@ -15,6 +15,7 @@ mod http;
 mod metrics;
 mod ocsf;
 mod roots;
+mod secrets;
 mod settings;
 mod smtp;
 mod streams;
@@ -25,6 +26,7 @@ mod words;
 mod work;
 
 pub(crate) use metrics::NotifyMetrics;
+pub(crate) use secrets::shown_settings;
 pub(crate) use settings::{check_route, check_settings, new_signing_secret};
 pub(crate) use streams::{Listener, Streams, Told};
 pub(crate) use tell::test;

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use ureq::http::Uri;
 use veriboot_wire::{MAX_ROUTE_WORDS, Route, TargetKind, TargetSecrets, TargetSettings};
 
+use super::secrets::HIDDEN_PATH;
 use super::{address, email, roots, webhook, words};
 
 const MAX_URL_BYTES: usize = 2048;
@@ -101,6 +102,9 @@ fn check_url(settings: &TargetSettings) -> Result<(), String> {
     let text = settings.url.as_deref().ok_or("settings.url is missing")?;
     if text.len() > MAX_URL_BYTES {
         return Err(format!("settings.url must have at most {MAX_URL_BYTES} bytes"));
+    }
+    if text.ends_with(HIDDEN_PATH) {
+        return Err("settings.url is as it is shown to those that may not see all of it".to_owned());
     }
     let url: Uri = text.parse().map_err(|_| "settings.url is no URL")?;
     if !matches!(url.scheme_str(), Some("http" | "https")) {
@@ -226,6 +230,7 @@ mod tests {
         }
         for bad in [
             "",
+            "https://hooks.example.com/…",
             "x",
             "/x",
             "ftp://example.com/",

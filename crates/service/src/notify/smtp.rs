@@ -9,11 +9,10 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lettre::address::Envelope;
-use veriboot_wire::TargetSettings;
+use veriboot_store::targets::TargetRow;
 
 use super::connection::{Bounded, failed};
 use super::tell::SendError;
-use super::words;
 
 /// Bytes that a server may say in one session, its certificates included.
 const MAX_SAID_BYTES: u64 = 256 * 1024;
@@ -24,33 +23,26 @@ const MAX_LINES: usize = 128;
 /// Bytes that are read at once.
 const READ_BYTES: usize = 1024;
 
-/// How a mail server is told.
-#[derive(Clone, Copy)]
-pub(super) struct Account<'a> {
-    pub settings: &'a TargetSettings,
-    pub password: Option<&'a str>,
-}
-
 /// Delivers a message within a time, once the server takes all of its receivers.
 ///
 /// # Errors
 /// [`SendError::refused`] when the server took sender and receivers, and not the message; everything else may be mended.
 pub(super) fn deliver(
-    account: Account<'_>,
+    target: &TargetRow,
     envelope: &Envelope,
     message: &[u8],
     within: Duration,
 ) -> Result<(), SendError> {
-    let settings = account.settings;
+    let settings = &target.settings;
     let stream = Bounded::connect(settings, settings.port.unwrap_or(587), within, MAX_SAID_BYTES)?;
     match settings.tls.as_deref() {
         Some("none") => {
             let mut session = Session::begin(stream)?;
-            session.hand_over(account, false, envelope, message)
+            session.hand_over(target, false, envelope, message)
         }
         Some("tls") => {
             let mut session = Session::begin(stream.secured(settings)?)?;
-            session.hand_over(account, true, envelope, message)
+            session.hand_over(target, true, envelope, message)
         }
         _ => {
             let mut clear = Session::begin(stream)?;
@@ -59,7 +51,7 @@ pub(super) fn deliver(
             }
             clear.command("STARTTLS")?.expect(220)?;
             let mut session = Session { stream: clear.stream.secured(settings)?, unread: Vec::new() };
-            session.hand_over(account, true, envelope, message)
+            session.hand_over(target, true, envelope, message)
         }
     }
 }
@@ -88,7 +80,7 @@ struct Abilities {
 
 impl Reply {
     fn words(&self) -> SendError {
-        SendError::failed(format!("the mail server: {} {}", self.code, words::excerpt(&self.lines.join(" "))))
+        SendError::failed(format!("the mail server: {} {}", self.code, self.lines.join(" ")))
     }
 
     fn expect(self, code: u16) -> Result<Self, SendError> {
@@ -105,13 +97,13 @@ impl<S: Read + Write> Session<S> {
 
     fn hand_over(
         &mut self,
-        account: Account<'_>,
+        target: &TargetRow,
         secured: bool,
         envelope: &Envelope,
         message: &[u8],
     ) -> Result<(), SendError> {
         let abilities = self.greet()?;
-        if let (Some(user), Some(password)) = (&account.settings.username, account.password) {
+        if let (Some(user), Some(password)) = (&target.settings.username, &target.secrets.password) {
             if !secured {
                 return Err(SendError::failed("a password is not told in clear".to_owned()));
             }
@@ -205,8 +197,7 @@ impl<S: Read + Write> Session<S> {
         let mut begun = None;
         loop {
             let line = self.line()?;
-            let wrong =
-                || SendError::failed(format!("the mail server speaks no SMTP: {}", words::excerpt(&line)));
+            let wrong = || SendError::failed(format!("the mail server speaks no SMTP: {line}"));
             let code: u16 = line
                 .get(..3)
                 .filter(|code| code.bytes().all(|b| b.is_ascii_digit()))

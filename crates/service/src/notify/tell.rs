@@ -8,13 +8,19 @@ use veriboot_store::targets::TargetRow;
 use veriboot_wire::{Event, Severity, TargetKind, TargetTest, Time};
 
 use super::alertmanager::{self, Fact};
-use super::{email, ocsf, syslog, webhook};
+use super::secrets::Secrets;
+use super::{email, ocsf, syslog, webhook, words};
 use crate::AppState;
 
 /// Time for one message, look-up of the name included. Shorter than a claim lasts.
 const TIMEOUT: Duration = Duration::from_secs(45);
 
-/// Why a target was not told.
+/// Characters of an error.
+const MAX_ERROR_CHARS: usize = 400;
+/// Characters that an error is made of.
+const LOOK_CHARS: usize = 1024;
+
+/// Why a target was not told. The message may hold what the receiver said until [`tell`] gives it out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SendError {
     message: String,
@@ -36,6 +42,13 @@ impl SendError {
     pub(super) fn after(mut self, seconds: Option<u32>) -> Self {
         self.retry_after_s = seconds;
         self
+    }
+
+    /// As others may read it: without what the target has of secrets, on one line, bounded. Made from a part of the message
+    /// that ends long before what was read of the receiver, so that no secret is cut before it is known.
+    fn shown(self, secrets: &Secrets) -> Self {
+        let safe: String = secrets.out_of(&self.message).chars().take(LOOK_CHARS).collect();
+        Self { message: words::start(&safe, MAX_ERROR_CHARS), ..self }
     }
 
     pub(super) fn message(&self) -> &str {
@@ -67,6 +80,7 @@ pub(super) fn export_dir(state: &AppState) -> PathBuf {
 
 /// Tells a target, within a bounded time.
 pub(super) async fn tell(state: &AppState, target: &TargetRow, message: Message) -> Result<(), SendError> {
+    let secrets = Secrets::of(target);
     let (target, public_url, now) = (target.clone(), state.public_url.clone(), state.clock.now());
     let folder = export_dir(state);
     let Some(on_its_way) = state.notify.on_its_way(&target.id) else {
@@ -100,11 +114,12 @@ pub(super) async fn tell(state: &AppState, target: &TargetRow, message: Message)
             },
         }
     });
-    match tokio::time::timeout(TIMEOUT, sending).await {
+    let outcome = match tokio::time::timeout(TIMEOUT, sending).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(error)) => Err(SendError::failed(format!("sending ended unexpectedly: {error}"))),
         Err(_) => Err(SendError::failed(format!("no answer within {} s", TIMEOUT.as_secs()))),
-    }
+    };
+    outcome.map_err(|error| error.shown(&secrets))
 }
 
 /// Tells a target a message that says that it is a test, now and past the outbox.

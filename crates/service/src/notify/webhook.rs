@@ -46,7 +46,7 @@ pub(super) fn send(
     if let Some(value) = &target.secrets.authorization {
         headers.push(("authorization", value.clone()));
     }
-    http::post(Post { settings: &target.settings, path: "", headers, body, now })
+    http::post(Post { target, path: "", headers, body, now })
 }
 
 /// The same for every attempt to tell one event.

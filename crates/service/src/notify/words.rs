@@ -1,8 +1,9 @@
 //! Events in words: one line, and some lines.
 
+use veriboot_appraisal::is_shown_as_it_is;
 use veriboot_wire::Event;
 
-/// Characters of a receiver's answer that are kept.
+/// Characters of a text that is quoted.
 const EXCERPT_CHARS: usize = 200;
 
 /// Members of an event's data that people read, with their headings.
@@ -18,16 +19,22 @@ const TOLD: [(&str, &str); 9] = [
     ("comment", "Comment"),
 ];
 
-/// The start of a text, on one line and without control characters.
+/// The start of a text, on one line and without characters that steer a terminal or those around them.
 pub(super) fn excerpt(text: &str) -> String {
+    start(text, EXCERPT_CHARS)
+}
+
+/// The same with so many characters.
+pub(super) fn start(text: &str, most: usize) -> String {
     let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
-    let mut line = String::new();
+    let (mut line, mut count) = (String::new(), 0);
     for c in words.flat_map(|word| std::iter::once(' ').chain(word.chars())).skip(1) {
-        if line.chars().count() == EXCERPT_CHARS {
+        if count == most {
             line.push('…');
             break;
         }
-        line.push(c);
+        count += 1;
+        line.push(if is_shown_as_it_is(c) { c } else { char::REPLACEMENT_CHARACTER });
     }
     line
 }
@@ -83,5 +90,6 @@ mod tests {
         assert_eq!(excerpt("  <html>\r\n\u{1b}[31m no \u{0}"), "<html> [31m no");
         assert_eq!(excerpt(&"x".repeat(1000)).chars().count(), EXCERPT_CHARS + 1);
         assert_eq!(excerpt(""), "");
+        assert_eq!(excerpt("a\u{202e}b\u{2066}"), "a\u{fffd}b\u{fffd}");
     }
 }

@@ -39,6 +39,8 @@ pub enum Answer {
     Say(&'static str),
     /// 400 when the body holds this text, else 204.
     Refuse(&'static str),
+    /// 400, with all that came after so many spaces, as some servers do.
+    Echo(usize),
     Nothing,
 }
 
@@ -106,7 +108,12 @@ fn serve(mut stream: TcpStream, requests: &Mutex<Vec<Request>>, answer: &Mutex<A
     let length = headers.iter().find(|(n, _)| n == "content-length").map_or(0, |(_, v)| v.parse().unwrap());
     let mut body = vec![0; length];
     reader.read_exact(&mut body).unwrap();
+    let mut echo = String::new();
     let said = match answer.lock().unwrap().clone() {
+        Answer::Echo(spaces) => {
+            echo = format!("{}{path} {headers:?}", " ".repeat(spaces));
+            Answer::Say("HTTP/1.1 400 Bad Request\r\n")
+        }
         Answer::Refuse(text) if String::from_utf8_lossy(&body).contains(text) => {
             Answer::Say("HTTP/1.1 400 Bad Request\r\n")
         }
@@ -115,10 +122,11 @@ fn serve(mut stream: TcpStream, requests: &Mutex<Vec<Request>>, answer: &Mutex<A
     };
     requests.lock().unwrap().push(Request { path, headers, body });
     match said {
-        Answer::Refuse(_) => {}
+        Answer::Refuse(_) | Answer::Echo(_) => {}
         Answer::Say(head) => {
-            let _ =
-                stream.write_all(format!("{head}content-length: 0\r\nconnection: close\r\n\r\n").as_bytes());
+            let _ = stream.write_all(
+                format!("{head}content-length: {}\r\nconnection: close\r\n\r\n{echo}", echo.len()).as_bytes(),
+            );
         }
         Answer::Nothing => std::thread::sleep(Duration::from_secs(60)),
     }

@@ -4,6 +4,8 @@ use std::net::TcpListener;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use veriboot_wire::{Route, TargetKind, TargetSecrets, TargetSettings, Time};
+
 use super::*;
 
 /// How a server goes on after what it was told: what it says, and how long it waits after each byte of it.
@@ -60,9 +62,23 @@ fn send(port: u16, tls: &str, within: Duration) -> Result<(), SendError> {
         allow_local: true,
         ..TargetSettings::default()
     };
+    let at = Time::from_unix_ms(0);
+    let target = TargetRow {
+        id: "1".into(),
+        name: "mail".into(),
+        kind: TargetKind::Email,
+        enabled: true,
+        settings,
+        secrets: TargetSecrets::default(),
+        route: Route::default(),
+        revision: 1,
+        created_at: at,
+        created_by: "ann".into(),
+        changed_at: at,
+    };
     let to = vec!["a@example.com".parse().unwrap(), "b@example.com".parse().unwrap()];
     let envelope = Envelope::new(Some("v@example.com".parse().unwrap()), to).unwrap();
-    deliver(Account { settings: &settings, password: None }, &envelope, b"Subject: x\r\n\r\n.dot\r\n", within)
+    deliver(&target, &envelope, b"Subject: x\r\n\r\n.dot\r\n", within)
 }
 
 const LONG: Duration = Duration::from_secs(20);
