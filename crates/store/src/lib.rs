@@ -32,6 +32,7 @@
 //! | [`proposals`] | `follow` (a VM is a member of what its last attestation shows) `rejections` `sharing_marks` `by_id` `findings` `list` `members` `close` `reopen` `supersede` `open_count` `open_by_class` |
 //! | [`reappraise_queue`] | `queue` `queue_members` `claim` (with a lease) `done` `pending` |
 //! | [`scale_sets`] | `set_boot_key` `list` `by_name` `boot_groups` `group_members` `group_boot` `majority` |
+//! | [`ages`] | `Old` (what is older than an age, although clocks were set) |
 //! | [`heartbeats`] | `beat` (tells the outage that it ends) `replicas` `last_outage` `outages` |
 //! | [`deadlines`] | `put_off_after_outage` `pull_in` `put_off` `of` `switch` |
 //! | [`monitoring`] | `set` `remove` `of_scope` `for_place` (most specific) `for_scope` `list` `count` `ask` `claim` `advance` `switch_by_id` `open_switch` `pending` |
@@ -40,10 +41,10 @@
 //! | [`incidents`] | `by_id` `list` `members` `open_count`; alerts join and leave by themselves |
 //! | [`suppressions`] | `matching` `create` `by_id` `end` `list` `simulate` |
 //! | [`maintenance`] | `covers` (may a VM be silent now) `declare` `by_id` `end` `list` |
-//! | [`events`] | `append` (with its deliveries) `list` `after` `bounds` `purge` |
-//! | [`assessments`] | `put` (changed ones) `of_resource` `of_resources` `list` `remove` `counts` `counts_by_group` `causes` `set_counts` `inputs_of` `inputs_after` `put_log_facts` `set_key`; sweeps: `enqueue` `claim` `advance`; `put_points` `points` |
+//! | [`events`] | `append` `append_all` (with their deliveries) `list` `after` `bounds` `purge` |
+//! | [`assessments`] | `put` (changed ones) `of_resource` `of_resources` `list` `remove` `counts` `counts_by_group` `causes` `set_counts` `inputs_of` `inputs_after` `put_log_facts` `set_keys`; sweeps: `enqueue` `claim` `advance`; `put_points` `points` |
 //! | [`targets`] | `insert` (bounded) `update` `by_name` `by_id` `list` `delete` `health` |
-//! | [`deliveries`] | `due` `claim` (a target, with a lease) `waiting` `attempted` `release` `list` `replay` `give_up_disabled` `purge_dead` `depths` |
+//! | [`deliveries`] | `due` `claim` (a target, with a lease) `waiting` `attempted` `release` `hold` `list` `replay` `give_up_old` `give_up_disabled` `purge_dead` `depths` |
 //! | [`audit`] | `append` `list` `verify_chain` |
 //!
 //! PostgreSQL is reached over TCP or a Unix socket (`postgres:///veriboot?host=/run/postgresql`), with or without
@@ -60,6 +61,7 @@ mod ops;
 mod page;
 mod place;
 mod query;
+mod rows;
 mod schema;
 mod signature;
 mod store;
@@ -69,7 +71,7 @@ pub use error::{Constraint, OpenError, StoreError};
 pub use id::new_id;
 pub use observe::Observe;
 pub use ops::{
-    alerts, api_tokens, assessments, attestations, audit, baselines, boots, deadlines, deliveries,
+    ages, alerts, api_tokens, assessments, attestations, audit, baselines, boots, deadlines, deliveries,
     enrolments, events, heartbeats, incidents, inventory, join_tokens, judges, logs, maintenance, monitoring,
     profiles, proposals, reappraisals, reappraise_queue, scale_sets, settings, signing_keys, suppressions,
     targets, vms,

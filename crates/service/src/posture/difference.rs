@@ -1,6 +1,6 @@
 //! Assessments that came out differently: written, and told.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use veriboot_posture::{CheckId, Outcome, check};
 use veriboot_store::events::{self, NewEvent};
 use veriboot_store::{StoreError, Tx, assessments};
@@ -73,36 +73,38 @@ pub(super) fn changes(
 
 /// Writes them and tells of those whose status is another one. With `tell_first`, also of checks that do not hold when they
 /// are made for the first time: something happened to one resource. A sweep that assesses a whole fleet for the first time
-/// tells nobody.
+/// tells nobody. Telling comes last in a transaction: whoever else has something to tell waits from then on.
 pub(super) fn write(
     tx: &mut dyn Tx,
-    changes: Vec<Change>,
+    changes: &[Change],
     tell_first: bool,
     now: Time,
 ) -> Result<(), StoreError> {
-    for Change { is, was } in &changes {
-        let worth_telling = match was {
-            Some(was) => *was != is.status,
-            None => {
-                tell_first && is.status == AssessmentStatus::Unhealthy && is.cause.as_deref() != Some(NOT_YET)
-            }
-        };
-        if worth_telling {
-            tell(tx, is, *was, now)?;
+    let worth_telling = |change: &Change| match change.was {
+        Some(was) => was != change.is.status,
+        None => {
+            tell_first
+                && change.is.status == AssessmentStatus::Unhealthy
+                && change.is.cause.as_deref() != Some(NOT_YET)
         }
+    };
+    let rows: Vec<&Assessment> = changes.iter().map(|change| &change.is).collect();
+    assessments::put(tx, &rows)?;
+    let told: Vec<(&Assessment, Value)> = changes
+        .iter()
+        .filter(|change| worth_telling(change))
+        .map(|change| (&change.is, data(&change.is, change.was)))
+        .collect();
+    let events: Vec<NewEvent<'_>> = told.iter().map(|(is, data)| event(is, data, now)).collect();
+    if !events.is_empty() {
+        events::append_all(tx, &events)?;
     }
-    let rows: Vec<Assessment> = changes.into_iter().map(|change| change.is).collect();
-    assessments::put(tx, &rows)
+    Ok(())
 }
 
-fn tell(
-    tx: &mut dyn Tx,
-    is: &Assessment,
-    was: Option<AssessmentStatus>,
-    now: Time,
-) -> Result<(), StoreError> {
+fn data(is: &Assessment, was: Option<AssessmentStatus>) -> Value {
     let title = check(&is.check).map(|check| check.title.as_str()).unwrap_or_default();
-    let data = json!({
+    json!({
         "message": format!("{} on {}: {}. {}", is.check, is.name, is.status, is.description),
         "check": is.check,
         "title": title,
@@ -112,8 +114,11 @@ fn tell(
         "description": is.description,
         "resource_id": is.resource_id,
         "resource_kind": is.resource_kind,
-    });
-    let event = NewEvent {
+    })
+}
+
+fn event<'a>(is: &'a Assessment, data: &'a Value, now: Time) -> NewEvent<'a> {
+    NewEvent {
         at: now,
         kind: "assessment.changed",
         severity: if is.status == AssessmentStatus::Unhealthy { is.severity } else { Severity::Info },
@@ -122,8 +127,6 @@ fn tell(
         vm_id: (is.resource_kind == ResourceKind::Vm).then_some(is.resource_id.as_str()),
         vm_name: Some(&is.name),
         subject: Some(&is.check),
-        data: &data,
-    };
-    events::append(tx, &event)?;
-    Ok(())
+        data,
+    }
 }

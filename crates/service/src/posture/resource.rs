@@ -22,14 +22,14 @@ pub(super) fn assess_vms(
     read_missing_logs(tx, &mut vms)?;
     let references = settings::current(tx)?;
     let found = vm_changes(tx, &vms, &references, now)?;
-    write(tx, found, tell_first, now)?;
-    for vm in &vms {
-        let key = key::of_inputs(vm);
-        if vm.posture_key.as_ref() != Some(&key) {
-            assessments::set_key(tx, &vm.id, &key)?;
-        }
-    }
-    Ok(())
+    let keys: Vec<(&str, String)> = vms
+        .iter()
+        .map(|vm| (vm, key::of_inputs(vm)))
+        .filter(|(vm, key)| vm.posture_key.as_ref() != Some(key))
+        .map(|(vm, key)| (vm.id.as_str(), key))
+        .collect();
+    assessments::set_keys(tx, &keys)?;
+    write(tx, &found, tell_first, now)
 }
 
 /// Assesses inventory items that are no enrolled VMs in this transaction.
@@ -44,7 +44,7 @@ pub(super) fn assess_items(
     }
     let references = settings::current(tx)?;
     let found = item_changes(tx, items, &references, now)?;
-    write(tx, found, tell_first, now)
+    write(tx, &found, tell_first, now)
 }
 
 /// Logs that were stored before this release read them for posture, or in another shape.

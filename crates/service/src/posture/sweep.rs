@@ -2,7 +2,7 @@
 //!
 //! A sweep is a row in the database. Every replica claims what waits and notes after each batch how far it came; a claim
 //! ends by itself, so that another replica goes on where one died. A batch is first compared on a reader; the writer sees
-//! only those resources of which something came out differently.
+//! only those resources of which something came out differently. Batches are as large as the writer has time for.
 
 use std::time::Duration;
 
@@ -15,8 +15,13 @@ use veriboot_wire::Time;
 use super::{resource, settings};
 use crate::AppState;
 
-/// Resources that are compared at once.
+/// Resources of the first batch.
 const BATCH: u32 = 500;
+/// Fewest and most resources of a batch: large ones write pages that many resources share once.
+const MIN_BATCH: u32 = 50;
+const MAX_BATCH: u32 = 4000;
+/// How long a batch shall take of the writer, at most: attestations wait for as long.
+const HOLD_MS: i64 = 250;
 /// How long a claim lasts without a note.
 const CLAIM_S: i64 = 60;
 /// How often is looked for sweeps that wait.
@@ -90,14 +95,16 @@ pub async fn drain(state: &AppState) -> Result<(), StoreError> {
     }
 }
 
-/// Does a claimed sweep to its end, or until somebody else has it.
+/// Does a claimed sweep to its end, or until somebody else has it. While the writer has one batch, the next is compared: what
+/// becomes of a resource meanwhile is for the transaction that changes it.
 async fn work(state: &AppState, mut sweep: Sweep, me: &str) -> Result<(), StoreError> {
+    let mut size = BATCH;
+    let mut batch = read(state, &sweep, size).await?;
     loop {
-        let (now, phase, after) = (state.clock.now(), sweep.phase, sweep.after_id.clone());
-        let batch = state.store.read(move |tx| compare(tx, phase, &after, now)).await?;
-        match &batch.last {
-            Some(last) => sweep.after_id.clone_from(last),
-            None if sweep.phase == Phase::Vms => {
+        let (now, phase) = (state.clock.now(), sweep.phase);
+        match batch.last.take() {
+            Some(last) => sweep.after_id = last,
+            None if phase == Phase::Vms => {
                 sweep.phase = Phase::Items;
                 sweep.after_id = String::new();
             }
@@ -105,25 +112,49 @@ async fn work(state: &AppState, mut sweep: Sweep, me: &str) -> Result<(), StoreE
         }
         sweep.looked_at += batch.looked_at;
         sweep.changed += batch.different.len() as u64;
-        let (by, noted) = (me.to_owned(), sweep.clone());
-        let kept = state
-            .store
-            .write(move |tx| {
-                refresh(tx, phase, &batch.different, now)?;
-                if noted.finished_at.is_some() {
-                    note_scores(tx, now)?;
-                }
-                assessments::advance(tx, &noted, &by, now.plus_s(CLAIM_S))
-            })
-            .await?;
-        if sweep.finished_at.is_some() && kept {
-            let Sweep { because, looked_at, changed, .. } = &sweep;
-            tracing::info!(because, looked_at, changed, "all VMs are assessed again");
-        }
-        if sweep.finished_at.is_some() || !kept {
+        let (by, noted, different) = (me.to_owned(), sweep.clone(), batch.different);
+        let writes = !different.is_empty();
+        let write = state.store.write(move |tx| {
+            refresh(tx, phase, &different, now)?;
+            if noted.finished_at.is_some() {
+                note_scores(tx, now)?;
+            }
+            assessments::advance(tx, &noted, &by, now.plus_s(CLAIM_S))
+        });
+        let began = state.clock.monotonic_ms();
+        if sweep.finished_at.is_some() {
+            if write.await? {
+                let Sweep { because, looked_at, changed, .. } = &sweep;
+                tracing::info!(because, looked_at, changed, "all VMs are assessed again");
+            }
             return Ok(());
         }
+        let write = async {
+            let kept = write.await;
+            (kept, state.clock.monotonic_ms() - began)
+        };
+        let ((kept, took_ms), next) = tokio::join!(write, read(state, &sweep, size));
+        if !kept? {
+            return Ok(());
+        }
+        batch = next?;
+        if writes {
+            size = next_size(size, took_ms);
+        }
     }
+}
+
+/// Resources of the next batch, after a batch of `size` that took so long.
+fn next_size(size: u32, took_ms: i64) -> u32 {
+    let wanted = i64::from(size).saturating_mul(HOLD_MS) / took_ms.max(1);
+    let most = size.saturating_mul(2).min(MAX_BATCH);
+    u32::try_from(wanted).unwrap_or(MAX_BATCH).clamp(MIN_BATCH, most)
+}
+
+/// Compares the batch that a sweep comes to next.
+async fn read(state: &AppState, sweep: &Sweep, size: u32) -> Result<Batch, StoreError> {
+    let (now, phase, after) = (state.clock.now(), sweep.phase, sweep.after_id.clone());
+    state.store.read(move |tx| compare(tx, phase, &after, size, now)).await
 }
 
 /// A batch of resources, compared.
@@ -135,18 +166,18 @@ struct Batch {
     different: Vec<String>,
 }
 
-fn compare(tx: &mut dyn Tx, phase: Phase, after: &str, now: Time) -> Result<Batch, StoreError> {
+fn compare(tx: &mut dyn Tx, phase: Phase, after: &str, size: u32, now: Time) -> Result<Batch, StoreError> {
     let references = settings::current(tx)?;
     let (ids, mut different, changes) = match phase {
         Phase::Vms => {
-            let vms = assessments::inputs_after(tx, after, BATCH)?;
+            let vms = assessments::inputs_after(tx, after, size)?;
             let changes = resource::vm_changes(tx, &vms, &references, now)?;
             let unread = vms.iter().filter(|vm| resource::lacks_log_facts(vm)).map(|vm| vm.id.clone());
             let unread: Vec<String> = unread.collect();
             (vms.into_iter().map(|vm| vm.id).collect::<Vec<_>>(), unread, changes)
         }
         Phase::Items => {
-            let items = inventory::unmatched(tx, after, BATCH)?;
+            let items = inventory::unmatched(tx, after, size)?;
             let changes = resource::item_changes(tx, &items, &references, now)?;
             (items.into_iter().map(|item| item.id).collect(), Vec::new(), changes)
         }
@@ -188,4 +219,20 @@ fn note_scores(tx: &mut dyn Tx, now: Time) -> Result<(), StoreError> {
         .collect();
     assessments::put_points(tx, &points, now)?;
     assessments::purge_points(tx, now.plus_s(-POINTS_DAYS * DAY_S)).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_grow_and_shrink_with_what_they_take() {
+        assert_eq!(next_size(500, 0), 1000);
+        assert_eq!(next_size(500, HOLD_MS / 5), 1000);
+        assert_eq!(next_size(500, HOLD_MS), 500);
+        assert_eq!(next_size(500, HOLD_MS * 2), 250);
+        assert_eq!(next_size(500, i64::MAX), MIN_BATCH);
+        assert_eq!(next_size(MAX_BATCH, 1), MAX_BATCH);
+        assert_eq!(next_size(500, -1000), 1000, "a clock that runs backwards");
+    }
 }

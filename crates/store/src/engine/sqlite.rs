@@ -112,13 +112,23 @@ fn write_ahead_log(connection: &Connection, options: &Options) -> Result<String,
 /// changes many rows at once (a sweep of posture, an inventory sync) is several times slower with SQLite's usual 2 MiB.
 const WRITER_CACHE_KIB: i64 = 64 * 1024;
 
+/// Pages that the log in front of the database grows by before they are brought home, 16 MiB. Indexes are touched all over:
+/// the fewer times their pages are brought home, the less is written twice.
+const CHECKPOINT_PAGES: u32 = 4096;
+
 /// Switches to WAL and migrates; the writer's connection.
 fn set_up(connection: &Connection, options: &Options) -> Result<(), OpenError> {
     let mode = write_ahead_log(connection, options)?;
     if !mode.eq_ignore_ascii_case("wal") {
         return Err(StoreError::failed(format_args!("journal mode is {mode}, not WAL")).into());
     }
-    connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB).map_err(|e| store_error(&e))?;
+    let large = || {
+        connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+        // What undoes one job of a group are pages that would otherwise go to a file.
+        connection.pragma_update(None, "temp_store", "MEMORY")
+    };
+    large().map_err(|e| store_error(&e))?;
     batch(connection, "BEGIN IMMEDIATE")?;
     let mut tx = SqliteTx { connection, failed: None };
     match migrate(&mut tx) {
@@ -171,12 +181,37 @@ fn write_loop(connection: &Connection, queue: &Queue, group: usize, observer: &d
             return observer.connections(false);
         }
         let (operations, started) = (jobs.len(), Instant::now());
-        let ended = commit_group(connection, jobs);
+        let ended = match <[Job; 1]>::try_from(jobs) {
+            Ok([job]) => vec![commit_alone(connection, job)],
+            Err(jobs) => commit_group(connection, jobs),
+        };
         observer.committed(operations, started.elapsed());
         for (job, outcome) in ended {
             job.answer(seen(outcome, observer));
         }
     }
+}
+
+/// Runs a job in a transaction of its own and says how it ended. It has no savepoint, which would keep all pages that it
+/// changes as they were.
+fn commit_alone(connection: &Connection, mut job: Job) -> (Job, Result<(), StoreError>) {
+    if let Err(error) = batch(connection, "BEGIN IMMEDIATE") {
+        return (job, Err(error));
+    }
+    let mut tx = SqliteTx { connection, failed: None };
+    let wish = job.run(&mut tx);
+    let outcome = own_outcome(wish, tx.failed.take());
+    // Some errors (disk full, I/O) make SQLite roll back by itself.
+    let lost = connection.is_autocommit();
+    let outcome = match (wish, outcome) {
+        (Wish::Commit, Ok(())) if lost => Err(StoreError::failed("the transaction was lost")),
+        (Wish::Commit, Ok(())) => batch(connection, "COMMIT"),
+        (_, outcome) => outcome,
+    };
+    if !connection.is_autocommit() {
+        let _ = batch(connection, "ROLLBACK");
+    }
+    (job, outcome)
 }
 
 /// Runs jobs in one transaction and says for each how it ended.

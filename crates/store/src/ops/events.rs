@@ -7,8 +7,10 @@ use veriboot_wire::{
     Alert, Event, EventQuery, Page, Route, Scope, ScopeKind, Severity, TargetKind, Time, kind_matches,
 };
 
+use super::ages::Old;
 use crate::StoreError;
 use crate::page::{decode_cursor, encode_cursor, page_rows};
+use crate::rows::write_rows;
 use crate::tx::{Row, Tx, json, params, query_one};
 
 /// An event to append.
@@ -58,16 +60,30 @@ fn read(row: Row) -> Result<Event, StoreError> {
 /// Appends an event, queues it for every target that is to be told, and gives its sequence number. Writers that append
 /// at once are put in a row: whoever sees an event sees all those before it.
 pub fn append(tx: &mut dyn Tx, event: &NewEvent<'_>) -> Result<u64, StoreError> {
-    let sql = "UPDATE event_counter SET newest = newest + 1 WHERE id = 1 RETURNING newest";
-    let row =
-        query_one(tx, sql, &[])?.ok_or_else(|| StoreError::corrupt("the counter of events is missing"))?;
-    let sequence = row.columns().u64()?;
-    let data = json(event.data)?;
-    let sql = format!("INSERT INTO events ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)");
-    tx.execute(
-        &sql,
-        params![
-            sequence,
+    append_all(tx, std::slice::from_ref(event))
+}
+
+/// [`append`] for many events, in their order. Gives the sequence number of the last one: of the newest event there is,
+/// where there are none.
+///
+/// From here to the end of the transaction nobody else appends: transactions with many events append them last.
+pub fn append_all(tx: &mut dyn Tx, events: &[NewEvent<'_>]) -> Result<u64, StoreError> {
+    if events.is_empty() {
+        return Ok(bounds(tx)?.newest);
+    }
+    let sql = "UPDATE event_counter SET newest = newest + $1 WHERE id = 1 RETURNING newest";
+    let count = events.len() as u64;
+    let row = query_one(tx, sql, params![count])?
+        .ok_or_else(|| StoreError::corrupt("the counter of events is missing"))?;
+    let newest = row.columns().u64()?;
+    let first = newest.saturating_sub(count).saturating_add(1);
+    let numbered: Vec<(u64, &NewEvent<'_>, String)> = (first..)
+        .zip(events)
+        .map(|(n, event)| Ok((n, event, json(event.data)?)))
+        .collect::<Result<_, StoreError>>()?;
+    write_rows(tx, &format!("INSERT INTO events ({COLUMNS}) "), "", &numbered, |(sequence, event, data)| {
+        *params![
+            *sequence,
             event.at,
             event.kind,
             event.severity.as_str(),
@@ -76,11 +92,11 @@ pub fn append(tx: &mut dyn Tx, event: &NewEvent<'_>) -> Result<u64, StoreError> 
             event.vm_id,
             event.vm_name,
             event.subject,
-            &data
-        ],
-    )?;
-    queue(tx, sequence, event)?;
-    Ok(sequence)
+            data
+        ]
+    })?;
+    queue(tx, &numbered)?;
+    Ok(newest)
 }
 
 /// Appends an event about an alert. Its data is what [`alert_data`] gives: the notifications read it.
@@ -152,29 +168,34 @@ pub(super) fn append_scope(
     append(tx, &event)
 }
 
-/// Queues an event for the targets whose route takes it.
-fn queue(tx: &mut dyn Tx, sequence: u64, event: &NewEvent<'_>) -> Result<(), StoreError> {
+/// Queues events for the targets whose route takes them.
+fn queue(tx: &mut dyn Tx, events: &[(u64, &NewEvent<'_>, String)]) -> Result<(), StoreError> {
     let rows =
         tx.query("SELECT id, kind, route FROM notification_targets WHERE enabled = 1 ORDER BY id", &[])?;
-    let member = event.kind.starts_with("alert.")
-        && event.data.get("incident_id").is_some_and(serde_json::Value::is_string);
+    let mut targets = Vec::with_capacity(rows.len());
     for row in rows {
         let mut c = row.columns();
-        let (id, kind, route) = (c.text()?, c.word::<TargetKind>()?, c.json::<Route>()?);
-        if !kind.speaks_of(event.kind) || !route.takes(event.kind, event.severity, event.group) {
-            continue;
-        }
-        // People are told of an incident, and not of each of its members.
-        if member && kind == TargetKind::Email && route.takes("incident.opened", event.severity, event.group)
-        {
-            continue;
-        }
-        tx.execute(
-            "INSERT INTO deliveries (target_id, sequence, state, queued_at, attempts) VALUES ($1, $2, 'waiting', $3, 0)",
-            params![&id, sequence, event.at],
-        )?;
+        targets.push((c.text()?, c.word::<TargetKind>()?, c.json::<Route>()?));
     }
+    let mut wanted: Vec<(&str, u64, Time)> = Vec::new();
+    for (sequence, event, _) in events {
+        let told = targets.iter().filter(|(_, kind, route)| is_told(*kind, route, event));
+        wanted.extend(told.map(|(id, _, _)| (id.as_str(), *sequence, event.at)));
+    }
+    let head = "INSERT INTO deliveries (target_id, sequence, queued_at, state, attempts) ";
+    write_rows(tx, head, "", &wanted, |(id, sequence, at)| *params![*id, *sequence, *at, "waiting", 0_u32])?;
     Ok(())
+}
+
+/// Whether a target is told of an event.
+fn is_told(kind: TargetKind, route: &Route, event: &NewEvent<'_>) -> bool {
+    if !kind.speaks_of(event.kind) || !route.takes(event.kind, event.severity, event.group) {
+        return false;
+    }
+    // People are told of an incident, and not of each of its members.
+    let member = event.kind.starts_with("alert.")
+        && event.data.get("incident_id").is_some_and(serde_json::Value::is_string);
+    !(member && kind == TargetKind::Email && route.takes("incident.opened", event.severity, event.group))
 }
 
 /// Which events somebody wants.
@@ -261,16 +282,43 @@ pub fn bounds(tx: &mut dyn Tx) -> Result<Bounds, StoreError> {
     Ok(Bounds { oldest: c.opt_u64()?.unwrap_or(newest.saturating_add(1)), newest })
 }
 
-/// Forgets up to `limit` events from before `before` that nobody is still to be told, oldest first, with what is noted of
-/// their delivery; gives how many they were.
-pub fn purge(tx: &mut dyn Tx, before: Time, limit: u32) -> Result<u64, StoreError> {
-    // A prefix of the sequence goes, so that what is left has no gaps.
-    let sql = "SELECT MAX(sequence) FROM (SELECT sequence FROM events WHERE at < $1 AND sequence < \
-               COALESCE((SELECT MIN(sequence) FROM deliveries WHERE state <> 'delivered'), 9223372036854775807) \
-               AND sequence < COALESCE((SELECT MIN(sequence) FROM events WHERE at >= $1), 9223372036854775807) \
-               ORDER BY sequence LIMIT $2) AS old";
-    let last =
-        query_one(tx, sql, params![before, limit])?.map(|row| row.columns().opt_int()).transpose()?.flatten();
+/// Events that one look for old ones reads at once.
+const PURGE_LOOK: u32 = 1000;
+/// How often it reads on behind events of unknown age.
+const MAX_LOOKS: usize = 20;
+
+/// Forgets up to `limit` old events that nobody is still to be told, oldest first, with what is noted of their delivery;
+/// gives how many they were.
+pub fn purge(tx: &mut dyn Tx, old: &Old, limit: u32) -> Result<u64, StoreError> {
+    let sql = "SELECT MIN(sequence) FROM deliveries WHERE state <> 'delivered'";
+    let unsettled = query_one(tx, sql, &[])?.map(|row| row.columns().opt_int()).transpose()?.flatten();
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    // A prefix of the sequence goes, so that what is left has no gaps. Its order is that of time, whatever the clock said.
+    let (mut last, mut read, mut gone) = (None, -1, 0);
+    for _ in 0..MAX_LOOKS {
+        let sql = "SELECT sequence, at FROM events WHERE sequence > $1 ORDER BY sequence LIMIT $2";
+        let rows = tx.query(sql, params![read, PURGE_LOOK])?;
+        let more = rows.len() >= PURGE_LOOK as usize;
+        let mut young = false;
+        for row in rows {
+            let mut c = row.columns();
+            let (sequence, at) = (c.int()?, c.time()?);
+            let is_old = old.is(at);
+            young =
+                is_old == Some(false) || unsettled.is_some_and(|first| sequence >= first) || gone == limit;
+            if young {
+                break;
+            }
+            gone += 1;
+            read = sequence;
+            if is_old.is_some() {
+                last = Some(sequence);
+            }
+        }
+        if young || !more {
+            break;
+        }
+    }
     let Some(last) = last else { return Ok(0) };
     tx.execute("DELETE FROM deliveries WHERE sequence <= $1", params![last])?;
     tx.execute("DELETE FROM events WHERE sequence <= $1", params![last])

@@ -48,7 +48,7 @@ fn fill(tx: &mut dyn Tx, group: &str, count: usize) -> Result<(), StoreError> {
             rows.push(one(&id, group, set, check, status, i64::try_from(n).unwrap()));
         }
     }
-    assessments::put(tx, &rows)
+    assessments::put(tx, &rows.iter().collect::<Vec<_>>())
 }
 
 on_both! {
@@ -63,7 +63,7 @@ async fn what_was_written_is_read_and_the_first_time_stays(db) {
         changed.cause = None;
         changed.first_evaluated_at = at(9_999);
         changed.last_status_change_at = at(9_999);
-        assessments::put(tx, std::slice::from_ref(&changed))?;
+        assessments::put(tx, &[&changed])?;
         let again = assessments::of_resource(tx, "a-000")?;
         assert_eq!((again[1].status, again[1].cause.clone()), (AssessmentStatus::Healthy, None));
         assert_eq!((again[1].first_evaluated_at, again[1].last_status_change_at), (at(0), at(9_999)));
@@ -168,16 +168,28 @@ async fn what_a_vm_rests_on_is_read_without_its_keys(db) {
         logs::put_if_absent(tx, "log", b"log", at(0))?;
         assert_eq!(assessments::inputs_of(tx, &row.id)?.unwrap().log_facts, None);
         assessments::put_log_facts(tx, &row.id, "log", "{\"version\":1}")?;
-        assessments::set_key(tx, &row.id, "key")?;
+        assessments::set_keys(tx, &[(&row.id, "key".to_owned())])?;
         let inputs = assessments::inputs_of(tx, &row.id)?.unwrap();
         assert_eq!((inputs.log_facts.as_deref(), inputs.posture_key.as_deref()), (Some("{\"version\":1}"), Some("key")));
         assert_eq!(assessments::inputs_of_all(tx, &[row.id.clone(), "nobody".into()])?, std::slice::from_ref(&inputs));
-        assert_eq!(assessments::inputs_after(tx, "", 10)?, [inputs]);
+        assert_eq!(assessments::inputs_after(tx, "", 10)?, std::slice::from_ref(&inputs));
         assert_eq!(assessments::inputs_after(tx, &row.id, 10)?, []);
+        // Keys of many at once, as many statements as it takes.
+        let others: Vec<_> = (1..=123).map(|n| vm("default", &format!("web-{n}"))).collect();
+        for other in &others {
+            vms::insert(tx, other)?;
+        }
+        let keys: Vec<(&str, String)> = others.iter().map(|vm| (vm.id.as_str(), format!("key of {}", vm.name))).collect();
+        assessments::set_keys(tx, &keys)?;
+        for (id, key) in keys {
+            assert_eq!(assessments::inputs_of(tx, id)?.unwrap().posture_key, Some(key));
+            assert!(vms::delete(tx, id, at(1))?);
+        }
+        assert_eq!(assessments::inputs_of(tx, &row.id)?.unwrap(), inputs, "only these");
         // Facts of another log say nothing about this one.
         assessments::put_log_facts(tx, &row.id, "another", "{}")?;
         assert_eq!(assessments::inputs_of(tx, &row.id)?.unwrap().log_facts, None);
-        assessments::put(tx, &[one(&row.id, "default", None, "dbx-current", AssessmentStatus::Healthy, 0)])?;
+        assessments::put(tx, &[&one(&row.id, "default", None, "dbx-current", AssessmentStatus::Healthy, 0)])?;
         assert!(vms::delete(tx, &row.id, at(1))?);
         assert_eq!(assessments::of_resource(tx, &row.id)?, []);
         Ok(())

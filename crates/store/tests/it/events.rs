@@ -1,8 +1,10 @@
 //! Events, the targets that are told of them, and the outbox between.
 
 use serde_json::json;
+use veriboot_store::ages::Old;
 use veriboot_store::deliveries::{self, Attempt, Failed};
 use veriboot_store::events::{self, Bounds, NewEvent};
+use veriboot_store::heartbeats::{self, Beat};
 use veriboot_store::targets::{self, MAX_TARGETS, TargetRow};
 use veriboot_store::{Constraint, Store, StoreError, Tx, new_id};
 use veriboot_wire::{
@@ -68,6 +70,11 @@ fn target(name: &str, kind: TargetKind, route: Route) -> TargetRow {
 async fn add(store: &Store, row: &TargetRow) {
     let row = row.clone();
     store.write(move |tx| targets::insert(tx, &row)).await.unwrap();
+}
+
+/// What was written before.
+fn before(tx: &mut dyn Tx, ms: i64) -> Old {
+    Old::than(tx, 0, at(ms)).unwrap()
 }
 
 fn sequences(waiting: &[deliveries::Waiting]) -> Vec<u64> {
@@ -278,22 +285,22 @@ async fn what_somebody_is_still_to_be_told_is_kept(db) {
     db.store.write(|tx| append(tx, "vm.enrolled", Severity::Info, None, 5).map(drop)).await.unwrap();
     db.store.write(|tx| append(tx, "vm.enrolled", Severity::Info, None, 900_000).map(drop)).await.unwrap();
     db.store.write(move |tx| {
-        assert_eq!(events::purge(tx, at(3), 100)?, 3);
+        assert_eq!({ let old = before(tx, 3); events::purge(tx, &old, 100)? }, 3);
         assert_eq!(events::bounds(tx)?, Bounds { oldest: 4, newest: 7 });
         // Event 6 waits: 4 and 5 go, it stays.
-        assert_eq!(events::purge(tx, at(800_000), 1)?, 1);
-        assert_eq!(events::purge(tx, at(800_000), 100)?, 1);
-        assert_eq!(events::purge(tx, at(800_000), 100)?, 0);
+        assert_eq!({ let old = before(tx, 800_000); events::purge(tx, &old, 1)? }, 1);
+        assert_eq!({ let old = before(tx, 800_000); events::purge(tx, &old, 100)? }, 1);
+        assert_eq!({ let old = before(tx, 800_000); events::purge(tx, &old, 100)? }, 0);
         assert_eq!(events::bounds(tx)?.oldest, 6);
         assert!(deliveries::claim(tx, &row.id, "a", at(6), at(60_000))?.is_some());
         let done = Attempt {
             target_id: &row.id, by: "a", at: at(7), sequences: &[6], until: at(7), repeat_at: None, failed: None,
         };
         assert!(deliveries::attempted(tx, &done)?);
-        assert_eq!(events::purge(tx, at(800_000), 100)?, 1);
+        assert_eq!({ let old = before(tx, 800_000); events::purge(tx, &old, 100)? }, 1);
         // Numbers are never given twice, even when no event is left.
         targets::delete(tx, &row.id)?;
-        assert_eq!(events::purge(tx, at(1_000_000), 100)?, 1);
+        assert_eq!({ let old = before(tx, 1_000_000); events::purge(tx, &old, 100)? }, 1);
         assert_eq!(events::bounds(tx)?, Bounds { oldest: 8, newest: 7 });
         assert_eq!(append(tx, "vm.enrolled", Severity::Info, None, 0)?, 8);
         Ok(())
@@ -323,15 +330,104 @@ async fn targets_are_bounded_named_once_and_removed_with_their_outbox(db) {
         assert_eq!(targets::by_id(tx, &row.id)?, Some(off));
         assert!(!deliveries::due(tx, at(10), 99)?.iter().any(|due| due.target_id == row.id));
         // What a target that is switched off was to be told is not kept for ever.
-        assert_eq!(deliveries::give_up_disabled(tx, at(0))?, 0);
-        assert_eq!(deliveries::give_up_disabled(tx, at(2))?, 2);
+        assert_eq!({ let old = before(tx, 0); deliveries::give_up_disabled(tx, &old)? }, 0);
+        assert_eq!({ let old = before(tx, 2); deliveries::give_up_disabled(tx, &old)? }, 2);
         assert_eq!(targets::health(tx, &row.id)?.dead, 2);
-        assert_eq!(deliveries::purge_dead(tx, at(2))?, 2);
+        assert_eq!({ let old = before(tx, 2); deliveries::purge_dead(tx, &old)? }, 2);
         targets::delete(tx, &row.id)?;
         assert_eq!(targets::by_name(tx, "a")?, None);
         let first = targets::list(tx, Some(60), None)?;
         let rest = targets::list(tx, Some(60), first.next_cursor.as_deref())?;
         assert_eq!((first.items.len(), rest.items.len(), rest.next_cursor), (60, 3, None));
+        Ok(())
+    }).await.unwrap();
+}
+}
+
+on_both! {
+async fn many_events_are_as_many_appended_one_by_one(db) {
+    let all = Route { kinds: vec!["alert.*".into()], ..Route::default() };
+    let high = Route { min_severity: Severity::High, ..Route::default() };
+    let targets = [target("all", TargetKind::Webhook, all), target("high", TargetKind::Webhook, high)];
+    for row in &targets {
+        add(&db.store, row).await;
+    }
+    let count = 257_u64;
+    let told = db.store.write(move |tx| {
+        let data: Vec<_> = (0..count).map(|n| json!({ "n": n })).collect();
+        let event = |(n, data)| NewEvent {
+            at: at(0),
+            kind: if n % 2 == 0 { "alert.opened" } else { "vm.enrolled" },
+            severity: if n % 5 == 0 { Severity::High } else { Severity::Info },
+            group: None,
+            scale_set: Some("web"),
+            vm_id: None,
+            vm_name: None,
+            subject: Some("s"),
+            data,
+        };
+        assert_eq!(events::append_all(tx, &[])?, 0);
+        append(tx, "vm.enrolled", Severity::Info, None, 1)?;
+        let new: Vec<NewEvent<'_>> = (0..count).zip(&data).map(event).collect();
+        assert_eq!(events::append_all(tx, &new)?, 1 + count);
+        assert_eq!(events::append_all(tx, &[])?, 1 + count);
+        append(tx, "vm.enrolled", Severity::Info, None, 1)
+    });
+    assert_eq!(told.await.unwrap(), 2 + count);
+    let (all, high) = (targets[0].id.clone(), targets[1].id.clone());
+    let (stored, all, high) = db
+        .store
+        .read(move |tx| {
+            let waiting = [deliveries::waiting(tx, &all, 1000)?, deliveries::waiting(tx, &high, 1000)?];
+            let [all, high] = waiting.map(|waiting| sequences(&waiting));
+            Ok((events::after(tx, 0, 1000)?, all, high))
+        })
+        .await
+        .unwrap();
+    assert_eq!(stored.iter().map(|e| e.sequence).collect::<Vec<_>>(), (1..=count + 2).collect::<Vec<_>>());
+    for (n, event) in (0..count).zip(&stored[1..]) {
+        assert_eq!((event.sequence, event.data["n"].as_u64()), (n + 2, Some(n)));
+        assert_eq!((event.scale_set.as_deref(), event.subject.as_deref()), (Some("web"), Some("s")));
+    }
+    let wanted = |take: fn(u64) -> bool| (0..count).filter(|n| take(*n)).map(|n| n + 2).collect::<Vec<_>>();
+    assert_eq!(all, wanted(|n| n % 2 == 0));
+    assert_eq!(high, wanted(|n| n % 5 == 0));
+}
+}
+
+/// A year.
+const YEAR: i64 = 366 * 86_400_000;
+
+on_both! {
+async fn a_clock_that_is_set_a_year_ahead_and_back_makes_nothing_old(db) {
+    let row = target("hook", TargetKind::Webhook, Route::default());
+    add(&db.store, &row).await;
+    db.store.write(move |tx| {
+        let beat = |tx: &mut dyn Tx, ms, step_ms| {
+            heartbeats::beat(tx, &Beat { replica: "a", now: at(ms), step_ms, limit_ms: 60_000 }).map(drop)
+        };
+        let day = 86_400;
+        let look = |tx: &mut dyn Tx, ms: i64| -> Result<(usize, u64), StoreError> {
+            let old = Old::than(tx, day, at(ms))?;
+            Ok((deliveries::give_up_old(tx, &old, &row.id, "late")?.len(), events::purge(tx, &old, 100)?))
+        };
+        let s = 1000;
+        beat(tx, 0, 0)?;
+        append(tx, "vm.enrolled", Severity::Info, None, s)?;
+        assert_eq!(look(tx, 3600 * s)?, (0, 0));
+        beat(tx, YEAR + 15 * s, YEAR)?;
+        append(tx, "vm.enrolled", Severity::Info, None, YEAR + 20 * s)?;
+        assert_eq!(look(tx, YEAR + 30 * s)?, (0, 0));
+        beat(tx, 45 * s, -YEAR)?;
+        append(tx, "vm.enrolled", Severity::Info, None, 50 * s)?;
+        assert_eq!(look(tx, 60 * s)?, (0, 0));
+        assert_eq!(deliveries::waiting(tx, &row.id, 10)?.len(), 3);
+        // They are old when a day has passed, those included that were written by the clock that was ahead.
+        assert_eq!(look(tx, i64::from(day) * s)?, (0, 0));
+        assert_eq!(look(tx, i64::from(day) * s + 51 * s)?, (3, 0));
+        let old = Old::than(tx, day, at(2 * i64::from(day) * s))?;
+        assert_eq!(deliveries::purge_dead(tx, &old)?, 3);
+        assert_eq!(events::purge(tx, &old, 100)?, 3);
         Ok(())
     }).await.unwrap();
 }

@@ -3,6 +3,7 @@
 use veriboot_wire::{Configured, Facts, MachineInfo, PowerState, SecurityType, VmStatus};
 
 use crate::StoreError;
+use crate::rows::write_rows;
 use crate::tx::{Param, Row, Tx, params, query_one};
 
 /// What is stored about a VM that checks ask for.
@@ -122,9 +123,12 @@ pub fn items_of_vms(tx: &mut dyn Tx, vm_ids: &[&str]) -> Result<Vec<ItemInputs>,
     Ok(found)
 }
 
-/// Notes what the last assessment of a VM rested on.
-pub fn set_key(tx: &mut dyn Tx, vm_id: &str, key: &str) -> Result<(), StoreError> {
-    tx.execute("UPDATE vms SET posture_key = $2 WHERE id = $1", params![vm_id, key])?;
+/// Notes what the last assessment of each of these VMs rested on: id and key.
+pub fn set_keys(tx: &mut dyn Tx, keys: &[(&str, String)]) -> Result<(), StoreError> {
+    let tail = ") AS noted WHERE vms.id = noted.column1";
+    write_rows(tx, "UPDATE vms SET posture_key = noted.column2 FROM (", tail, keys, |(vm_id, key)| {
+        *params![*vm_id, key]
+    })?;
     Ok(())
 }
 

@@ -13,23 +13,20 @@ use veriboot_wire::{Assessment, AssessmentQuery, AssessmentSort, AssessmentStatu
 use crate::StoreError;
 use crate::page::{decode_cursor, encode_cursor, page, page_rows};
 use crate::query::Select;
+use crate::rows::write_rows;
 use crate::tx::{Param, Row, Tx, params};
 
 pub use counts::{
     CheckStatus, SetCount, causes, counts, counts_by_group, counts_of_set, set_counts, sets_page,
 };
 pub use inputs::{
-    ItemInputs, VmInputs, inputs_after, inputs_of, inputs_of_all, items_of_vms, put_log_facts, set_key,
+    ItemInputs, VmInputs, inputs_after, inputs_of, inputs_of_all, items_of_vms, put_log_facts, set_keys,
 };
 pub use scores::{NewPoint, Point, points, purge_points, put_points};
 pub use sweeps::{Phase, Sweep, advance, claim, enqueue, latest, pending};
 
 const COLUMNS: &str = "resource_id, check_id, kind, name, group_name, scale_set, severity, status, cause, description, \
      first_evaluated_at, last_status_change_at";
-/// Columns of [`COLUMNS`].
-const WIDTH: usize = 12;
-/// Rows that one statement writes. A few sizes only, so that statements are prepared once.
-const CHUNKS: [usize; 3] = [100, 10, 1];
 /// Resources that one statement reads.
 const RESOURCES_AT_ONCE: usize = 100;
 
@@ -82,28 +79,14 @@ fn in_list<'a>(chunk: &[&'a str]) -> (String, Vec<Param<'a>>) {
 }
 
 /// Writes assessments, new ones and changed ones. When a check was first made stays as it is.
-pub fn put(tx: &mut dyn Tx, rows: &[Assessment]) -> Result<(), StoreError> {
-    let mut rest = rows;
-    while !rest.is_empty() {
-        let size = CHUNKS.into_iter().find(|size| *size <= rest.len()).unwrap_or(1);
-        let (chunk, after) = rest.split_at(size.min(rest.len()));
-        put_chunk(tx, chunk)?;
-        rest = after;
-    }
-    Ok(())
-}
-
-fn put_chunk(tx: &mut dyn Tx, rows: &[Assessment]) -> Result<(), StoreError> {
-    let mut sql = format!("INSERT INTO assessments ({COLUMNS}) VALUES ");
-    let mut values: Vec<Param<'_>> = Vec::with_capacity(rows.len() * WIDTH);
-    for (at, a) in rows.iter().enumerate() {
-        sql.push_str(if at == 0 { "(" } else { ", (" });
-        for column in 1..=WIDTH {
-            sql.push_str(if column == 1 { "$" } else { ", $" });
-            sql.push_str(&(at * WIDTH + column).to_string());
-        }
-        sql.push(')');
-        values.extend_from_slice(params![
+pub fn put(tx: &mut dyn Tx, rows: &[&Assessment]) -> Result<(), StoreError> {
+    let head = format!("INSERT INTO assessments ({COLUMNS}) ");
+    let tail = " ON CONFLICT (resource_id, check_id) DO UPDATE SET kind = excluded.kind, name = excluded.name, \
+         group_name = excluded.group_name, scale_set = excluded.scale_set, severity = excluded.severity, \
+         status = excluded.status, cause = excluded.cause, description = excluded.description, \
+         last_status_change_at = excluded.last_status_change_at";
+    write_rows(tx, &head, tail, rows, |a| {
+        *params![
             &a.resource_id,
             &a.check,
             a.resource_kind.as_str(),
@@ -116,15 +99,8 @@ fn put_chunk(tx: &mut dyn Tx, rows: &[Assessment]) -> Result<(), StoreError> {
             &a.description,
             a.first_evaluated_at,
             a.last_status_change_at,
-        ]);
-    }
-    sql.push_str(
-        " ON CONFLICT (resource_id, check_id) DO UPDATE SET kind = excluded.kind, name = excluded.name, \
-         group_name = excluded.group_name, scale_set = excluded.scale_set, severity = excluded.severity, \
-         status = excluded.status, cause = excluded.cause, description = excluded.description, \
-         last_status_change_at = excluded.last_status_change_at",
-    );
-    tx.execute(&sql, &values)?;
+        ]
+    })?;
     Ok(())
 }
 

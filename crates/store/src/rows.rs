@@ -1,0 +1,58 @@
+//! Many rows with few statements: one list of VALUES for a chunk of rows, in a few sizes only, so that statements are
+//! prepared once.
+
+use crate::StoreError;
+use crate::tx::{Param, Tx};
+
+/// Rows that one statement takes.
+const CHUNKS: [usize; 3] = [100, 10, 1];
+
+/// Runs `headVALUES (…), (…)tail` for all rows, which have `N` columns each. Gives how many rows the statements changed.
+pub(crate) fn write_rows<'a, T, const N: usize>(
+    tx: &mut dyn Tx,
+    head: &str,
+    tail: &str,
+    rows: &'a [T],
+    columns: impl Fn(&'a T) -> [Param<'a>; N],
+) -> Result<u64, StoreError> {
+    let (mut changed, mut rest) = (0, rows);
+    let mut known: Option<(usize, String)> = None;
+    while !rest.is_empty() {
+        let size = CHUNKS.into_iter().find(|size| *size <= rest.len()).unwrap_or(1);
+        let (chunk, after) = rest.split_at(size.min(rest.len()));
+        let sql = match known.take() {
+            Some((of, sql)) if of == size => sql,
+            _ => statement(head, tail, size, N),
+        };
+        let values: Vec<Param<'a>> = chunk.iter().flat_map(&columns).collect();
+        changed += tx.execute(&sql, &values)?;
+        known = Some((size, sql));
+        rest = after;
+    }
+    Ok(changed)
+}
+
+fn statement(head: &str, tail: &str, rows: usize, columns: usize) -> String {
+    let mut sql = format!("{head}VALUES ");
+    for row in 0..rows {
+        sql.push_str(if row == 0 { "(" } else { ", (" });
+        for column in 1..=columns {
+            sql.push_str(if column == 1 { "$" } else { ", $" });
+            sql.push_str(&(row * columns + column).to_string());
+        }
+        sql.push(')');
+    }
+    sql.push_str(tail);
+    sql
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_numbers_its_parameters_row_by_row() {
+        let insert = statement("INSERT INTO t (a, b) ", " ON CONFLICT DO NOTHING", 2, 2);
+        assert_eq!(insert, "INSERT INTO t (a, b) VALUES ($1, $2), ($3, $4) ON CONFLICT DO NOTHING");
+    }
+}
