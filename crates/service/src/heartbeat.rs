@@ -5,6 +5,7 @@
 //! wrong, and nobody can tell which, so that none of them calls a VM silent until they agree.
 
 use std::collections::HashMap;
+use std::sync::PoisonError;
 
 use tokio::sync::{Mutex, MutexGuard};
 use veriboot_store::heartbeats::{self, Beat, OutageCause, Pulse};
@@ -29,6 +30,7 @@ pub(crate) fn limit_ms(config: &Config) -> i64 {
 pub struct Heart {
     replica: String,
     memory: Mutex<Memory>,
+    agreed: std::sync::Mutex<Option<(Time, i64)>>,
 }
 
 /// What one beat leaves for the next.
@@ -48,7 +50,15 @@ impl Heart {
     /// A heart that has not beaten yet.
     pub(crate) fn new(clock: &Clock) -> Self {
         let memory = Memory { deadlines_ahead: true, ..Memory::default() };
-        Self { replica: new_id(clock.now()), memory: Mutex::new(memory) }
+        Self { replica: new_id(clock.now()), memory: Mutex::new(memory), agreed: std::sync::Mutex::default() }
+    }
+
+    /// The time, where all settings of the clock before it are in the database: it follows on the last beat, and no living
+    /// replica disagreed with that. Only then can be told how old something is ([`veriboot_store::ages`]).
+    pub(crate) fn certain_now(&self, clock: &Clock, config: &Config) -> Option<Time> {
+        let (wall, monotonic) = (*self.agreed.lock().unwrap_or_else(PoisonError::into_inner))?;
+        let (now, monotonic_now) = clock.both();
+        (step_ms((wall, monotonic), (now, monotonic_now)).abs() <= limit_ms(config)).then_some(now)
     }
 
     /// Id of this replica: another one at each start.
@@ -60,6 +70,12 @@ impl Heart {
     pub(crate) async fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().await
     }
+}
+
+/// How far the wall clock moved against the monotonic one between two looks at both.
+fn step_ms(before: (Time, i64), after: (Time, i64)) -> i64 {
+    let wall = after.0.unix_ms().saturating_sub(before.0.unix_ms());
+    wall.saturating_sub(after.1.saturating_sub(before.1))
 }
 
 /// A beat that is about to be written.
@@ -76,9 +92,7 @@ impl Beating {
     /// The time by both clocks.
     pub(crate) fn new(state: &AppState, memory: &Memory) -> Self {
         let (now, monotonic_ms) = state.clock.both();
-        let step_ms = memory.last.map_or(0, |(wall, monotonic)| {
-            now.unix_ms().saturating_sub(wall.unix_ms()) - monotonic_ms.saturating_sub(monotonic)
-        });
+        let step_ms = memory.last.map_or(0, |last| step_ms(last, (now, monotonic_ms)));
         let replica = state.heart.replica().to_owned();
         Self { replica, now, monotonic_ms, step_ms, limit_ms: limit_ms(&state.config) }
     }
@@ -129,6 +143,8 @@ impl Beating {
         state.metrics.beat(pulse.ended.as_ref().map(|outage| outage.cause), disagreement);
         memory.disagreement_ms = disagreement;
         memory.last = Some((self.now, self.monotonic_ms));
+        *state.heart.agreed.lock().unwrap_or_else(PoisonError::into_inner) =
+            memory.last.filter(|_| disagreement.is_none());
         memory.others = pulse.others.iter().map(|other| (other.id.clone(), other.beats)).collect();
     }
 }

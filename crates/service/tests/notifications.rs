@@ -140,6 +140,49 @@ fn a_clock_that_was_ahead_keeps_nobody_from_being_told() {
 }
 
 #[test]
+fn a_clock_that_is_set_a_year_ahead_and_back_loses_nothing() {
+    let mut server = TestServer::start();
+    let receiver = Receiver::start(BROKEN);
+    add(&server, &webhook("hook", &receiver));
+    let year = 366 * 86_400_000;
+    let mut wanted = vec![enrolled(&server)];
+    let hidden = |server: &TestServer| health(server, "hook")["failures"].as_u64().unwrap();
+    until(|| (hidden(&server) > 0).then_some(()), || "a failure".into());
+    let check = |server: &TestServer, waiting: usize| {
+        // Before the step was seen, and after.
+        for _ in 0..2 {
+            let failures = hidden(server);
+            pass(server, 16 * 60_000);
+            until(|| (hidden(server) > failures).then_some(()), || "another failure".into());
+            assert_eq!(server.block_on(notify::sweep(server.state())).unwrap(), 0);
+            let sick = health(server, "hook");
+            assert_eq!((sick["dead"].as_u64(), sick["waiting"].as_u64()), (Some(0), Some(waiting as u64)));
+            server.block_on(veriboot_service::silence::sweep(server.state())).unwrap();
+        }
+    };
+    server.clock().step_ms(year);
+    check(&server, 1);
+    wanted.push(enrolled(&server));
+    server.clock().step_ms(-year);
+    check(&server, 2);
+    // Set while the service is down.
+    for step in [year, -year] {
+        server.stop();
+        server.clock().step_ms(step);
+        server.restart();
+        check(&server, 2);
+    }
+    receiver.answer(OK);
+    let before = receiver.requests().len();
+    server.clock().advance_ms(16 * 60_000);
+    let told = receiver.wait_for(before + 2);
+    let taken: Vec<u64> = told.iter().rev().take(2).rev().map(notify_support::Request::sequence).collect();
+    assert_eq!(taken, wanted);
+    let page = server.admin().get("/v1/events?format=json").json();
+    assert_eq!(page["items"].as_array().unwrap().len(), 2);
+}
+
+#[test]
 fn what_waits_survives_a_restart() {
     let mut server = TestServer::start();
     let receiver = Receiver::start(BROKEN);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use veriboot_store::targets::TargetRow;
-use veriboot_wire::{Event, Severity, TargetKind, TargetTest, Time};
+use veriboot_wire::{Event, Severity, TargetKind, TargetTest};
 
 use super::alertmanager::{self, Fact};
 use super::secrets::Secrets;
@@ -153,9 +153,4 @@ pub(crate) async fn test(state: &AppState, target: &TargetRow, by: &str) -> Targ
         error: outcome.err().map(|error| error.message),
         took_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
     }
-}
-
-/// When an attempt is too old to be made again.
-pub(super) fn too_old(queued_at: Time, give_up_s: u32, now: Time) -> bool {
-    queued_at.plus_s(i64::from(give_up_s)) <= now
 }

@@ -4,12 +4,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use veriboot_store::ages::Old;
 use veriboot_store::deliveries::{self, Attempt, Claimed, Failed, Waiting};
 use veriboot_store::targets::{self, TargetRow};
-use veriboot_store::{StoreError, alerts, events, new_id};
+use veriboot_store::{StoreError, Tx, alerts, events, new_id};
 use veriboot_wire::{AlertQuery, TargetKind, Time};
 
-use super::tell::{Message, SendError, tell, too_old};
+use super::tell::{Message, SendError, tell};
 use super::{alertmanager, backoff};
 use crate::AppState;
 
@@ -33,7 +34,7 @@ const DIGEST_ROWS: u32 = 200;
 const REPEAT_ROWS: u32 = 100;
 /// Open alerts that are repeated at most.
 const MAX_REPEATED: usize = 20_000;
-/// Events that one transaction forgets.
+/// Events, and deliveries, that one transaction forgets.
 const PURGE_ROWS: u32 = 1000;
 /// How long messages on their way get to end when the service stops.
 const STOP: Duration = Duration::from_secs(5);
@@ -97,24 +98,24 @@ pub async fn pass(state: &AppState) -> Result<usize, StoreError> {
 /// # Errors
 /// [`StoreError`].
 pub async fn sweep(state: &AppState) -> Result<u64, StoreError> {
-    let (now, settings) = (state.clock.now(), &state.config.notifications);
-    let give_up = now.plus_s(-i64::from(settings.give_up_s));
-    let before = now.plus_s(-i64::from(settings.retention_s));
-    state
-        .store
-        .write(move |tx| {
-            deliveries::give_up_disabled(tx, give_up)?;
-            deliveries::purge_dead(tx, before)
-        })
-        .await?;
+    let (give_up_s, retention_s) =
+        (state.config.notifications.give_up_s, state.config.notifications.retention_s);
     let mut total = 0;
-    loop {
-        let gone = state.store.write(move |tx| events::purge(tx, before, PURGE_ROWS)).await?;
+    // Nothing is forgotten by a clock that was set and not yet seen to be.
+    while let Some(now) = state.heart.certain_now(&state.clock, &state.config) {
+        let forget = move |tx: &mut dyn Tx| {
+            let late = Old::than(tx, give_up_s, now)?;
+            let settled = deliveries::give_up_disabled(tx, &late)?;
+            let old = Old::than(tx, retention_s, now)?;
+            Ok((settled.max(deliveries::purge_dead(tx, &old)?), events::purge(tx, &old, PURGE_ROWS)?))
+        };
+        let (settled, gone) = state.store.write(forget).await?;
         total += gone;
-        if gone < u64::from(PURGE_ROWS) {
-            return Ok(total);
+        if settled.max(gone) < u64::from(PURGE_ROWS) {
+            break;
         }
     }
+    Ok(total)
 }
 
 /// One target in the hands of this replica.
@@ -208,17 +209,16 @@ impl Turn<'_> {
         let now = self.state.clock.now();
         let well = outcome.is_ok();
         let sequences: Vec<u64> = batch.iter().map(|waiting| waiting.event.sequence).collect();
-        let mut given_up = Vec::new();
-        let mut failed = None;
+        let mut refused = Vec::new();
+        let (mut failed, mut told) = (None, None);
         if let Err(error) = outcome {
             self.failures = self.failures.saturating_add(1);
-            let give_up_s = self.state.config.notifications.give_up_s;
-            let refused = error.is_refused() && self.refused_too_often(batch);
-            let hopeless = |waiting: &&Waiting| refused || too_old(waiting.queued_at, give_up_s, now);
-            given_up = batch.iter().filter(hopeless).map(|waiting| waiting.event.sequence).collect();
+            if error.is_refused() && self.refused_too_often(batch) {
+                refused.clone_from(&sequences);
+            }
             let random = (self.state.notify.random)();
             let next_at = backoff::next_attempt(now, self.failures, error.retry_after_s(), random);
-            self.told_of_failure(&error, &given_up);
+            told = Some(error.message().to_owned());
             failed = Some((error, next_at));
         } else {
             if self.failures > 0 {
@@ -227,36 +227,44 @@ impl Turn<'_> {
             }
             self.failures = 0;
         }
-        if well || !given_up.is_empty() {
+        if well || !refused.is_empty() {
             self.state.notify.no_longer_refused(&self.target.id);
         }
         let kind = self.target.kind;
-        let (delivered, dead) = if well { (sequences.len(), 0) } else { (0, given_up.len()) };
+        let delivered = if well { sequences.len() } else { 0 };
         let (id, me, repeat_at) = (self.target.id.clone(), self.me.clone(), self.repeat_at);
-        let kept = self
-            .state
-            .store
-            .write(move |tx| {
-                let attempt = Attempt {
-                    target_id: &id,
-                    by: &me,
-                    at: now,
-                    sequences: &sequences,
-                    until: now.plus_s(CLAIM_S),
-                    repeat_at,
-                    failed: failed.as_ref().map(|(error, next_at)| Failed {
-                        error: error.message(),
-                        next_at: *next_at,
-                        give_up: &given_up,
-                    }),
-                };
-                deliveries::attempted(tx, &attempt)
-            })
-            .await?;
-        if kept {
-            self.state.metrics.notify.attempted(kind, delivered, !well, dead);
+        let give_up_s = self.state.config.notifications.give_up_s;
+        let certain = self.state.heart.certain_now(&self.state.clock, &self.state.config);
+        let write = move |tx: &mut dyn Tx| {
+            let attempt = Attempt {
+                target_id: &id,
+                by: &me,
+                at: now,
+                sequences: &sequences,
+                until: now.plus_s(CLAIM_S),
+                repeat_at,
+                failed: failed.as_ref().map(|(error, next_at)| Failed {
+                    error: error.message(),
+                    next_at: *next_at,
+                    give_up: &refused,
+                }),
+            };
+            if !deliveries::attempted(tx, &attempt)? {
+                return Ok(None);
+            }
+            let mut given_up = refused.clone();
+            if let (Some((error, _)), Some(now)) = (&failed, certain) {
+                let old = Old::than(tx, give_up_s, now)?;
+                given_up.extend(deliveries::give_up_old(tx, &old, &id, error.message())?);
+            }
+            Ok(Some(given_up))
+        };
+        let Some(given_up) = self.state.store.write(write).await? else { return Ok(false) };
+        if let Some(error) = &told {
+            self.told_of_failure(error, &given_up);
         }
-        Ok(well && kept)
+        self.state.metrics.notify.attempted(kind, delivered, !well, given_up.len());
+        Ok(well)
     }
 
     /// Counts a refusal of the event that stands alone. Attempts that failed otherwise do not count.
@@ -265,8 +273,8 @@ impl Turn<'_> {
         self.state.notify.refused(&self.target.id, event.sequence) >= MAX_REFUSALS
     }
 
-    fn told_of_failure(&self, error: &SendError, given_up: &[u64]) {
-        let (target, error) = (&self.target.name, error.message());
+    fn told_of_failure(&self, error: &str, given_up: &[u64]) {
+        let target = &self.target.name;
         if !given_up.is_empty() {
             tracing::error!(target, error, events = ?given_up, "notifications are given up; `veriboot notify replay` queues them again");
         } else if self.failures == 1 {

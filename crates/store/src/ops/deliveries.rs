@@ -5,6 +5,7 @@
 
 use veriboot_wire::{Delivery, DeliveryQuery, DeliveryState, Event, Page, TargetKind, Time};
 
+use super::ages::Old;
 use super::events::read_columns;
 use crate::StoreError;
 use crate::page::{decode_cursor, encode_cursor, page, page_rows};
@@ -140,9 +141,10 @@ pub fn attempted(tx: &mut dyn Tx, attempt: &Attempt<'_>) -> Result<bool, StoreEr
             Some(failed) => (DeliveryState::Waiting, Some(failed.error)),
         };
         tx.execute(
-            "UPDATE deliveries SET state = $3, attempts = attempts + 1, last_at = $4, last_error = $5 \
-             WHERE target_id = $1 AND sequence = $2 AND state = 'waiting'",
-            params![target_id, sequence, state.as_str(), at, error],
+            // Queued by a clock that was ahead, it would never be old.
+            "UPDATE deliveries SET state = $3, attempts = attempts + 1, last_at = $4, last_error = $5, \
+             queued_at = CASE WHEN queued_at > $6 THEN $4 ELSE queued_at END WHERE target_id = $1 AND sequence = $2 AND state = 'waiting'",
+            params![target_id, sequence, state.as_str(), at, error, at.plus_s(AHEAD_S)],
         )?;
     }
     Ok(true)
@@ -221,18 +223,82 @@ pub fn replay(
     Ok(queued)
 }
 
-/// Gives up what targets that are switched off were to be told before `before`.
-pub fn give_up_disabled(tx: &mut dyn Tx, before: Time) -> Result<u64, StoreError> {
-    tx.execute(
-        "UPDATE deliveries SET state = 'dead', last_error = 'the target is switched off' WHERE state = 'waiting' \
-         AND queued_at < $1 AND target_id IN (SELECT id FROM notification_targets WHERE enabled = 0)",
-        params![before],
-    )
+/// Rows that one look for old deliveries reads at once.
+const LOOK: u32 = 1000;
+/// Old deliveries that one call handles.
+const MOST_OLD: usize = 1000;
+
+/// Up to [`MOST_OLD`] deliveries of a state that were queued too long ago; `which` narrows them, with `$6` as its
+/// parameter.
+fn old_ones(
+    tx: &mut dyn Tx,
+    old: &Old,
+    state: DeliveryState,
+    which: &str,
+    parameter: &str,
+) -> Result<Vec<(String, i64)>, StoreError> {
+    let sql = format!(
+        "SELECT target_id, sequence, queued_at FROM deliveries WHERE state = $1 AND (queued_at <= $2 OR queued_at > $3) \
+         AND (queued_at, target_id, sequence) > ($4, $5, $7) {which} ORDER BY queued_at, target_id, sequence LIMIT {LOOK}"
+    );
+    let mut found = Vec::new();
+    let (mut queued_at, mut target_id, mut sequence) = (Time::from_unix_ms(i64::MIN), String::new(), -1);
+    loop {
+        let rows = tx.query(
+            &sql,
+            params![state.as_str(), old.latest(), old.now(), queued_at, &target_id, parameter, sequence],
+        )?;
+        let more = rows.len() >= LOOK as usize;
+        for row in rows {
+            let mut c = row.columns();
+            (target_id, sequence, queued_at) = (c.text()?, c.int()?, c.time()?);
+            if old.is(queued_at) == Some(true) {
+                found.push((target_id.clone(), sequence));
+            }
+            if found.len() == MOST_OLD {
+                return Ok(found);
+            }
+        }
+        if !more {
+            return Ok(found);
+        }
+    }
 }
 
-/// Forgets dead deliveries that were queued before `before`.
-pub fn purge_dead(tx: &mut dyn Tx, before: Time) -> Result<u64, StoreError> {
-    tx.execute("DELETE FROM deliveries WHERE state = 'dead' AND queued_at < $1", params![before])
+fn give_up(tx: &mut dyn Tx, which: &[(String, i64)], error: &str) -> Result<(), StoreError> {
+    for (target_id, sequence) in which {
+        tx.execute(
+            "UPDATE deliveries SET state = 'dead', last_error = $3 \
+             WHERE target_id = $1 AND sequence = $2 AND state = 'waiting'",
+            params![target_id, *sequence, error],
+        )?;
+    }
+    Ok(())
+}
+
+/// Gives up what a target that was tried in vain was to be told too long ago, all at once; gives which, a thousand at most.
+pub fn give_up_old(tx: &mut dyn Tx, old: &Old, target_id: &str, error: &str) -> Result<Vec<u64>, StoreError> {
+    let found = old_ones(tx, old, DeliveryState::Waiting, "AND target_id = $6", target_id)?;
+    give_up(tx, &found, error)?;
+    Ok(found.iter().filter_map(|(_, sequence)| u64::try_from(*sequence).ok()).collect())
+}
+
+/// Gives up what targets that are switched off were to be told too long ago; gives how many, a thousand at most.
+pub fn give_up_disabled(tx: &mut dyn Tx, old: &Old) -> Result<u64, StoreError> {
+    let off = "AND $6 = '' AND target_id IN (SELECT id FROM notification_targets WHERE enabled = 0)";
+    let found = old_ones(tx, old, DeliveryState::Waiting, off, "")?;
+    give_up(tx, &found, "the target is switched off")?;
+    Ok(u64::try_from(found.len()).unwrap_or(u64::MAX))
+}
+
+/// Forgets dead deliveries that were queued too long ago; gives how many, a thousand at most.
+pub fn purge_dead(tx: &mut dyn Tx, old: &Old) -> Result<u64, StoreError> {
+    let found = old_ones(tx, old, DeliveryState::Dead, "AND $6 = ''", "")?;
+    for (target_id, sequence) in &found {
+        let sql = "DELETE FROM deliveries WHERE target_id = $1 AND sequence = $2 AND state = 'dead'";
+        tx.execute(sql, params![target_id, *sequence])?;
+    }
+    Ok(u64::try_from(found.len()).unwrap_or(u64::MAX))
 }
 
 /// What waits and what was given up, by kind of target.

@@ -60,7 +60,8 @@ pub struct Outage {
     pub from: Time,
     /// The first sign of life after it.
     pub until: Time,
-    /// How far the wall clock was set; negative is back, 0 for [`OutageCause::Down`].
+    /// How far the wall clock was set; negative is back. For [`OutageCause::Down`] 0 when the replica that saw it had lived
+    /// through it, else all of it: nobody's monotonic clock tells how much of it passed.
     pub step_ms: i64,
     /// The replica that saw it.
     pub seen_by: String,
@@ -137,7 +138,9 @@ fn outage(beat: &Beat<'_>, all: &[Replica]) -> Option<(OutageCause, Time, i64)> 
     let heard = all.iter().map(|other| other.beat_at.unix_ms());
     match heard.clone().filter(|at| *at <= now.saturating_add(limit)).max() {
         Some(last) if now.saturating_sub(last) > limit => {
-            Some((OutageCause::Down, Time::from_unix_ms(last), 0))
+            let lived_through = all.iter().any(|one| one.id == beat.replica);
+            let unknown = if lived_through { 0 } else { now.saturating_sub(last) };
+            Some((OutageCause::Down, Time::from_unix_ms(last), unknown))
         }
         Some(_) => None,
         // All of them are ahead: the clock was set back while nobody lived.

@@ -1,5 +1,6 @@
 //! The operations: one file per table, each a synchronous function over [`crate::Tx`].
 
+pub mod ages;
 pub mod alerts;
 pub mod api_tokens;
 pub mod assessments;
