@@ -16,7 +16,7 @@ use veriboot_eventlog::{Decoded, Digest, Event, EventLog, EventType, Guid, HashA
 
 use crate::rule::{Authority, StateFlag};
 use crate::structure_checks::{SECURE_BOOT_PCR, SHIM_STATE_PCR};
-use crate::text::shortened;
+use crate::text::{certificate_name, shortened};
 
 /// The PCR of command lines, credentials and configuration that systemd-stub takes over.
 pub(crate) const STUB_PCR: u32 = 12;
@@ -149,13 +149,14 @@ impl TryFrom<String> for SignatureId {
 }
 
 /// What the data of an event says, where its type is one whose digest covers the data. The caller checks that it does.
-pub(crate) fn of_event(event: &Event<'_>) -> Content {
+/// `fingerprint` is the SHA-256 of the certificate that the event measures, where it is known.
+pub(crate) fn of_event(event: &Event<'_>, fingerprint: Option<Digest>) -> Content {
     match event.event_type {
         EventType::EV_EFI_VARIABLE_DRIVER_CONFIG => {
             Variable::parse(event.data).map_or(Content::Opaque, |variable| configuration(variable, event.pcr))
         }
         EventType::EV_EFI_VARIABLE_AUTHORITY => {
-            Variable::parse(event.data).map_or(Content::Opaque, authority)
+            Variable::parse(event.data).map_or(Content::Opaque, |variable| authority(variable, fingerprint))
         }
         EventType::EV_EVENT_TAG => match event.decode() {
             Decoded::Tagged(Tagged::Windows { events }) => Content::Settings(windows_settings(&events)),
@@ -232,16 +233,18 @@ fn signatures(database: &SignatureDatabase<'_>) -> Signatures {
 }
 
 fn certificate_of(certificate: &veriboot_eventlog::Certificate<'_>) -> Authority {
-    Authority {
-        sha256: certificate.fingerprint(),
-        subject: shortened(&certificate.short_name().to_string(), MAX_SUBJECT_CHARS),
-    }
+    Authority { sha256: certificate.fingerprint(), subject: subject(certificate) }
 }
 
-fn authority(variable: Variable<'_>) -> Content {
+fn subject(certificate: &veriboot_eventlog::Certificate<'_>) -> String {
+    certificate_name(certificate, MAX_SUBJECT_CHARS)
+}
+
+fn authority(variable: Variable<'_>, fingerprint: Option<Digest>) -> Content {
     let name = shortened(&variable.name.to_string(), 64);
     if let Some(certificate) = variable.authority() {
-        return admission(name, Some(certificate_of(&certificate)));
+        let sha256 = fingerprint.unwrap_or_else(|| certificate.fingerprint());
+        return admission(name, Some(Authority { sha256, subject: subject(&certificate) }));
     }
     if variable.vendor == guids::SHIM_LOCK {
         return match name.as_str() {

@@ -3,7 +3,7 @@
 use veriboot_eventlog::decode::variable::Content;
 use veriboot_eventlog::{ComponentKind, Decoded, Event};
 
-use crate::text::shortened;
+use crate::text::certificate_name;
 
 /// Certificates named per list; a list with more ends in a count.
 const MAX_CERTIFICATES: usize = 64;
@@ -34,7 +34,7 @@ pub(crate) fn items(kind: ComponentKind, event: &Event<'_>) -> Vec<String> {
     let mut items = Vec::new();
     let mut certificates = database.certificates();
     for certificate in certificates.by_ref().take(MAX_CERTIFICATES) {
-        items.push(shortened(&certificate.short_name().to_string(), MAX_NAME_CHARS));
+        items.push(certificate_name(&certificate, MAX_NAME_CHARS));
     }
     match certificates.count() {
         0 => {}

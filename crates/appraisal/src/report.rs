@@ -160,7 +160,9 @@ fn fill(report: &mut LogReport, log: &EventLog<'_>, hashes: Hashes) {
     same_image_twice(report);
 
     too_many_events(report);
-    unknown_registers(report, log);
+    if log.session().iter().any(|event| event.extends() && !exists(event.pcr)) {
+        unknown_registers(report, log);
+    }
     cut_and_trailing(report, log);
     digest_mismatches(report, mismatches);
     content::mark_vendor_keys(&mut report.entries, log);
@@ -203,13 +205,14 @@ fn add_entries(report: &mut LogReport, log: &EventLog<'_>, bank: HashAlg, exists
             event_type: event.event_type,
             kind: label.kind,
             items: lists::items(label.kind, event),
-            content: content::of_event(event),
+            content: content::of_event(event, label.fingerprint),
             name: std::mem::take(&mut label.name),
             value: label.value.take(),
             signer: label.signer.take(),
         });
     };
-    let measured = labelled(log, add, |entry| (entry.event, &mut entry.signer));
+    let measured =
+        labelled(log, |_| veriboot_eventlog::Known::Nothing, add, |entry| (entry.event, &mut entry.signer));
     if known.is_empty() {
         report.entries = measured;
     } else {

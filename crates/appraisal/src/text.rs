@@ -1,5 +1,7 @@
 //! Text in findings: bounded, and free of what could fool a terminal.
 
+use veriboot_eventlog::Certificate;
+
 /// Characters of one quoted value in a message.
 const MAX_QUOTED_CHARS: usize = 120;
 /// Characters of `expected` and `seen` in a finding.
@@ -22,6 +24,15 @@ pub(crate) fn shortened(value: &str, max: usize) -> String {
         text.push('…');
     }
     text
+}
+
+/// What people call a certificate by, [`shortened`].
+pub(crate) fn certificate_name(certificate: &Certificate<'_>, max: usize) -> String {
+    let name = certificate.short_name();
+    match name.as_plain() {
+        Some(plain) => shortened(plain, max),
+        None => shortened(&name.to_string(), max),
+    }
 }
 
 /// Control characters, and those that change how others are shown (bidirectional marks, invisible operators, zero-width

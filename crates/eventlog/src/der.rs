@@ -161,7 +161,7 @@ pub struct ShortName<'a>(Name<'a>);
 impl fmt::Display for ShortName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.common_name() {
-            Some(name) => match self.plain() {
+            Some(name) => match name.plain() {
                 Some(plain) => f.write_str(plain),
                 None => write_printable(f, &name.to_text()),
             },
@@ -172,9 +172,14 @@ impl fmt::Display for ShortName<'_> {
 
 impl Shown for ShortName<'_> {
     fn plain(&self) -> Option<&str> {
-        let name = self.0.common_name()?;
-        // A BMPString has two bytes per character.
-        if name.tag == 0x1E { None } else { plain_ascii(name.text) }
+        self.as_plain()
+    }
+}
+
+impl<'a> ShortName<'a> {
+    /// The name as it stands in the certificate, when it is a common name in printable ASCII.
+    pub fn as_plain(&self) -> Option<&'a str> {
+        self.0.common_name()?.plain()
     }
 }
 
@@ -184,7 +189,12 @@ struct Attribute<'a> {
     text: &'a [u8],
 }
 
-impl Attribute<'_> {
+impl<'a> Attribute<'a> {
+    fn plain(&self) -> Option<&'a str> {
+        // A BMPString has two bytes per character.
+        if self.tag == 0x1E { None } else { plain_ascii(self.text) }
+    }
+
     fn short_type(&self) -> Option<&'static str> {
         Some(match self.oid {
             OID_COMMON_NAME => "CN",

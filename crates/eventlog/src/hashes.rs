@@ -3,7 +3,7 @@
 use crate::consistency::{Check, DigestMismatch, check_digests_of, checks};
 use crate::replay::{Plan, Replay, replay};
 use crate::sha256::Batch;
-use crate::{Digest, EventLog, HashAlg};
+use crate::{Digest, Event, EventLog, HashAlg};
 
 /// Digest, replay and digest checks of a log.
 #[derive(Clone, Debug)]
@@ -19,6 +19,12 @@ pub struct Hashes {
 /// What SHA-256 over `bytes`, [`replay`] and [`check_digests_of`] give for all active banks of `log`, which was read from
 /// `bytes`. Faster than the three, one after the other: what is hashed with SHA-256 is hashed two at a time.
 pub fn hashes(bytes: &[u8], log: &EventLog<'_>) -> Hashes {
+    hashes_knowing(bytes, log, |_| false)
+}
+
+/// [`hashes`], when the caller knows of some events that their data has their digest of the SHA-256 bank: it has seen the
+/// same bytes of data under the same type with the same digest, and there was no mismatch.
+pub fn hashes_knowing<'a>(bytes: &[u8], log: &EventLog<'a>, is_known: impl Fn(&Event<'a>) -> bool) -> Hashes {
     let banks = log.active_banks();
     if !banks.contains(&HashAlg::Sha256) {
         return Hashes {
@@ -30,7 +36,7 @@ pub fn hashes(bytes: &[u8], log: &EventLog<'_>) -> Hashes {
     let plan = Plan::of(log, HashAlg::Sha256);
     let digests = plan.sha256();
     let chains = plan.chains(&digests);
-    let checks = checks(log, HashAlg::Sha256);
+    let checks = checks(log, HashAlg::Sha256, is_known);
     let mut batch = Batch::with_capacity(1 + chains.len() + checks.len());
     batch.message(bytes);
     for chain in &chains {
@@ -43,7 +49,7 @@ pub fn hashes(bytes: &[u8], log: &EventLog<'_>) -> Hashes {
 
     let sha256 = results.next().and_then(|sha256| Digest::new(&sha256));
     let values: Vec<(u8, [u8; 32])> = chains.iter().map(|chain| chain.slot).zip(results.by_ref()).collect();
-    let mut of_sha256 = Some(plan.finish(values));
+    let mut of_sha256 = Some(plan.finish(&values));
     let mut hashes = Hashes {
         sha256: sha256.unwrap_or_else(|| HashAlg::Sha256.hash(&[bytes])),
         replays: Vec::with_capacity(banks.len()),

@@ -18,40 +18,51 @@ pub(crate) struct ImageRoles {
     roles: Vec<ComponentKind>,
 }
 
-impl ImageRoles {
-    pub(crate) fn new(session: &[Event<'_>]) -> Self {
-        let mut images: Vec<(DevicePath<'_>, Aftermath)> = Vec::new();
-        // What extends no PCR is a claim that no quote can prove.
-        for event in session.iter().filter(|event| event.extends()) {
-            match event.event_type {
-                EventType::EV_EFI_BOOT_SERVICES_APPLICATION => {
-                    let path = match event.decode() {
-                        Decoded::Image(image) => image.path,
-                        _ => DevicePath(&[]),
-                    };
-                    if path.vendor_media() == Some(guids::STUB_PAYLOAD)
-                        && let Some((_, aftermath)) = images.last_mut()
-                    {
-                        aftermath.uki = true;
-                    }
-                    images.push((path, Aftermath::default()));
+/// The images of a session and what followed each, while its events are looked at in their order.
+#[derive(Default)]
+pub(crate) struct ImagesSeen<'a> {
+    images: Vec<(DevicePath<'a>, Aftermath)>,
+}
+
+impl<'a> ImagesSeen<'a> {
+    /// An event that extends a register: what extends none is a claim that no quote can prove. Those of the type EV_IPL
+    /// go to [`Self::told`].
+    pub(crate) fn see(&mut self, event: &Event<'a>) {
+        match event.event_type {
+            EventType::EV_EFI_BOOT_SERVICES_APPLICATION => {
+                let path = match event.decode() {
+                    Decoded::Image(image) => image.path,
+                    _ => DevicePath(&[]),
+                };
+                if path.vendor_media() == Some(guids::STUB_PAYLOAD)
+                    && let Some((_, aftermath)) = self.images.last_mut()
+                {
+                    aftermath.uki = true;
                 }
-                EventType::EV_EFI_VARIABLE_AUTHORITY => {
-                    let Some((_, aftermath)) = images.last_mut() else { continue };
-                    aftermath.shim |=
-                        Variable::parse(event.data).is_some_and(|v| v.vendor == guids::SHIM_LOCK);
-                }
-                EventType::EV_IPL => {
-                    let Some((_, aftermath)) = images.last_mut() else { continue };
-                    match Ipl::parse_if_telling(event.data) {
-                        Some(Ipl::Mok { .. }) => aftermath.shim = true,
-                        Some(Ipl::Section { .. }) => aftermath.uki = true,
-                        _ => {}
-                    }
-                }
-                _ => {}
+                self.images.push((path, Aftermath::default()));
             }
+            EventType::EV_EFI_VARIABLE_AUTHORITY => {
+                let Some((_, aftermath)) = self.images.last_mut() else { return };
+                aftermath.shim |= Variable::parse(event.data).is_some_and(|v| v.vendor == guids::SHIM_LOCK);
+            }
+            _ => {}
         }
+    }
+
+    /// What an event of a boot loader says, if it is one that tells what the image before it is.
+    pub(crate) fn told(&mut self, ipl: &Ipl<'_>) {
+        let Some((_, aftermath)) = self.images.last_mut() else { return };
+        match ipl {
+            Ipl::Mok { .. } => aftermath.shim = true,
+            Ipl::Section { .. } => aftermath.uki = true,
+            _ => {}
+        }
+    }
+}
+
+impl ImageRoles {
+    pub(crate) fn of(seen: ImagesSeen<'_>) -> Self {
+        let images = seen.images;
         let mut roles: Vec<ComponentKind> = Vec::with_capacity(images.len());
         for (path, aftermath) in images {
             let before = roles.last().copied();

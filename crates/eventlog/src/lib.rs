@@ -60,12 +60,12 @@ pub use der::{Certificate, Name, ShortName, Time};
 pub use digest::{Digest, HashAlg};
 pub use document::Document;
 pub use event_type::EventType;
-pub use hashes::{Hashes, hashes};
+pub use hashes::{Hashes, hashes, hashes_knowing};
 pub use ima::ima_boot_aggregate;
 pub use label::Label;
 pub use logs::{BootLogs, CombinedReplay, LogKind, recognise};
 pub use logs_document::LogsDocument;
-pub use measurement::{Measurement, labelled, measurements};
+pub use measurement::{Known, Measurement, labelled, measurements};
 pub use replay::{PCR_COUNT, Replay, replay};
 pub use story::{
     BootStory, CertificateStory, FileStory, FirmwareStory, ImageStory, KeyStory, WindowsModuleStory,

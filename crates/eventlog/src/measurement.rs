@@ -42,14 +42,26 @@ pub fn measurements(log: &EventLog<'_>, bank: HashAlg) -> Vec<Measurement> {
             signer: label.signer.take(),
         });
     };
-    labelled(log, add, |measurement| (measurement.event, &mut measurement.signer))
+    labelled(log, |_| Known::Nothing, add, |measurement| (measurement.event, &mut measurement.signer))
+}
+
+/// What the caller of [`labelled`] knows of an event from one with the same type, register and data.
+#[derive(Clone, Copy, Debug)]
+pub enum Known {
+    /// Nothing.
+    Nothing,
+    /// SHA-256 of the certificate that it measures.
+    Fingerprint(Digest),
+    /// Its label; only for events that [`Event::stands_alone`].
+    Label,
 }
 
 /// Hands every event of the last session that extends a register to `add`, with its label, which `add` may empty, and
 /// what was added so far. A signer may become known when the thing that it signed was added already: `signer` gives the
-/// index of its event and the place of the signer.
+/// index of its event and the place of the signer. An event whose label is known comes with a blank one.
 pub fn labelled<'l, 'a, T>(
     log: &'l EventLog<'a>,
+    known: impl Fn(&Event<'a>) -> Known,
     mut add: impl FnMut(&mut Vec<T>, &'l Event<'a>, &mut Label),
     signer: impl Fn(&mut T) -> (u32, &mut Option<String>),
 ) -> Vec<T> {
@@ -58,6 +70,14 @@ pub fn labelled<'l, 'a, T>(
     let mut all: Vec<T> = Vec::with_capacity(session.len());
     for event in session.iter().filter(|event| event.extends()) {
         let mut label = Label::blank();
+        match known(event) {
+            Known::Label if event.stands_alone() => {
+                add(&mut all, event, &mut label);
+                continue;
+            }
+            Known::Fingerprint(sha256) => label.fingerprint = Some(sha256),
+            Known::Label | Known::Nothing => {}
+        }
         labels.next(event, &mut label);
         if let Some(subject) = label.signs_previous_image.take()
             && let Some(at) = labels.last_image()

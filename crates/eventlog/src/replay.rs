@@ -85,8 +85,8 @@ pub fn replay(log: &EventLog<'_>, bank: HashAlg) -> Replay {
     for chain in &chains {
         chain.add_to(&mut batch);
     }
-    let values = chains.iter().map(|chain| chain.slot).zip(batch.compute()).collect();
-    plan.finish(values)
+    let values: Vec<(u8, [u8; 32])> = chains.iter().map(|chain| chain.slot).zip(batch.compute()).collect();
+    plan.finish(&values)
 }
 
 /// Everything of a replay but the hashing.
@@ -94,7 +94,7 @@ pub(crate) struct Plan<'a> {
     bank: HashAlg,
     active: bool,
     startup_locality: Option<u8>,
-    registers: [Option<Digest>; SLOTS],
+    resets: Resets,
     /// The register and the digest of each extend, in log order.
     extends: Vec<(u8, &'a [u8])>,
     warnings: Vec<Warning>,
@@ -135,13 +135,10 @@ impl<'a> Plan<'a> {
             ));
         }
         let startup_locality = startup_locality(log);
-        let registers = reset_values(log, bank, startup_locality);
+        let resets = Resets::of(log, bank, startup_locality);
         let mut extends = Vec::with_capacity(log.session().len());
         for event in log.session().iter().filter(|event| event.extends()) {
-            let slot = u8::try_from(event.pcr)
-                .ok()
-                .filter(|slot| registers.get(usize::from(*slot)).is_some_and(Option::is_some));
-            let Some(slot) = slot else {
+            let Some(slot) = u8::try_from(event.pcr).ok().filter(|slot| resets.exists(*slot)) else {
                 if warnings.len() < crate::limits::MAX_WARNINGS {
                     warnings.push(Warning::at(
                         "pcr-out-of-range",
@@ -161,18 +158,19 @@ impl<'a> Plan<'a> {
                 None => {}
             }
         }
-        Self { bank, active, startup_locality, registers, extends, warnings }
+        Self { bank, active, startup_locality, resets, extends, warnings }
     }
 
     /// Extends in log order.
     pub(crate) fn one_by_one(self) -> Replay {
-        let mut values = self.registers;
+        let mut values = [None; SLOTS];
         for (slot, digest) in &self.extends {
-            if let Some(Some(value)) = values.get_mut(usize::from(*slot)) {
-                *value = self.bank.extend(value, digest);
+            if let Some(value) = values.get_mut(usize::from(*slot)) {
+                let before = value.or_else(|| self.resets.value(*slot));
+                *value = before.map(|before| self.bank.extend(&before, digest));
             }
         }
-        self.replayed(values)
+        self.replayed(|slot| values.get(usize::from(slot)).copied().flatten())
     }
 
     /// The digests of a plan for the SHA-256 bank, by register.
@@ -204,40 +202,39 @@ impl<'a> Plan<'a> {
     /// What is to be computed for each register that is extended, longest first.
     pub(crate) fn chains<'d>(&self, by_register: &'d ByRegister<'a>) -> Vec<Chain<'d, 'a>> {
         let mut start = 0;
-        let of_slot = |(slot, (end, value)): (u8, (&usize, &Option<Digest>))| {
+        let of_slot = |(slot, end): (u8, &usize)| {
             let digests = by_register.digests.get(start..*end).unwrap_or_default();
             start = *end;
-            let start = *value.as_ref()?.as_ref().first_chunk()?;
-            (!digests.is_empty()).then_some(Chain { slot, start, digests })
+            if digests.is_empty() {
+                return None;
+            }
+            Some(Chain { slot, start: *self.resets.value(slot)?.as_ref().first_chunk()?, digests })
         };
-        let mut chains: Vec<Chain<'_, '_>> =
-            (0..).zip(by_register.ends.iter().zip(&self.registers)).filter_map(of_slot).collect();
+        let mut chains: Vec<Chain<'_, '_>> = (0..).zip(&by_register.ends).filter_map(of_slot).collect();
         chains.sort_by_key(|chain| std::cmp::Reverse(chain.digests.len()));
         chains
     }
 
     /// The replay with the values of the registers that are extended.
-    pub(crate) fn finish(self, extended: Vec<(u8, [u8; 32])>) -> Replay {
-        let mut values = self.registers;
-        for (slot, value) in extended {
-            if let Some(register) = values.get_mut(usize::from(slot)) {
-                *register = Digest::new(&value);
-            }
-        }
-        self.replayed(values)
+    pub(crate) fn finish(self, extended: &[(u8, [u8; 32])]) -> Replay {
+        self.replayed(|slot| {
+            let (_, value) = extended.iter().find(|(of, _)| *of == slot)?;
+            Digest::new(value)
+        })
     }
 
-    fn replayed(self, values: [Option<Digest>; SLOTS]) -> Replay {
-        let mut touched = [false; SLOTS];
-        for (slot, _) in &self.extends {
-            if let Some(touched) = touched.get_mut(usize::from(*slot)) {
-                *touched = true;
-            }
-        }
+    /// The replay, given the value of each register that is extended.
+    fn replayed(self, extended: impl Fn(u8) -> Option<Digest>) -> Replay {
+        let touched = self.extends.iter().fold(0_u32, |all, (slot, _)| all | (1 << (slot & 31)));
+        let is_touched = |slot: &u8| touched & (1 << (slot & 31)) != 0;
+        let value = |slot: u8| {
+            let value = Some(slot).filter(is_touched).and_then(&extended);
+            Some((u32::from(slot), value.or_else(|| self.resets.value(slot))?))
+        };
         Replay {
             bank: self.bank,
-            pcrs: (0..).zip(values).filter_map(|(i, value)| Some((i, value?))).collect(),
-            extended: (0..).zip(touched).filter(|(_, touched)| *touched).map(|(i, _)| i).collect(),
+            pcrs: (0..).take(SLOTS).filter_map(value).collect(),
+            extended: (0..).take(SLOTS).filter(is_touched).map(u32::from).collect(),
             active: self.active,
             startup_locality: self.startup_locality,
             warnings: self.warnings,
@@ -245,22 +242,42 @@ impl<'a> Plan<'a> {
     }
 }
 
-fn reset_values(log: &EventLog<'_>, bank: HashAlg, locality: Option<u8>) -> [Option<Digest>; SLOTS] {
-    let mut registers = [None; SLOTS];
-    let zero = Digest::zero(bank);
-    let dynamic_launch = log.session().iter().any(|e| e.extends() && DYNAMIC_PCRS.contains(&e.pcr));
-    for (index, register) in (0_u32..).zip(registers.iter_mut()) {
-        *register = match log.format {
-            Format::Ccel => CONFIDENTIAL_REGISTERS.contains(&index).then_some(zero),
-            Format::Tcg12 | Format::Tcg2 if index >= PCR_COUNT => None,
-            Format::Tcg12 | Format::Tcg2 if DYNAMIC_PCRS.contains(&index) && !dynamic_launch => {
-                Some(Digest::repeat(0xFF, bank.size()))
-            }
-            Format::Tcg12 | Format::Tcg2 if index == 0 => Some(zero.with_last(locality.unwrap_or(0))),
-            Format::Tcg12 | Format::Tcg2 => Some(zero),
-        };
+/// Which registers there are, and what they hold before the first extend.
+#[derive(Clone, Copy)]
+struct Resets {
+    format: Format,
+    bank: HashAlg,
+    locality: u8,
+    dynamic_launch: bool,
+}
+
+impl Resets {
+    fn of(log: &EventLog<'_>, bank: HashAlg, locality: Option<u8>) -> Self {
+        let dynamic_launch = log.session().iter().any(|e| e.extends() && DYNAMIC_PCRS.contains(&e.pcr));
+        Self { format: log.format, bank, locality: locality.unwrap_or(0), dynamic_launch }
     }
-    registers
+
+    fn exists(&self, slot: u8) -> bool {
+        match self.format {
+            Format::Ccel => CONFIDENTIAL_REGISTERS.contains(&u32::from(slot)),
+            Format::Tcg12 | Format::Tcg2 => u32::from(slot) < PCR_COUNT,
+        }
+    }
+
+    fn value(&self, slot: u8) -> Option<Digest> {
+        if !self.exists(slot) {
+            return None;
+        }
+        let zero = Digest::zero(self.bank);
+        Some(match (self.format, slot) {
+            (Format::Ccel, _) => zero,
+            (_, 0) => zero.with_last(self.locality),
+            (_, slot) if DYNAMIC_PCRS.contains(&u32::from(slot)) && !self.dynamic_launch => {
+                Digest::repeat(0xFF, self.bank.size())
+            }
+            _ => zero,
+        })
+    }
 }
 
 /// Locality of TPM2_Startup, from the EV_NO_ACTION event (PC Client Platform Firmware Profile 1.06, section 10.4.5.3).

@@ -34,7 +34,11 @@ pub(crate) fn hash(message: &[u8]) -> [u8; 32] {
     let (whole, rest) = message.as_chunks::<BLOCK>();
     let mut state = START;
     compress256(&mut state, whole);
-    end_of(rest, message.len(), |block| compress256(&mut state, std::slice::from_ref(block)));
+    let mut last = [[0; BLOCK]; 2];
+    if let Some(last) = last.get_mut(..blocks_at_end(rest)) {
+        fill_end(last, rest, message.len());
+        compress256(&mut state, last);
+    }
     bytes(state)
 }
 
@@ -48,22 +52,21 @@ fn pair(left: &[u8; 32], right: &[u8; 32]) -> [u8; BLOCK] {
     block
 }
 
-/// Gives what follows the whole blocks of a message of so many bytes: its rest, a mark and its length, in one block or two.
-fn end_of(rest: &[u8], len: usize, mut take: impl FnMut(&[u8; BLOCK])) {
-    let mut block = [0; BLOCK];
-    if let Some((start, [mark, ..])) = block.split_at_mut_checked(rest.len()) {
+/// How many blocks follow the whole blocks of a message that ends in `rest`: mark and length need nine bytes.
+fn blocks_at_end(rest: &[u8]) -> usize {
+    if rest.len() + 9 > BLOCK { 2 } else { 1 }
+}
+
+/// Writes the end of a message of so many bytes into blocks of zeros: its rest, a mark and its length.
+fn fill_end(blocks: &mut [[u8; BLOCK]], rest: &[u8], len: usize) {
+    let end = blocks.as_flattened_mut();
+    if let Some((start, [mark, ..])) = end.split_at_mut_checked(rest.len()) {
         start.copy_from_slice(rest);
         *mark = 0x80;
     }
-    // Mark and length need nine bytes.
-    if rest.len() + 9 > BLOCK {
-        take(&block);
-        block = [0; BLOCK];
-    }
-    if let Some(end) = block.last_chunk_mut::<8>() {
+    if let Some(end) = end.last_chunk_mut::<8>() {
         *end = (len as u64).wrapping_mul(8).to_be_bytes();
     }
-    take(&block);
 }
 
 fn bytes(state: [u32; 8]) -> [u8; 32] {
@@ -98,7 +101,8 @@ impl<'t> Batch<'t> {
     pub(crate) fn message(&mut self, message: &'t [u8]) {
         let (whole, rest) = message.as_chunks();
         let from = self.last.len();
-        end_of(rest, message.len(), |block| self.last.push(*block));
+        self.last.resize(from + blocks_at_end(rest), [0; BLOCK]);
+        fill_end(self.last.get_mut(from..).unwrap_or_default(), rest, message.len());
         self.tasks.push(Task::Message { whole, from, to: self.last.len() });
     }
 

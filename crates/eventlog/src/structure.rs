@@ -438,10 +438,12 @@ fn starts_session(rest: &[u8]) -> bool {
     let mut reader = Reader::new(rest);
     let head = (|| {
         let _pcr = reader.u32()?;
-        let no_action = reader.u32()? == EventType::EV_NO_ACTION.0;
+        if reader.u32()? != EventType::EV_NO_ACTION.0 {
+            return None;
+        }
         let zero = reader.take(20)?.iter().all(|b| *b == 0);
         let _size = reader.u32()?;
-        Some(no_action && zero && reader.rest().starts_with(SPEC_ID_EVENT03))
+        Some(zero && reader.rest().starts_with(SPEC_ID_EVENT03))
     })();
     head == Some(true)
 }

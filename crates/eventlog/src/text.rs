@@ -73,8 +73,13 @@ impl Shown for Utf16<'_> {
     fn push_plain(&self, text: &mut String, max: usize) -> bool {
         let (units, _) = self.0.as_chunks::<2>();
         let plain = units.len() <= max && units.iter().all(|unit| matches!(unit, [b' '..=b'~', 0]));
-        if plain {
-            text.extend(units.iter().map(|[letter, _]| char::from(*letter)));
+        for run in units.chunks(64).filter(|_| plain) {
+            let mut letters = [0; 64];
+            for (to, [letter, _]) in letters.iter_mut().zip(run) {
+                *to = *letter;
+            }
+            let letters = letters.get(..run.len()).and_then(|letters| std::str::from_utf8(letters).ok());
+            text.push_str(letters.unwrap_or_default());
         }
         plain
     }
@@ -88,8 +93,14 @@ impl Shown for Text<'_> {
 
 /// Bytes as text when every one of them is printable ASCII.
 pub(crate) fn plain_ascii(bytes: &[u8]) -> Option<&str> {
-    // Without a branch per byte: most texts of a log are plain.
-    let odd = bytes.iter().fold(false, |odd, byte| odd | !matches!(byte, 0x20..=0x7E));
+    // Without a branch per byte, and without a loop over what is left of blocks: most texts of a log are plain.
+    let is_odd = |bytes: &[u8]| bytes.iter().fold(false, |odd, byte| odd | !matches!(byte, 0x20..=0x7E));
+    let odd = match bytes.last_chunk::<16>() {
+        Some(last) => {
+            bytes.as_chunks::<16>().0.iter().chain([last]).fold(false, |odd, block| odd | is_odd(block))
+        }
+        None => is_odd(bytes),
+    };
     if odd { None } else { std::str::from_utf8(bytes).ok() }
 }
 
@@ -218,11 +229,38 @@ impl<'a> Utf16<'a> {
         self.units().eq(text.encode_utf16())
     }
 
+    /// The text in one byte per character, for comparison with many names at once, when it is ASCII and short enough;
+    /// otherwise no text.
+    pub(crate) fn short_ascii(&self) -> ShortAscii {
+        let (units, _) = self.0.as_chunks::<2>();
+        let mut short = ShortAscii { bytes: [0; 16], len: 0 };
+        if units.len() > short.bytes.len() || units.iter().any(|[_, high]| *high != 0) {
+            return short;
+        }
+        for (to, [low, _]) in short.bytes.iter_mut().zip(units) {
+            *to = *low;
+        }
+        short.len = units.len();
+        short
+    }
+
     /// Whether bytes look like UTF-16 text in the Latin range: even length, printable.
     pub fn is_plain(&self) -> bool {
         !self.0.is_empty()
             && self.0.len().is_multiple_of(2)
             && self.units().all(|unit| matches!(unit, 0x20..=0x7E | 0x09 | 0x0A | 0x0D | 0xA0..=0x24F))
+    }
+}
+
+/// A short text in ASCII.
+pub(crate) struct ShortAscii {
+    bytes: [u8; 16],
+    len: usize,
+}
+
+impl ShortAscii {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
     }
 }
 

@@ -26,17 +26,13 @@ pub struct Signature<'a> {
 impl<'a> SignatureDatabase<'a> {
     /// Every signature. Ends at the first malformed list; see [`SignatureDatabase::is_well_formed`].
     pub fn signatures(&self) -> impl Iterator<Item = Signature<'a>> + use<'a> {
-        lists(self.0).flat_map(|(kind, size, data)| {
-            data.chunks_exact(size).filter_map(move |entry| {
-                let (owner, data) = entry.split_first_chunk::<16>()?;
-                Some(Signature { kind, owner: Guid(*owner), data })
-            })
-        })
+        lists(self.0).flat_map(of_list)
     }
 
     /// Every X.509 certificate that can be read.
     pub fn certificates(&self) -> impl Iterator<Item = Certificate<'a>> + use<'a> {
-        self.signatures().filter(|s| s.kind == guids::CERT_X509).filter_map(|s| Certificate::parse(s.data))
+        let of_certificates = lists(self.0).filter(|(kind, _, _)| *kind == guids::CERT_X509);
+        of_certificates.flat_map(of_list).filter_map(|signature| Certificate::parse(signature.data))
     }
 
     /// How many digests there are.
@@ -63,13 +59,22 @@ impl<'a> SignatureDatabase<'a> {
     }
 }
 
-fn lists(bytes: &[u8]) -> impl Iterator<Item = (Guid, usize, &[u8])> {
+/// Type, size of one signature (never below 16) and signatures of a list.
+type List<'a> = (Guid, usize, &'a [u8]);
+
+fn of_list<'a>((kind, size, data): List<'a>) -> impl Iterator<Item = Signature<'a>> {
+    data.chunks_exact(size).filter_map(move |entry| {
+        let (owner, data) = entry.split_first_chunk::<16>()?;
+        Some(Signature { kind, owner: Guid(*owner), data })
+    })
+}
+
+fn lists(bytes: &[u8]) -> impl Iterator<Item = List<'_>> {
     let mut reader = Reader::new(bytes);
     std::iter::from_fn(move || next_list(&mut reader)).take(MAX_SIGNATURE_LISTS)
 }
 
-/// Type, size of one signature (never below 16) and signatures of the next list.
-fn next_list<'a>(reader: &mut Reader<'a>) -> Option<(Guid, usize, &'a [u8])> {
+fn next_list<'a>(reader: &mut Reader<'a>) -> Option<List<'a>> {
     let kind = Guid(reader.array()?);
     let list_size = usize::try_from(reader.u32()?).ok()?;
     let header_size = usize::try_from(reader.u32()?).ok()?;

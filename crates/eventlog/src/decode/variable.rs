@@ -63,9 +63,15 @@ impl<'a> Variable<'a> {
 
     /// Whether it is one of the variables that steer Secure Boot, in the namespace that the specification gives it.
     pub fn is_secure_boot_configuration(&self) -> bool {
-        let global = ["SecureBoot", "SetupMode", "AuditMode", "DeployedMode", "PK", "KEK"];
-        let database = ["db", "dbx", "dbt", "dbr"];
-        global.iter().any(|name| self.is_global(name)) || database.iter().any(|name| self.is_database(name))
+        let name = self.name.short_ascii();
+        match self.vendor {
+            guids::GLOBAL_VARIABLE => matches!(
+                name.as_bytes(),
+                b"SecureBoot" | b"SetupMode" | b"AuditMode" | b"DeployedMode" | b"PK" | b"KEK"
+            ),
+            guids::IMAGE_SECURITY_DATABASE => matches!(name.as_bytes(), b"db" | b"dbx" | b"dbt" | b"dbr"),
+            _ => false,
+        }
     }
 
     /// Number of a Boot#### variable.
@@ -89,39 +95,27 @@ impl<'a> Variable<'a> {
         if self.boot_number().is_some() {
             return LoadOption::parse(self.data).map_or(Content::Unknown, Content::BootEntry);
         }
-        let name = self.name;
-        let is = |known: &[&str]| known.iter().any(|k| name.is(k));
-        if is(&[
-            "SecureBoot",
-            "SetupMode",
-            "AuditMode",
-            "DeployedMode",
-            "MokSBState",
-            "MokDBState",
-            "MokIgnoreDB",
-        ]) {
-            return match self.data {
-                [] => Content::Flag(None),
-                [value] => Content::Flag(Some(*value != 0)),
-                _ => Content::Unknown,
-            };
-        }
-        if is(&["BootOrder"]) {
-            return Content::BootOrder(
-                self.data
-                    .chunks_exact(2)
-                    .filter_map(|pair| Some(u16::from_le_bytes(pair.try_into().ok()?)))
-                    .collect(),
-            );
-        }
-        if is(&["SbatLevel", "SbatLevelRT"]) {
-            return Content::Text(Text::trimmed(self.data));
-        }
         let database = SignatureDatabase(self.data);
-        let known =
-            is(&["PK", "KEK", "db", "dbx", "dbr", "dbt", "vendor_db", "vendor_dbx", "MokList", "MokListX"]);
-        if known || (!self.data.is_empty() && database.is_well_formed()) {
-            return Content::Signatures(database);
+        match self.name.short_ascii().as_bytes() {
+            b"SecureBoot" | b"SetupMode" | b"AuditMode" | b"DeployedMode" | b"MokSBState" | b"MokDBState"
+            | b"MokIgnoreDB" => {
+                return match self.data {
+                    [] => Content::Flag(None),
+                    [value] => Content::Flag(Some(*value != 0)),
+                    _ => Content::Unknown,
+                };
+            }
+            b"BootOrder" => {
+                let (numbers, _) = self.data.as_chunks();
+                return Content::BootOrder(
+                    numbers.iter().map(|number| u16::from_le_bytes(*number)).collect(),
+                );
+            }
+            b"SbatLevel" | b"SbatLevelRT" => return Content::Text(Text::trimmed(self.data)),
+            b"PK" | b"KEK" | b"db" | b"dbx" | b"dbr" | b"dbt" | b"vendor_db" | b"vendor_dbx" | b"MokList"
+            | b"MokListX" => return Content::Signatures(database),
+            _ if !self.data.is_empty() && database.is_well_formed() => return Content::Signatures(database),
+            _ => {}
         }
         match Text::trimmed(self.data) {
             text if text.is_plain() && self.data.len() > 1 => Content::Text(text),

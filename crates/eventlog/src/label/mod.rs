@@ -13,12 +13,12 @@ use crate::decode::device_path::DevicePath;
 use crate::decode::firmware::Loose;
 use crate::decode::ipl::Ipl;
 use crate::decode::variable::Variable;
-use crate::images::ImageRoles;
+use crate::images::{ImageRoles, ImagesSeen};
 use crate::limits::{MAX_NAME_CHARS, MAX_VALUE_CHARS};
 use crate::text::{Shown, Text, bounded, guids};
-use crate::{ComponentKind, Decoded, Event, EventType};
+use crate::{ComponentKind, Decoded, Digest, Event, EventType};
 
-/// What one event measures, in words: see [`crate::Measurement`], which has the same fields.
+/// What one event measures, in words: see [`crate::Measurement`].
 #[derive(Clone, Debug)]
 pub struct Label {
     /// Kind of component.
@@ -29,6 +29,8 @@ pub struct Label {
     pub value: Option<String>,
     /// Subject of the certificate that admitted the component.
     pub signer: Option<String>,
+    /// SHA-256 of that certificate, in the event that measures it.
+    pub fingerprint: Option<Digest>,
     /// Set when this event names the authority of the image before it, as shim does.
     pub(crate) signs_previous_image: Option<String>,
 }
@@ -40,7 +42,28 @@ impl Label {
             name: Cow::Borrowed(""),
             value: None,
             signer: None,
+            fingerprint: None,
             signs_previous_image: None,
+        }
+    }
+}
+
+impl Event<'_> {
+    /// Whether what it measures, in words, depends on nothing but its type, its register and its data: not on the events
+    /// around it.
+    pub fn stands_alone(&self) -> bool {
+        match self.event_type {
+            EventType::EV_S_CRTM_VERSION
+            | EventType::EV_SEPARATOR
+            | EventType::EV_ACTION
+            | EventType::EV_EFI_ACTION
+            | EventType::EV_EFI_GPT_EVENT
+            | EventType::EV_EFI_VARIABLE_DRIVER_CONFIG
+            | EventType::EV_EFI_VARIABLE_BOOT
+            | EventType::EV_EFI_VARIABLE_BOOT2 => true,
+            // Commands and command lines.
+            EventType::EV_IPL => Ipl::prefix_len(self.data).is_some(),
+            _ => false,
         }
     }
 }
@@ -63,34 +86,41 @@ pub(crate) struct Labels<'a> {
 
 impl<'a> Labels<'a> {
     pub(crate) fn new(session: &[Event<'a>]) -> Self {
-        let mut labels = Self {
-            roles: ImageRoles::new(session),
-            images: 0,
-            last_image: None,
-            shim_ran: false,
-            last_image_settled: true,
-            authority: None,
-            section: None,
-            kernel_path: None,
-            initrd_paths: None,
-        };
-        for event in session.iter().filter(|e| e.extends() && e.event_type == EventType::EV_IPL) {
-            match Ipl::parse_if_telling(event.data) {
-                Some(Ipl::KernelCommandLine { text }) => labels.kernel_path = Some(first_word(text.0).0),
-                Some(Ipl::Command { text }) => {
+        let mut images = ImagesSeen::default();
+        let (mut kernel_path, mut initrd_paths) = (None, None);
+        for event in session.iter().filter(|event| event.extends()) {
+            if event.event_type != EventType::EV_IPL {
+                images.see(event);
+                continue;
+            }
+            let Some(ipl) = Ipl::parse_if_telling(event.data) else { continue };
+            images.told(&ipl);
+            match ipl {
+                Ipl::KernelCommandLine { text } => kernel_path = Some(first_word(text.0).0),
+                Ipl::Command { text } => {
                     let (command, rest) = first_word(text.0);
                     match command {
-                        b"linux" | b"linuxefi" | b"linux16" if labels.kernel_path.is_none() => {
-                            labels.kernel_path = Some(first_word(rest).0);
+                        b"linux" | b"linuxefi" | b"linux16" if kernel_path.is_none() => {
+                            kernel_path = Some(first_word(rest).0);
                         }
-                        b"initrd" | b"initrdefi" | b"initrd16" => labels.initrd_paths = Some(rest),
+                        b"initrd" | b"initrdefi" | b"initrd16" => initrd_paths = Some(rest),
                         _ => {}
                     }
                 }
                 _ => {}
             }
         }
-        labels
+        Self {
+            roles: ImageRoles::of(images),
+            images: 0,
+            last_image: None,
+            shim_ran: false,
+            last_image_settled: true,
+            authority: None,
+            section: None,
+            kernel_path,
+            initrd_paths,
+        }
     }
 
     /// Event index of the image that ran last.
@@ -98,7 +128,8 @@ impl<'a> Labels<'a> {
         self.last_image
     }
 
-    /// Labels the next event; events must come in log order. The label is blank.
+    /// Labels the next event; events must come in log order, except that those which stand alone may be left out. The label
+    /// is blank, but for a fingerprint that is known.
     pub(crate) fn next(&mut self, event: &Event<'a>, label: &mut Label) {
         // Most events of a boot are those of its loader.
         if event.event_type == EventType::EV_IPL {
@@ -206,24 +237,23 @@ impl<'a> Labels<'a> {
 
     fn label_authority(&mut self, label: &mut Label, variable: &Variable<'_>) {
         label.name = variable_name(&variable.name);
-        if variable.vendor == guids::SHIM_LOCK {
-            if variable.name.is("SbatLevel") {
-                label.kind = ComponentKind::SbatLevel;
-                label.value = Some(value(&Text::trimmed(variable.data)));
-                return;
-            }
-            if variable.authority().is_none() {
-                label.kind = ComponentKind::MokState;
-                label.value = Some(value(&Loose(variable.data)));
-                return;
-            }
+        let of_shim = variable.vendor == guids::SHIM_LOCK;
+        if of_shim && variable.name.is("SbatLevel") {
+            label.kind = ComponentKind::SbatLevel;
+            label.value = Some(value(&Text::trimmed(variable.data)));
+            return;
         }
         label.kind = ComponentKind::Authority;
         match variable.authority() {
+            None if of_shim => {
+                label.kind = ComponentKind::MokState;
+                label.value = Some(value(&Loose(variable.data)));
+            }
             Some(certificate) => {
                 let subject = bounded(&certificate.short_name(), MAX_NAME_CHARS);
                 label.signer = Some(subject.clone());
-                label.value = Some(format!("{subject}, SHA-256 {}", certificate.fingerprint()));
+                let fingerprint = label.fingerprint.get_or_insert_with(|| certificate.fingerprint());
+                label.value = Some(format!("{subject}, SHA-256 {fingerprint}"));
                 // Firmware and current shim measure the authority before the image; shim before 15.3 after it.
                 if self.last_image_settled {
                     self.authority = Some(subject);

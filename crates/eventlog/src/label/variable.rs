@@ -11,44 +11,34 @@ use crate::{ComponentKind, Event};
 
 /// The name of a variable.
 pub(super) fn variable_name(name: &Utf16<'_>) -> Cow<'static, str> {
-    let known = [
-        "SecureBoot",
-        "PK",
-        "KEK",
-        "db",
-        "dbx",
-        "BootOrder",
-        "Shim",
-        "SbatLevel",
-        "MokList",
-        "MokListTrusted",
-    ];
-    match known.into_iter().find(|known| name.is(known)) {
-        Some(known) => known.into(),
-        None => super::name(name),
-    }
+    let known = match name.short_ascii().as_bytes() {
+        b"SecureBoot" => "SecureBoot",
+        b"PK" => "PK",
+        b"KEK" => "KEK",
+        b"db" => "db",
+        b"dbx" => "dbx",
+        b"BootOrder" => "BootOrder",
+        b"Shim" => "Shim",
+        b"SbatLevel" => "SbatLevel",
+        b"MokList" => "MokList",
+        b"MokListTrusted" => "MokListTrusted",
+        _ => return super::name(name),
+    };
+    known.into()
 }
 
 pub(super) fn label_secure_boot(label: &mut Label, event: &Event<'_>, variable: &Variable<'_>) {
     label.name = variable_name(&variable.name);
     let genuine = variable.is_secure_boot_configuration();
-    let of = |known: &str| genuine && variable.name.is(known);
-    label.kind = if of("SecureBoot") {
-        ComponentKind::SecureBootState
-    } else if of("PK") {
-        ComponentKind::PlatformKey
-    } else if of("KEK") {
-        ComponentKind::KeyExchangeKey
-    } else if of("db") {
-        ComponentKind::SignatureDb
-    } else if of("dbx") {
-        ComponentKind::RevocationDb
-    } else if variable.vendor == guids::SHIM_LOCK {
-        ComponentKind::MokState
-    } else if event.pcr == 7 || genuine {
-        ComponentKind::SecureBootVariable
-    } else {
-        ComponentKind::PlatformConfig
+    label.kind = match variable.name.short_ascii().as_bytes() {
+        b"SecureBoot" if genuine => ComponentKind::SecureBootState,
+        b"PK" if genuine => ComponentKind::PlatformKey,
+        b"KEK" if genuine => ComponentKind::KeyExchangeKey,
+        b"db" if genuine => ComponentKind::SignatureDb,
+        b"dbx" if genuine => ComponentKind::RevocationDb,
+        _ if variable.vendor == guids::SHIM_LOCK => ComponentKind::MokState,
+        _ if event.pcr == 7 || genuine => ComponentKind::SecureBootVariable,
+        _ => ComponentKind::PlatformConfig,
     };
     label.value = Some(content_words(&variable.content(), variable.data));
 }
