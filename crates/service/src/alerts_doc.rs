@@ -16,8 +16,10 @@ const HEAD: &str = "# Alerts\n\n\
      1. An alert that somebody **dismissed** stands for its very findings (codes, components and what was seen): they are\n\
      \x20  counted on it and open nothing, until a healthy attestation. Other findings of the same reason are a new alert.\n\
      2. A **suppression rule** that matches dismisses it, unless somebody works on it.\n\
-     3. An **open** alert of the reason is counted up and takes over what describes the cause. Its state stays; when it shows\n\
-     \x20  something that it did not show before, that is an event (`alert.changed`).\n\
+     3. An **open** alert of the reason is counted up and takes over what describes the cause. Its state stays. What it shows\n\
+     \x20  and did not show before since it was opened (another code, component or digest) is an entry of its timeline and an\n\
+     \x20  event (`alert.changed`). An agent can boot something else each time: every new kind of finding is told, and of other\n\
+     \x20  components and digests the first 32.\n\
      4. One of the same cause that was **resolved** at most `alerts.reopen_window_s` ago (7 days) is **opened again**, with\n\
      \x20  its history: `reopened` counts how often. The same cause means the same codes, components and classes of change;\n\
      \x20  digests may differ. An alert that a rule had dismissed comes back in the same way once the rule no longer holds.\n\

@@ -229,10 +229,25 @@ pub fn end(tx: &mut dyn Tx, id: &str, by: &str, now: Time) -> Result<bool, Store
     Ok(tx.execute(sql, params![id, now, by])? == 1)
 }
 
-/// Whether a rule holds no more and the silent VMs that it hid were not looked at since.
+/// SQL: rules that a clock of a time after `$1` settled, or began to.
+const AHEAD: &str = "(settled_at > $1 OR (settled_at IS NULL AND settled_upto IS NOT NULL AND ended_at IS NULL \
+     AND expires_at > $1))";
+
+/// Whether a rule holds no more and the silent VMs that it hid were not looked at since; or a clock that was ahead looked
+/// at them too early.
 pub fn unsettled(tx: &mut dyn Tx, now: Time) -> Result<bool, StoreError> {
-    let sql = "SELECT 1 FROM suppressions WHERE settled_at IS NULL AND (ended_at IS NOT NULL OR expires_at <= $1) LIMIT 1";
-    Ok(!tx.query(sql, params![now])?.is_empty())
+    let sql = format!(
+        "SELECT 1 FROM suppressions WHERE settled_at IS NULL AND (ended_at IS NOT NULL OR expires_at <= $1) \
+         UNION ALL SELECT 1 FROM suppressions WHERE {AHEAD} LIMIT 1"
+    );
+    Ok(!tx.query(&sql, params![now])?.is_empty())
+}
+
+/// Rules that were settled by a clock that was ahead hold again, and are settled at their real end.
+pub(crate) fn unsettle_ahead(tx: &mut dyn Tx, now: Time) -> Result<(), StoreError> {
+    let sql = format!("UPDATE suppressions SET settled_at = NULL, settled_upto = NULL WHERE {AHEAD}");
+    tx.execute(&sql, params![now])?;
+    Ok(())
 }
 
 /// A page of rules, newest first.

@@ -108,6 +108,95 @@ async fn the_same_cause_opens_the_same_alert_again(db) {
 }
 
 on_both! {
+async fn what_an_open_alert_did_not_show_before_is_told(db) {
+    let id = member(&db.store, "default", None, "db-0").await;
+    db.store.write(move |tx| {
+        let changed = |tx: &mut dyn Tx| -> Result<usize, StoreError> {
+            Ok(kinds(tx)?.iter().filter(|kind| *kind == "alert.changed").count())
+        };
+        let (_, first) = fail(tx, &id, &kernel("a"), 0)?;
+        assert_eq!(fail(tx, &id, &kernel("a"), 1)?.1.timeline.len(), 1, "the same once more is a count");
+        // Another digest of the same component.
+        let (became, again) = fail(tx, &id, &kernel("b"), 2)?;
+        assert_eq!((became, again.timeline.len(), changed(tx)?), (Became::Counted, 2, 1));
+        let step = again.timeline.last().unwrap();
+        assert_eq!((step.state, step.by.as_str()), (AlertState::Active, "service"));
+        assert!(step.comment.as_ref().unwrap().contains("kernel changed"), "{step:?}");
+        assert!(again.revision > first.revision, "who decides on the first one is told that it is another");
+        // To and fro is nothing new; fewer findings are nothing new.
+        for (ms, seen) in [(3, "a"), (4, "b"), (5, "a")] {
+            assert_eq!(fail(tx, &id, &kernel(seen), ms)?.1.revision, again.revision);
+        }
+        let mut both = kernel("a");
+        both.push(finding(ChangeClass::MokChange, "MOK", "x"));
+        fail(tx, &id, &both, 6)?;
+        fail(tx, &id, &kernel("a"), 7)?;
+        fail(tx, &id, &both, 8)?;
+        assert_eq!(changed(tx)?, 2);
+        // An agent that boots something else each time is told of a bounded number of times, and hides nothing by it.
+        for n in 0..100_i64 {
+            fail(tx, &id, &kernel(&format!("digest {n}")), 10 + n)?;
+        }
+        let told = changed(tx)?;
+        assert!((20..=40).contains(&told), "{told}");
+        let shell = [finding(ChangeClass::CmdlineChange, "kernel command line", "init=/bin/sh")];
+        let (_, alert) = fail(tx, &id, &shell, 200)?;
+        assert_eq!(changed(tx)?, told + 1, "another kind of finding");
+        assert!(alert.timeline.len() < 50 && alert.timeline.last().unwrap().comment.as_ref().unwrap().contains("command line"));
+        // Values that differ each time are none that was booted.
+        let clock = |seen: u32| {
+            let mut finding = Finding::new("clock-back", Severity::High, "back");
+            finding.seen = Some(seen.to_string());
+            finding.reason = Some(AlertReason::BaselineDeviation);
+            [finding]
+        };
+        fail(tx, &id, &clock(1), 300)?;
+        let told = changed(tx)?;
+        fail(tx, &id, &clock(2), 301)?;
+        assert_eq!(changed(tx)?, told);
+        // Opened again, it begins anew.
+        healthy(tx, &id, 400)?;
+        assert_eq!(fail(tx, &id, &clock(3), 401)?.0, Became::Reopened);
+        let last = fail(tx, &id, &kernel("a"), 402)?.1;
+        assert!(last.timeline.last().unwrap().comment.as_ref().unwrap().contains("kernel changed"));
+        Ok(())
+    }).await.unwrap();
+}
+}
+
+on_both! {
+async fn a_rule_is_settled_at_its_real_end(db) {
+    let id = member(&db.store, "default", None, "db-0").await;
+    db.store.write(move |tx| {
+        vms::set_status(tx, &id, veriboot_wire::VmStatus::Stale, None)?;
+        let silent = |tx: &mut dyn Tx, ms: i64| -> Result<Became, StoreError> {
+            let raised = alerts::raise(tx, &AlertRaise {
+                reason: AlertReason::AgentSilent, reopen_window_s: WINDOW_S, ..raise(&id, at(ms))
+            })?;
+            Ok(raised.became)
+        };
+        let matches = SuppressionMatch { reason: Some(AlertReason::AgentSilent), ..SuppressionMatch::default() };
+        rule(tx, &matches, Some(10_000), 0)?;
+        assert_eq!(silent(tx, 1)?, Became::Suppressed);
+        // A clock that is ahead ends the rule, and raises the alert.
+        assert!(suppressions::unsettled(tx, at(50_000))?);
+        assert_eq!(alerts::resurface(tx, WINDOW_S, 10, at(50_000))?.raised.len(), 1);
+        assert!(!suppressions::unsettled(tx, at(50_001))?);
+        // It is set right: the rule holds, and hides the VM again.
+        assert!(suppressions::unsettled(tx, at(100))?, "it was settled by a time that is to come");
+        assert_eq!(alerts::resurface(tx, WINDOW_S, 10, at(100))?.raised.len(), 0);
+        assert!(!suppressions::unsettled(tx, at(101))?);
+        assert_eq!(silent(tx, 102)?, Became::Suppressed);
+        // Its real end is told.
+        assert!(suppressions::unsettled(tx, at(10_000))?);
+        let done = alerts::resurface(tx, WINDOW_S, 10, at(10_000))?;
+        assert_eq!(done.raised[0].1.became, Became::Reopened);
+        Ok(())
+    }).await.unwrap();
+}
+}
+
+on_both! {
 async fn with_a_window_of_zero_every_failure_is_new(db) {
     let id = member(&db.store, "default", None, "db-0").await;
     db.store.write(move |tx| {

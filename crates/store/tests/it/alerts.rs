@@ -34,7 +34,7 @@ async fn one_alert_is_open_per_vm_and_reason(db) {
         let alert = alerts::open_for(tx, &vm_id, AlertReason::BaselineDeviation)?.unwrap();
         assert_eq!((alert.count, alert.first_at, alert.last_at), (2, at(0), at(9)));
         assert_eq!((alert.message.as_str(), alert.findings.as_slice()), ("once more", &findings[..]));
-        assert_eq!((alert.vm_name.as_str(), alert.group.as_str(), alert.timeline.len()), ("web-0", "default", 1));
+        assert_eq!((alert.vm_name.as_str(), alert.group.as_str(), alert.timeline.len()), ("web-0", "default", 2));
         let reason = AlertReason::LogMismatch;
         let third = alerts::raise(tx, &AlertRaise { reason, ..raise(&vm_id, at(1)) })?;
         let fourth = alerts::raise(tx, &raise(&other, at(2)))?;

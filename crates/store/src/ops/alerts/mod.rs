@@ -12,6 +12,7 @@ use crate::tx::{Row, Tx, params, query_one};
 
 mod change;
 mod list;
+mod news;
 mod raise;
 mod resurface;
 

@@ -2,6 +2,7 @@
 
 use veriboot_wire::{Alert, AlertEvent, AlertReason, AlertState, Finding, Severity, Time};
 
+use super::news::news;
 use super::{
     SERVICE, add_step, by_id, cause, classes_of, is_open, is_remembered, latest_for, rank, write_classes,
 };
@@ -70,8 +71,8 @@ pub struct Raised {
 /// Raises an alert, in this order:
 /// 1. An alert that somebody dismissed stands for its very findings until its cause ended: it is counted there.
 /// 2. A suppression rule that matches dismisses it, unless somebody works on it.
-/// 3. An open one is counted, and takes over everything that describes the cause; its state stays. What was not found
-///    before is told.
+/// 3. An open one is counted, and takes over everything that describes the cause; its state stays. What it did not show
+///    before is told, and stands in its timeline.
 /// 4. One of the same cause that was closed by a rule that holds no more, or resolved not long ago, is opened again.
 /// 5. Else it is new.
 ///
@@ -183,6 +184,8 @@ struct Next<'a> {
     again: bool,
     /// Whether the caller looks at something else by now.
     changed: bool,
+    /// What it has shown so far, where that is another.
+    shown: Option<&'a str>,
 }
 
 /// Takes over what describes the cause, counts, and sets the state.
@@ -208,8 +211,8 @@ fn describe(
          remediation = $7, findings = $8, attestation_id = $9, classes = $10, \
          boot_id = (SELECT t.boot_id FROM attestations t WHERE t.id = $9), \
          good_boot_id = COALESCE($11, good_boot_id), raised = raised + 1, last_at = $12, state = $13, is_open = $14, \
-         closed_at = $15, suppressed_by = $16, timeline = $17, reopened = reopened + $18, revision = revision + $19 \
-         WHERE id = $1",
+         closed_at = $15, suppressed_by = $16, timeline = $17, reopened = reopened + $18, revision = revision + $19, \
+         shown = COALESCE($20, shown) WHERE id = $1",
         params![
             &before.id,
             alert.title,
@@ -230,6 +233,7 @@ fn describe(
             &timeline,
             next.again,
             next.changed,
+            next.shown,
         ],
     )?;
     Ok(())
@@ -248,15 +252,22 @@ fn count(
     alert: &AlertRaise<'_>,
     place: &incidents::Members<'_>,
 ) -> Result<Raised, StoreError> {
-    let (before, now) = (cause(&open.findings), cause(alert.findings));
-    let (changed, worse) = (before != now, !now.is_subset(&before));
-    let next = Next { state: open.state, closed_at: None, suppressed_by: None, again: false, changed };
-    describe(tx, open, alert, &next, None)?;
-    if changed {
+    let other_cause = cause(&open.findings) != cause(alert.findings);
+    let news = news(tx, open, alert.findings)?;
+    let next = Next {
+        state: open.state,
+        closed_at: None,
+        suppressed_by: None,
+        again: false,
+        changed: other_cause || news.is_some(),
+        shown: news.as_ref().map(|news| news.shown.as_str()),
+    };
+    let step = news.as_ref().map(|news| step(alert.at, open.state, Some(&news.comment)));
+    describe(tx, open, alert, &next, step)?;
+    if other_cause {
         incidents::join(tx, &open.id, open.incident_id.as_deref(), alert, place)?;
     }
-    // Whoever looks at an update is told when something else is found beside it.
-    if worse {
+    if news.is_some() {
         told(tx, &open.id, "alert.changed", alert.at)?;
     }
     Ok(Raised { id: open.id.clone(), count: open.count + 1, became: Became::Counted })
@@ -275,6 +286,7 @@ fn suppress_open(
         suppressed_by: Some(rule),
         again: false,
         changed: true,
+        shown: None,
     };
     describe(tx, &open, alert, &next, Some(step(alert.at, AlertState::Dismissed, Some(why))))?;
     if let Some(incident) = &open.incident_id {
@@ -291,8 +303,15 @@ fn reopen(
     why: &str,
     place: &incidents::Members<'_>,
 ) -> Result<Raised, StoreError> {
-    let next =
-        Next { state: AlertState::Active, closed_at: None, suppressed_by: None, again: true, changed: true };
+    // Told anew, from the beginning.
+    let next = Next {
+        state: AlertState::Active,
+        closed_at: None,
+        suppressed_by: None,
+        again: true,
+        changed: true,
+        shown: Some("[]"),
+    };
     describe(tx, &closed, alert, &next, Some(step(alert.at, AlertState::Active, Some(why))))?;
     incidents::join(tx, &closed.id, closed.incident_id.as_deref(), alert, place)?;
     told(tx, &closed.id, "alert.reopened", alert.at)?;

@@ -5,6 +5,7 @@ use veriboot_wire::{AlertReason, Time};
 
 use super::{AlertRaise, Raised, by_id, raise};
 use crate::StoreError;
+use crate::ops::suppressions;
 use crate::tx::{Tx, params, query_one};
 
 /// What one look did.
@@ -24,6 +25,7 @@ pub fn resurface(
     limit: u32,
     now: Time,
 ) -> Result<Resurfaced, StoreError> {
+    suppressions::unsettle_ahead(tx, now)?;
     let sql = "SELECT id, COALESCE(settled_upto, '') FROM suppressions WHERE settled_at IS NULL \
                AND (ended_at IS NOT NULL OR expires_at <= $1) ORDER BY created_at, id LIMIT 1";
     let Some(row) = query_one(tx, sql, params![now])? else { return Ok(Resurfaced::default()) };
