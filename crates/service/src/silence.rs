@@ -79,7 +79,10 @@ pub async fn sweep(state: &AppState) -> Result<usize, StoreError> {
         state.metrics.silent(looked.stale.len(), looked.left.len());
         total += looked.stale.len();
         if !looked.more {
-            alerts::resurface(state).await?;
+            // Rules end by the clock, too: not by one that another replica contradicts.
+            if memory.disagreement_ms.is_none() {
+                alerts::resurface(state).await?;
+            }
             return Ok(total);
         }
     }
@@ -179,6 +182,18 @@ fn absent(tx: &mut dyn Tx, vm: &VmRow, absence: Absence, now: Time) -> Result<Si
     let left = leave(tx, vm, absence, now)?;
     deadlines::put_off(tx, &vm.id, now)?;
     Ok(if left { Silent::Left } else { Silent::Excused })
+}
+
+/// Lets VMs go that are stale already, where their inventory says now that they left: nobody waits for them any more.
+pub(crate) fn let_go(tx: &mut dyn Tx, vm_ids: &[String], now: Time) -> Result<(), StoreError> {
+    for id in vm_ids {
+        let stale = vms::by_id(tx, id)?.filter(|vm| vm.monitoring && vm.status == VmStatus::Stale);
+        let Some(vm) = stale else { continue };
+        if let Some(absence) = inventory::absent_since(tx, id)? {
+            absent(tx, &vm, absence, now)?;
+        }
+    }
+    Ok(())
 }
 
 /// Says in its status that a VM is no longer expected, and ends its alert `agent-silent`. `false` when it said so already.

@@ -207,13 +207,17 @@ mod scenario {
 
     pub fn items_are_linked_by_hand(world: &World) {
         let ann = Operator::new(world, "ann");
-        let (one, two) = (world.healthy_guest("web-a"), world.healthy_guest("web-b"));
+        let one = world.healthy_guest("web-a");
+        let token = world.join_token(Some("web"), 1);
+        let mut two = world.guest("web-b", Some(&token));
+        two.attest();
+        let _three = world.healthy_guest("web-c");
         sync(
             world,
             &ann,
             "file",
             &fleet(&json!([
-                { "name": "web-a" }, { "name": "web-b" }, { "name": "strange" },
+                { "name": "web-a" }, { "name": "web-b", "scale_set": "web" }, { "name": "web-c" }, { "name": "strange" },
                 { "name": "other-tpm", "ek_sha256": "ab".repeat(32) },
             ])),
         );
@@ -246,13 +250,19 @@ mod scenario {
         );
         let planned = ann.post("/v1/inventory/links", &json!({ "dry_run": true }));
         assert_eq!(planned["linked"].as_array().unwrap().len(), 1, "{planned}");
+        assert_eq!(planned["left"], 1, "a name alone is what any guest can call itself: {planned}");
+        let detail = ann.get(&format!("/v1/inventory/items/{}", id("web-c")));
+        assert_eq!(detail["suggestions"][0]["by_hand_because"], "only this agrees: name");
         let done = ann.post("/v1/inventory/links", &json!({ "source": "file" }));
         assert_eq!(done["linked"][0]["vm_id"], two.vm_id());
         assert_eq!(ann.post("/v1/inventory/links", &json!({}))["linked"], json!([]));
+        assert_eq!(ann.get(&format!("/v1/inventory/items/{}", id("web-b")))["matched_by"], "suggestion");
+        // What was taken with others can be confirmed one by one.
+        assert_eq!(ann.put(&link("web-b"), &json!({ "vm": two.vm_id() }))["matched_by"], "link");
         assert_eq!(ann.done("DELETE", &link("strange"), None)["vm_id"], Value::Null);
         assert_eq!(ann.refused("DELETE", &link("strange"), &json!({})), (409, "wrong-state".into()));
         let actions: Vec<String> = world.audit().into_iter().map(|e| e.action).collect();
-        for (action, times) in [("inventory.link", 2), ("inventory.unlink", 1)] {
+        for (action, times) in [("inventory.link", 3), ("inventory.unlink", 1)] {
             assert_eq!(actions.iter().filter(|a| *a == action).count(), times, "{actions:?}");
         }
     }

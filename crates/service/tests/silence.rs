@@ -6,6 +6,8 @@ mod agent_support;
 
 use agent_support::World;
 use agent_support::boot::Boot;
+use agent_support::operator::Operator;
+use serde_json::{Value, json};
 use veriboot_service::{heartbeat, silence};
 use veriboot_store::heartbeats::{self, OutageCause};
 use veriboot_store::{alerts, deadlines, inventory, maintenance, vms};
@@ -50,6 +52,7 @@ on_both! {
     a_clock_that_is_set_back_hides_no_silence
     a_maintenance_window_is_no_silence
     a_member_that_left_is_not_silent
+    who_is_stale_and_then_leaves_is_let_go
     a_dismissed_silence_is_forgotten_when_the_agent_reports
 }
 
@@ -288,6 +291,45 @@ fn a_member_that_left_is_not_silent(world: World) {
     inventory_says(&world, &ek, Some(PowerState::Stopped));
     world.pass_ms(905 * S);
     assert_eq!(sweep(&world), 1, "it attested after it was stopped");
+}
+
+/// Silence came first, and then the inventory says that it left: nobody waits for it, and its alert says why it ended.
+fn who_is_stale_and_then_leaves_is_let_go(world: World) {
+    let ann = Operator::new(&world, "ann");
+    let guests: Vec<_> = ["gone", "stopped", "linked"].iter().map(|name| world.healthy_guest(name)).collect();
+    let ids: Vec<String> = guests.iter().map(|guest| guest.vm_id()).collect();
+    let sync = |vms: Value| {
+        let document = json!({ "format": veriboot_wire::INVENTORY_SCHEMA, "vms": vms });
+        ann.post("/v1/inventory/sources/cloud/sync", &document)
+    };
+    let of = |n: usize, name: &str, power: &str| json!({ "name": name, "power": power, "ek_sha256": world.vm(&ids[n]).ek_sha256 });
+    let old = json!({ "name": "old", "power": "stopped" });
+    sync(json!([of(0, "gone", "running"), of(1, "stopped", "running")]));
+    world.pass_ms(905 * S);
+    assert_eq!(sweep(&world), 3);
+    sync(json!([of(1, "stopped", "stopped"), old]));
+    for id in &ids[..2] {
+        let (vm, alert) = (world.vm(id), world.alerts(id).remove(0));
+        assert_eq!((vm.status, alert.state), (VmStatus::Unmonitored, AlertState::Resolved), "{vm:?}");
+        let last = alert.timeline.last().unwrap();
+        assert_eq!(
+            (last.by.as_str(), last.comment.as_deref()),
+            ("service", Some("the VM left by its inventory"))
+        );
+    }
+    // Told once, and not looked at in each sweep.
+    assert!(deadline(&world, &ids[0]) > world.clock.now());
+    assert_eq!(sweep(&world), 0);
+    // One that somebody links now is let go as well; one that runs again and stays silent is stale again.
+    assert_eq!(status(&world, &ids[2]), VmStatus::Stale);
+    let items = ann.get("/v1/inventory/items?matched=false");
+    let path = format!("/v1/inventory/items/{}/link", items["items"][0]["id"].as_str().unwrap());
+    ann.put(&path, &json!({ "vm": ids[2] }));
+    assert_eq!(status(&world, &ids[2]), VmStatus::Unmonitored);
+    sync(json!([of(1, "stopped", "running"), old]));
+    world.pass_ms(905 * S);
+    assert_eq!(sweep(&world), 1);
+    assert_eq!(status(&world, &ids[1]), VmStatus::Stale);
 }
 
 /// Who dismissed one silence did not dismiss the next one, whatever the agent showed in between.

@@ -93,8 +93,10 @@ words! {
     MatchedBy {
         /// It declares the endorsement key that the VM enrolled with.
         VerifiedIdentity = "verified-identity",
-        /// An operator linked it.
+        /// An operator linked this item to this VM.
         Link = "link",
+        /// An operator took what was suggested, together with others.
+        Suggestion = "suggestion",
     }
 }
 
@@ -105,6 +107,10 @@ words! {
         MachineUuid = "machine-uuid",
         /// Name and group are the same.
         Name = "name",
+        /// Group and scale set are the same.
+        ScaleSet = "scale-set",
+        /// What the guest says about its hardware is of the item's platform.
+        Platform = "platform",
     }
 }
 
@@ -241,6 +247,9 @@ pub struct InventorySuggestion {
     pub by: Vec<SuggestedBy>,
     /// Whether there is no other candidate for either.
     pub only_one: bool,
+    /// Why it is left to be linked by hand; absent where all suggestions can be taken at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_hand_because: Option<String>,
 }
 
 /// An item with everything about it.
@@ -503,7 +512,7 @@ pub struct InventoryLink {
     pub comment: Option<String>,
 }
 
-/// Links every item that has exactly one candidate, which has no other.
+/// Links every item that has exactly one candidate, which has no other and agrees with it in enough.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InventoryLinkSuggested {
@@ -528,6 +537,9 @@ pub struct InventoryLinked {
     pub dry_run: bool,
     /// Linked pairs.
     pub linked: Vec<InventorySuggestion>,
+    /// Items with candidates that are left to be linked by hand, of those that were looked at.
+    #[serde(default)]
+    pub left: u64,
     /// Whether there may be more: at most 1000 are linked by one call.
     pub more: bool,
 }

@@ -69,6 +69,9 @@ pub fn one(detail: &InventoryItemDetail, out: Output) -> Result<(), CliError> {
         (Some(name), Some(MatchedBy::Link)) => {
             format!("{} (linked by {})", safe(name), or(&item.linked_by))
         }
+        (Some(name), Some(MatchedBy::Suggestion)) => {
+            format!("{} (as suggested, taken by {})", safe(name), or(&item.linked_by))
+        }
         (Some(name), _) => format!("{} (by its endorsement key)", safe(name)),
         (None, _) => "no agent".to_owned(),
     };
@@ -114,8 +117,9 @@ pub fn one(detail: &InventoryItemDetail, out: Output) -> Result<(), CliError> {
 /// `web-0 of default, same name: veriboot inventory link ITEM VM`.
 pub fn suggestion(s: &InventorySuggestion) -> String {
     let by: Vec<&str> = s.by.iter().map(|by| by.as_str()).collect();
+    let look = s.by_hand_because.as_ref().map(|why| format!("; {}", safe(why))).unwrap_or_default();
     format!(
-        "{} of {} (same {}): veriboot inventory link {} {}",
+        "{} of {} (same {}{look}): veriboot inventory link {} {}",
         safe(&s.vm_name),
         safe(&s.vm_group),
         by.join(", "),

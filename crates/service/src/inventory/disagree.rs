@@ -108,7 +108,7 @@ fn of_evidence(item: &InventoryItem, vm: &Enrolled, all: &mut Vec<InventoryDisag
     }
     if let Some(ek) = &f.ek_sha256
         && *ek != vm.ek_sha256
-        && item.matched_by == Some(MatchedBy::Link)
+        && item.matched_by != Some(MatchedBy::VerifiedIdentity)
     {
         all.push(InventoryDisagreement {
             code: "inventory-identity-differs".to_owned(),

@@ -23,7 +23,7 @@ use veriboot_store::{Tx, assessments, audit, events};
 use veriboot_wire::{InventoryFormat, InventorySource, InventorySynced, Severity, Time};
 
 use crate::problem::kinds;
-use crate::{ApiError, AppState, posture};
+use crate::{ApiError, AppState, posture, silence};
 
 /// A complete document may make at most half of the known items go, and any number below this.
 const SHRINK_LEAST: u64 = 10;
@@ -131,6 +131,10 @@ fn written(tx: &mut dyn Tx, look: &Look, now: Time) -> Result<InventorySynced, A
     }
     if !look.dry_run {
         assess(tx, &look.source, &outcome, now)?;
+        if outcome.added + outcome.changed + outcome.gone + outcome.returned > 0 {
+            let left = inventory::stale_and_left(tx, &look.source, now)?;
+            silence::let_go(tx, &left, now)?;
+        }
         inventory::synced(tx, &look.source, look.document_sha256.as_deref(), now)?;
     }
     let synced = told(look, outcome, now);

@@ -210,8 +210,8 @@ async fn links_and_suggestions(db) {
         assert_eq!(of(tx, "web-3")?, []);
         assert_eq!(inventory::suggestions_for_vm(tx, &same_uuid.id)?.len(), 1);
         let item = by_name[0].item_id.clone();
-        assert!(inventory::link(tx, &item, &same_name.id, "ann", at(2))?);
-        assert!(!inventory::link(tx, &item, &same_name.id, "ann", at(2))?, "it is linked already");
+        assert!(inventory::link(tx, &item, &same_name.id, MatchedBy::Link, "ann", at(2))?);
+        assert!(!inventory::link(tx, &item, &same_name.id, MatchedBy::Link, "ann", at(2))?, "it is linked already");
         let linked = inventory::item_for_vm(tx, &same_name.id)?.unwrap();
         assert_eq!((linked.matched_by, linked.linked_by.as_deref()), (Some(MatchedBy::Link), Some("ann")));
         assert_eq!(inventory::suggestions_for_vm(tx, &same_name.id)?, []);
@@ -231,6 +231,111 @@ async fn links_and_suggestions(db) {
         for item in &rivals.items {
             assert!(inventory::suggestions_for_item(tx, item)?.iter().all(|s| !s.only_one), "{}", item.facts.key);
         }
+        Ok(())
+    }).await.unwrap();
+}
+}
+
+on_both! {
+async fn what_is_taken_together_agrees_in_enough_and_is_the_only_one(db) {
+    db.store.write(|tx| {
+        source(tx, "lab")?;
+        let uuid = |n: u32| format!("00000000-0000-4000-8000-{n:012x}");
+        let enrolled = |tx: &mut dyn Tx, group: &str, name: &str, set: Option<&str>, dmi: &str, claims: u32| {
+            let mut row = vm(group, name);
+            row.scale_set = set.map(Into::into);
+            row.machine.platform = dmi.into();
+            vms::insert(tx, &row)?;
+            inventory::note_machine(tx, &row.id, &uuid(claims))?;
+            Ok::<_, StoreError>(row.id)
+        };
+        let item = |n: u32, name: &str, set: Option<&str>| InventoryFacts {
+            name: name.into(), group: "default".into(), scale_set: set.map(Into::into), platform: "azure".into(),
+            machine_uuid: Some(uuid(n)), ..facts(n)
+        };
+        let azure = "Microsoft Corporation Virtual Machine";
+        enrolled(tx, "default", "both", None, azure, 1)?;
+        enrolled(tx, "default", "evil", None, azure, 2)?;
+        enrolled(tx, "default", "member-3", Some("web"), azure, 3)?;
+        enrolled(tx, "lab", "elsewhere", None, azure, 4)?;
+        enrolled(tx, "default", "hardware", None, "Google Google Compute Engine", 5)?;
+        enrolled(tx, "default", "other-set", Some("db"), azure, 6)?;
+        enrolled(tx, "default", "twin", None, azure, 7)?;
+        enrolled(tx, "default", "claims-the-twin", None, azure, 7)?;
+        enrolled(tx, "default", "cloned", None, azure, 8)?;
+        enrolled(tx, "default", "moved", None, azure, 99)?;
+        look(tx, "lab", &[
+            InventoryFacts { key: "again".into(), ..item(8, "copy", None) }, item(1, "both", None), item(2, "victim", None), item(3, "vmss_3", Some("web")), item(4, "elsewhere", None),
+            item(5, "hardware", None), item(6, "other-set", Some("web")), item(7, "twin", None), item(8, "cloned", None),
+            item(9, "moved", None),
+        ], true, at(1))?;
+        // The copy is somebody's already, by name: its UUID is no better for it.
+        let copy = enrolled(tx, "default", "copy", None, azure, 77)?;
+        let all = inventory::unmatched(tx, "", 100)?;
+        let id = all.iter().find(|i| i.facts.key == "again").unwrap().id.clone();
+        inventory::link(tx, &id, &copy, MatchedBy::Link, "ann", at(2))?;
+        let mut because = std::collections::BTreeMap::new();
+        for item in inventory::unmatched(tx, "", 100)? {
+            let found = inventory::suggestions_for_item(tx, &item)?;
+            because.insert(item.facts.name.clone(), found.into_iter().map(|s| s.by_hand_because).collect::<Vec<_>>());
+        }
+        let first = |name: &str| because[name][0].clone().unwrap_or_default();
+        assert_eq!((because["both"].as_slice(), because["vmss_3"].as_slice()), (&[None][..], &[None][..]));
+        assert_eq!(first("victim"), "only this agrees: machine-uuid, platform");
+        assert!(first("elsewhere").contains("group lab"), "{because:?}");
+        assert!(first("hardware").contains("azure"), "{because:?}");
+        assert_eq!(first("other-set"), "they are of different scale sets");
+        assert_eq!((because["twin"].len(), first("twin").as_str()), (2, "another VM or item may be the same"));
+        assert_eq!(first("cloned"), "another VM or item may be the same");
+        assert_eq!(first("moved"), "they have different machine UUIDs");
+        Ok(())
+    }).await.unwrap();
+}
+}
+
+on_both! {
+async fn an_item_excuses_the_silence_of_its_own_machine_only(db) {
+    db.store.write(|tx| {
+        source(tx, "a")?;
+        let with = |n, power| InventoryFacts { power, ..facts(n) };
+        let attested = |tx: &mut dyn Tx, id: &str, ms: i64| {
+            tx.execute("UPDATE vms SET last_attested_at = $2, last_seen_at = $2 WHERE id = $1", &[id.into(), at(ms).into()])
+        };
+        let linked = |tx: &mut dyn Tx, n: u32, vm: &str, how| {
+            let items = inventory::list(tx, &InventoryQuery { all: Some(true), ..Default::default() })?.items;
+            let item = items.into_iter().find(|i| i.facts.key == facts(n).key).unwrap();
+            inventory::link(tx, &item.id, vm, how, "ann", at(300))
+        };
+        let rows: Vec<_> = (0..3).map(|n| vm("default", &format!("vm-{n}"))).collect();
+        for row in &rows {
+            vms::insert(tx, row)?;
+            attested(tx, &row.id, 100)?;
+        }
+        // First seen stopped, after the VM was last heard of: that of any machine that never ran.
+        look(tx, "a", &[with(1, PowerState::Stopped), with(2, PowerState::Stopped)], true, at(200))?;
+        linked(tx, 1, &rows[0].id, MatchedBy::Suggestion)?;
+        assert_eq!(inventory::absent_since(tx, &rows[0].id)?, None, "somebody took it with many others");
+        linked(tx, 1, &rows[0].id, MatchedBy::Link)?;
+        let stopped = Some(Absence::Stopped { since: at(200) });
+        assert_eq!(inventory::absent_since(tx, &rows[0].id)?, stopped, "somebody said so of this one");
+        // It is heard of since: a fault is enough to show that it runs.
+        tx.execute("UPDATE vms SET last_seen_at = $2 WHERE id = $1", &[rows[0].id.as_str().into(), at(201).into()])?;
+        assert_eq!(inventory::absent_since(tx, &rows[0].id)?, None);
+        // Listed as running when it attested, stopped later: a member that is scaled in.
+        look(tx, "a", &[with(1, PowerState::Stopped), with(2, PowerState::Running)], true, at(201))?;
+        linked(tx, 2, &rows[1].id, MatchedBy::Suggestion)?;
+        attested(tx, &rows[1].id, 250)?;
+        look(tx, "a", &[with(1, PowerState::Stopped)], true, at(260))?;
+        assert_eq!(inventory::absent_since(tx, &rows[1].id)?, Some(Absence::Gone { since: at(260) }));
+        // Gone before it enrolled: it lives, whatever an old item with its key says.
+        let late = InventoryFacts { ek_sha256: Some("ek of default/late".into()), ..with(5, PowerState::Running) };
+        look(tx, "a", &[with(1, PowerState::Stopped), late], true, at(270))?;
+        look(tx, "a", &[with(1, PowerState::Stopped)], true, at(280))?;
+        let mut row = vm("default", "late");
+        row.enrolled_at = at(290);
+        vms::insert(tx, &row)?;
+        assert_eq!(inventory::match_enrolled(tx, &row.id, &row.ek_sha256, at(290))?.len(), 1);
+        assert_eq!(inventory::absent_since(tx, &row.id)?, None);
         Ok(())
     }).await.unwrap();
 }

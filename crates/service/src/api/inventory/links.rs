@@ -16,7 +16,7 @@ use crate::auth::{Caller, Operator};
 use crate::etag::{ETagged, IfMatch};
 use crate::extract::{Json as Body, Path};
 use crate::problem::kinds;
-use crate::{ApiError, AppState, posture};
+use crate::{ApiError, AppState, posture, silence};
 
 /// Pairs that one call links.
 const MAX_LINKED: usize = 1000;
@@ -52,17 +52,19 @@ fn written(
     caller: &Caller,
     item: &InventoryItem,
     vm: &VmRow,
+    how: MatchedBy,
     comment: Option<&str>,
     now: Time,
 ) -> Result<(), ApiError> {
     check(tx, item, vm)?;
-    if store::link(tx, &item.id, &vm.id, &caller.name, now)? {
+    if store::link(tx, &item.id, &vm.id, how, &caller.name, now)? {
         let detail = json!({
             "source": item.source, "key": item.facts.key, "name": item.facts.name, "vm_id": vm.id, "vm_name": vm.name,
-            "replaces": item.vm_id, "comment": comment,
+            "matched_by": how, "replaces": item.vm_id, "comment": comment,
         });
         audit(tx, now, caller, "inventory.link", &item.id, &detail)?;
         assess(tx, item, now)?;
+        silence::let_go(tx, std::slice::from_ref(&vm.id), now)?;
     }
     Ok(())
 }
@@ -90,7 +92,7 @@ pub(crate) async fn link(
             let item = find(tx, &id)?;
             if_match.check(Some(&tag(&item)))?;
             let vm = find_vm(tx, &request.vm, request.group.as_deref())?;
-            written(tx, &caller, &item, &vm, request.comment.as_deref(), now)?;
+            written(tx, &caller, &item, &vm, MatchedBy::Link, request.comment.as_deref(), now)?;
             let item = find(tx, &id)?;
             detail(tx, item)
         })
@@ -138,8 +140,10 @@ pub(crate) async fn unlink(
 
 /// Link all items that can be only one VM
 ///
-/// Links every item without an agent that shares its machine UUID, or its name and group, with exactly one enrolled VM,
-/// which no other item of the source does. `dry_run` lists them. At most 1000 at once.
+/// Links every item without an agent that has exactly one candidate among the enrolled VMs of its group, which agrees with it
+/// in its name and in machine UUID, scale set or platform, or in machine UUID and scale set, and in nothing differs.
+/// `by_hand_because` of the other suggestions says why they are left. `dry_run` lists what would be linked. At most 1000 at
+/// once.
 #[utoipa::path(post, path = "/v1/inventory/links", tag = "inventory", operation_id = "link_suggested_inventory",
     request_body = InventoryLinkSuggested,
     responses((status = 200, body = InventoryLinked), (status = 400, body = Problem)))]
@@ -151,9 +155,9 @@ pub(crate) async fn link_suggested(
     check_comment(request.comment.as_deref())?;
     let now = state.clock.now();
     let dry_run = request.dry_run;
-    let (linked, more) = state
+    let (linked, left, more) = state
         .write(move |tx| {
-            let mut linked = Vec::new();
+            let (mut linked, mut left) = (Vec::new(), 0_u64);
             let mut query = InventoryQuery {
                 source: request.source.clone(),
                 group: request.group.clone(),
@@ -165,29 +169,35 @@ pub(crate) async fn link_suggested(
                 let page = store::list(tx, &query)?;
                 for item in page.items {
                     let suggestions = store::suggestions_for_item(tx, &item)?;
-                    let [only] = suggestions.as_slice() else { continue };
-                    if !only.only_one {
-                        continue;
-                    }
+                    let only = match suggestions.as_slice() {
+                        [only] if only.by_hand_because.is_none() => only,
+                        [] => continue,
+                        _ => {
+                            left += 1;
+                            continue;
+                        }
+                    };
                     if linked.len() >= MAX_LINKED {
-                        return Ok((linked, true));
+                        return Ok((linked, left, true));
                     }
                     let vm = find_vm(tx, &only.vm_id, None)?;
                     // What a link by hand would be refused for is left alone.
                     if check(tx, &item, &vm).is_err() {
+                        left += 1;
                         continue;
                     }
                     if !request.dry_run {
-                        written(tx, &caller, &item, &vm, request.comment.as_deref(), now)?;
+                        let (how, comment) = (MatchedBy::Suggestion, request.comment.as_deref());
+                        written(tx, &caller, &item, &vm, how, comment, now)?;
                     }
                     linked.push(only.clone());
                 }
                 query.cursor = page.next_cursor;
                 if query.cursor.is_none() {
-                    return Ok((linked, false));
+                    return Ok((linked, left, false));
                 }
             }
         })
         .await?;
-    Ok(Json(InventoryLinked { dry_run, linked, more }))
+    Ok(Json(InventoryLinked { dry_run, linked, left, more }))
 }

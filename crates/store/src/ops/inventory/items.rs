@@ -1,8 +1,8 @@
 //! Items: one by one, in lists, and those of an enrolled VM.
 
 use veriboot_wire::{
-    Absence, Configured, ConfiguredSecurity, Facts, InventoryItem, InventoryQuery, Page, PowerState, Time,
-    UnlistedVm, VmStatus,
+    Configured, ConfiguredSecurity, Facts, InventoryItem, InventoryQuery, Page, PowerState, Time, UnlistedVm,
+    VmStatus,
 };
 
 use super::{COLUMNS, read_item, tuples};
@@ -119,27 +119,6 @@ pub fn unmatched(tx: &mut dyn Tx, after: &str, limit: u32) -> Result<Vec<Invento
          ORDER BY i.id LIMIT $2"
     );
     tx.query(&sql, params![after, limit])?.into_iter().map(read_item).collect()
-}
-
-/// Since when a VM is not expected to attest: every source in use that lists or listed it says that it is gone or
-/// stopped. `None` when one of them lists it as running, or does not say; or when none knows it. Retiring a source
-/// makes no VM absent. A VM that attested since was not: it was started again, or is linked to the item of another
-/// machine, which must not excuse its silence.
-pub fn absent_since(tx: &mut dyn Tx, vm_id: &str) -> Result<Option<Absence>, StoreError> {
-    let items = items_for_vm(tx, vm_id)?;
-    let attested = query_one(tx, "SELECT last_attested_at FROM vms WHERE id = $1", params![vm_id])?;
-    let attested = attested.map(|row| row.columns().opt_time()).transpose()?.flatten();
-    if attested > items.iter().filter_map(|item| item.gone_at.max(item.stopped_at)).max() {
-        return Ok(None);
-    }
-    let mut since: Option<Time> = None;
-    for item in &items {
-        // A guest that is stopped and then removed was absent from when it was stopped.
-        let Some(at) = item.stopped_at.or(item.gone_at) else { return Ok(None) };
-        since = Some(since.map_or(at, |known| known.max(at)));
-    }
-    let all_gone = items.iter().all(|item| item.gone_at.is_some());
-    Ok(since.map(|since| if all_gone { Absence::Gone { since } } else { Absence::Stopped { since } }))
 }
 
 /// Other items that are there and name the same VM: by enrolled VM, machine UUID or endorsement key.

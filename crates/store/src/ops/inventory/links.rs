@@ -34,15 +34,24 @@ fn note_link(
     note(tx, &[change]).map(drop)
 }
 
-/// Says that an item is this enrolled VM. `false` when there is no such item, or it is this VM already.
-pub fn link(tx: &mut dyn Tx, item_id: &str, vm_id: &str, by: &str, at: Time) -> Result<bool, StoreError> {
+/// Says that an item is this enrolled VM, as `how` says: [`MatchedBy::Link`] or [`MatchedBy::Suggestion`]. `false` when
+/// there is no such item, or it is this VM already; a suggestion that was taken can be linked by hand after it.
+pub fn link(
+    tx: &mut dyn Tx,
+    item_id: &str,
+    vm_id: &str,
+    how: MatchedBy,
+    by: &str,
+    at: Time,
+) -> Result<bool, StoreError> {
     let Some(item) = items::by_id(tx, item_id)? else { return Ok(false) };
-    if item.vm_id.as_deref() == Some(vm_id) {
+    let confirms = item.matched_by == Some(MatchedBy::Suggestion) && how == MatchedBy::Link;
+    if item.vm_id.as_deref() == Some(vm_id) && !confirms {
         return Ok(false);
     }
-    let sql = "UPDATE inventory_vms SET vm_id = $2, matched_by = 'link', linked_by = $3, revision = revision + 1 \
+    let sql = "UPDATE inventory_vms SET vm_id = $2, matched_by = $4, linked_by = $3, revision = revision + 1 \
                WHERE id = $1";
-    tx.execute(sql, params![item_id, vm_id, by])?;
+    tx.execute(sql, params![item_id, vm_id, by, how.as_str()])?;
     note_link(tx, &item, Some(vm_id), by, at)?;
     Ok(true)
 }
@@ -51,7 +60,7 @@ pub fn link(tx: &mut dyn Tx, item_id: &str, vm_id: &str, by: &str, at: Time) -> 
 /// such item, or it is not linked.
 pub fn unlink(tx: &mut dyn Tx, item_id: &str, by: &str, at: Time) -> Result<bool, StoreError> {
     let Some(item) = items::by_id(tx, item_id)? else { return Ok(false) };
-    if item.matched_by != Some(MatchedBy::Link) {
+    if !matches!(item.matched_by, Some(MatchedBy::Link | MatchedBy::Suggestion)) {
         return Ok(false);
     }
     let own = match &item.facts.ek_sha256 {

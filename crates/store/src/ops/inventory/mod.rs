@@ -7,6 +7,7 @@
 //!   an operator said so. What a guest says about itself only suggests.
 //! * Items of different sources are never merged; one VM can have an item of each.
 
+mod absence;
 mod changes;
 mod items;
 mod links;
@@ -14,10 +15,11 @@ mod sources;
 mod suggest;
 mod sync;
 
+pub use absence::{absent_since, stale_and_left};
 pub use changes::changes;
 pub use items::{
-    Enrolled, MAX_CONTRADICTIONS, absent_since, by_id, contradicting, counts, enrolled, item_for_vm,
-    items_for_vm, list, unlisted, unmatched,
+    Enrolled, MAX_CONTRADICTIONS, by_id, contradicting, counts, enrolled, item_for_vm, items_for_vm, list,
+    unlisted, unmatched,
 };
 pub use links::{forget_vm, link, match_enrolled, note_machine, unlink};
 pub use sources::{

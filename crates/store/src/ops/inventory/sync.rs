@@ -163,7 +163,7 @@ fn matched<'v>(
         return (Some(vm), Some(MatchedBy::VerifiedIdentity), None);
     }
     match known {
-        Some(item) if item.matched_by == Some(MatchedBy::Link) => {
+        Some(item) if matches!(item.matched_by, Some(MatchedBy::Link | MatchedBy::Suggestion)) => {
             (item.vm_id.as_deref(), item.matched_by, item.linked_by.as_deref())
         }
         _ => (None, None, None),
