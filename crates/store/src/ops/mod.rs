@@ -8,6 +8,7 @@ pub mod attestations;
 pub mod audit;
 pub mod baselines;
 pub mod boots;
+mod claims;
 pub mod deadlines;
 pub mod deliveries;
 pub mod enrolments;

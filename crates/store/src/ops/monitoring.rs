@@ -3,6 +3,8 @@
 
 use veriboot_wire::{MonitoringSetting, MonitoringSwitch, Page, Scope, ScopeKind, Time};
 
+use super::claims::Work;
+use super::reappraisals::in_scope;
 use crate::page::{decode_cursor, encode_cursor, page, page_rows};
 use crate::place::most_specific;
 use crate::query::Select;
@@ -101,18 +103,14 @@ pub fn remove(tx: &mut dyn Tx, scope: &Scope) -> Result<bool, StoreError> {
 
 /// VMs of a scope: all, and those whose monitoring is on.
 pub fn count(tx: &mut dyn Tx, scope: &Scope) -> Result<(u64, u64), StoreError> {
-    let mut select = Select::new("SELECT COUNT(*), CAST(COALESCE(SUM(monitoring), 0) AS BIGINT) FROM vms");
-    select.and("group_name = ?", params![&scope.group]);
-    match scope.kind {
-        ScopeKind::Vm => select.and("id = ?", params![&scope.id]),
-        ScopeKind::ScaleSet => select.and("scale_set = ?", params![&scope.id]),
-        ScopeKind::Image => select.and("image = ?", params![&scope.id]),
-        ScopeKind::Group => &mut select,
-    };
+    let mut select =
+        in_scope("SELECT COUNT(*), CAST(COALESCE(SUM(monitoring), 0) AS BIGINT) FROM vms", scope);
     let Some(row) = select.page(tx, "", 0)?.into_iter().next() else { return Ok((0, 0)) };
     let mut c = row.columns();
     Ok((c.u64()?, c.u64()?))
 }
+
+const SWITCHES: Work = Work { table: "monitoring_switches", order: " ORDER BY asked_at, id" };
 
 const SWITCH: &str =
     "id, scope_kind, scope_group, scope_id, asked_at, asked_by, vms, done, switched, finished_at";
@@ -132,11 +130,7 @@ fn read_switch(c: &mut Columns) -> Result<MonitoringSwitch, StoreError> {
 
 /// Asks for the VMs of a scope to take what their settings say by now.
 pub fn ask(tx: &mut dyn Tx, scope: &Scope, by: &str, at: Time) -> Result<MonitoringSwitch, StoreError> {
-    tx.execute(
-        "DELETE FROM monitoring_switches WHERE finished_at IS NOT NULL AND id <= \
-         (SELECT id FROM monitoring_switches ORDER BY id DESC LIMIT 1 OFFSET $1)",
-        params![KEPT],
-    )?;
+    SWITCHES.forget_finished(tx, KEPT)?;
     let vms = super::reappraisals::count(tx, scope)?;
     let switch = MonitoringSwitch {
         id: new_id(at),
@@ -174,17 +168,8 @@ pub fn claim(
     now: Time,
     until: Time,
 ) -> Result<Option<ClaimedSwitch>, StoreError> {
-    let mut select = Select::new("SELECT id FROM monitoring_switches");
-    select.and("finished_at IS NULL", &[]).and("claimed_until <= ?", params![now]).and_if("id = ?", only);
-    let Some(row) = select.page(tx, " ORDER BY asked_at, id", 0)?.into_iter().next() else {
-        return Ok(None);
-    };
-    let id = row.columns().text()?;
-    let sql = format!(
-        "UPDATE monitoring_switches SET claimed_by = $2, claimed_until = $3 WHERE id = $1 \
-         RETURNING {SWITCH}, after_name"
-    );
-    let Some(row) = query_one(tx, &sql, params![&id, by, until])? else { return Ok(None) };
+    let columns = format!("{SWITCH}, after_name");
+    let Some(row) = SWITCHES.claim(tx, &columns, only, by, now, until)? else { return Ok(None) };
     let mut c = row.columns();
     Ok(Some(ClaimedSwitch { switch: read_switch(&mut c)?, after_name: c.text()? }))
 }

@@ -5,6 +5,7 @@
 
 use veriboot_wire::{Page, Reappraisal, Scope, ScopeKind, Time};
 
+use super::claims::Work;
 use crate::page::{decode_time_cursor, encode_cursor, page, page_rows};
 use crate::query::Select;
 use crate::tx::{Columns, Row, Tx, params, query_one};
@@ -48,7 +49,9 @@ pub struct Progress {
 }
 
 /// Finished ones that are kept.
-const KEPT: i64 = 1000;
+const KEPT: u32 = 1000;
+
+const REAPPRAISALS: Work = Work { table: "reappraisals", order: " ORDER BY created_at, id" };
 
 const COLUMNS: &str = "id, scope_kind, scope_group, scope_id, because, created_at, created_by, vms, done, turned, failed, \
      finished_at";
@@ -74,12 +77,8 @@ fn read(row: Row) -> Result<Reappraisal, StoreError> {
 
 /// Asks for the VMs of a scope to be judged again.
 pub fn enqueue(tx: &mut dyn Tx, new: &NewReappraisal<'_>) -> Result<Reappraisal, StoreError> {
-    // Old ones go where new ones come: ids are ordered by time.
-    tx.execute(
-        "DELETE FROM reappraisals WHERE finished_at IS NOT NULL AND id <= \
-         (SELECT id FROM reappraisals ORDER BY id DESC LIMIT 1 OFFSET $1)",
-        params![KEPT],
-    )?;
+    // Old ones go where new ones come.
+    REAPPRAISALS.forget_finished(tx, KEPT)?;
     let vms = count(tx, new.scope)?;
     let reappraisal = Reappraisal {
         id: new_id(new.created_at),
@@ -146,17 +145,8 @@ pub fn claim(
     now: Time,
     until: Time,
 ) -> Result<Option<Claimed>, StoreError> {
-    let mut select = Select::new("SELECT id FROM reappraisals");
-    select.and("finished_at IS NULL", &[]).and("claimed_until <= ?", params![now]).and_if("id = ?", only);
-    let Some(row) = select.page(tx, " ORDER BY created_at, id", 0)?.into_iter().next() else {
-        return Ok(None);
-    };
-    let id = row.columns().text()?;
-    let sql = format!(
-        "UPDATE reappraisals SET claimed_by = $2, claimed_until = $3 WHERE id = $1 \
-         RETURNING {COLUMNS}, always, after_name"
-    );
-    let Some(row) = query_one(tx, &sql, params![&id, by, until])? else { return Ok(None) };
+    let columns = format!("{COLUMNS}, always, after_name");
+    let Some(row) = REAPPRAISALS.claim(tx, &columns, only, by, now, until)? else { return Ok(None) };
     let mut c = row.columns();
     Ok(Some(Claimed { reappraisal: read_columns(&mut c)?, always: c.bool()?, after_name: c.text()? }))
 }
@@ -192,7 +182,8 @@ pub struct VmInScope {
     pub name: String,
 }
 
-fn in_scope<'a>(head: &str, scope: &'a Scope) -> Select<'a> {
+/// `head` for the VMs of a scope.
+pub(super) fn in_scope<'a>(head: &str, scope: &'a Scope) -> Select<'a> {
     let mut select = Select::new(head);
     select.and("group_name = ?", params![&scope.group]);
     match scope.kind {

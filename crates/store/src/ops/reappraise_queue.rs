@@ -4,6 +4,7 @@
 
 use veriboot_wire::Time;
 
+use super::claims::ahead;
 use crate::StoreError;
 use crate::tx::{Tx, params, query_one};
 
@@ -38,8 +39,8 @@ pub fn queue_members(tx: &mut dyn Tx, proposal_id: &str, now: Time) -> Result<u6
 /// Claims up to `limit` VMs until `until`, longest waiting first. Two callers never claim one at the same time.
 pub fn claim(tx: &mut dyn Tx, limit: u32, now: Time, until: Time) -> Result<Vec<Claimed>, StoreError> {
     let sql = "UPDATE reappraise_queue SET claimed_until = $3 WHERE vm_id IN (SELECT vm_id FROM reappraise_queue \
-               WHERE claimed_until < $2 ORDER BY asked_at, vm_id LIMIT $1) RETURNING vm_id";
-    tx.query(sql, params![limit, now, until])?
+               WHERE claimed_until < $2 OR claimed_until > $4 ORDER BY asked_at, vm_id LIMIT $1) RETURNING vm_id";
+    tx.query(sql, params![limit, now, until, ahead(until)])?
         .into_iter()
         .map(|row| Ok(Claimed { vm_id: row.columns().text()?, claimed_until: until.unix_ms() }))
         .collect()

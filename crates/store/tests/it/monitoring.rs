@@ -1,4 +1,5 @@
-use veriboot_store::{monitoring, vms};
+use veriboot_store::reappraisals::{self, NewReappraisal};
+use veriboot_store::{monitoring, reappraise_queue, vms};
 use veriboot_wire::{Monitoring, Scope, ScopeKind};
 
 use crate::harness::{add_vm, at, on_both, place};
@@ -102,5 +103,33 @@ async fn a_vm_takes_its_setting_with_it(db) {
     store.write(move |tx| monitoring::set(tx, &set, false, None, "ann", at(0))).await.unwrap();
     store.write(move |tx| vms::delete(tx, &id, at(1))).await.unwrap();
     assert_eq!(store.read(move |tx| monitoring::of_scope(tx, &own)).await.unwrap(), None);
+}
+}
+
+on_both! {
+async fn a_claim_of_a_clock_that_was_ahead_holds_nothing_up(db) {
+    add_vm(&db.store, "default", "web-0").await;
+    db.store.write(|tx| {
+        let scope = Scope { kind: ScopeKind::Group, group: "default".into(), id: String::new() };
+        monitoring::ask(tx, &scope, "ann", at(0))?;
+        let new = NewReappraisal {
+            scope: &scope, because: "x", always: false, created_by: "ann", created_at: at(0),
+        };
+        reappraisals::enqueue(tx, &new)?;
+        reappraise_queue::queue(tx, "vm", at(0))?;
+        let day = 86_400_000;
+        // A replica whose clock is a day ahead claims all of it, and dies.
+        for now in [day, 1000] {
+            let until = at(now + 60_000);
+            assert!(monitoring::claim(tx, None, "me", at(now), until)?.is_some(), "{now}");
+            assert!(reappraisals::claim(tx, None, "me", at(now), until)?.is_some(), "{now}");
+            assert_eq!(reappraise_queue::claim(tx, 10, at(now), until)?.len(), 1, "{now}");
+            // What somebody has now nobody else gets.
+            assert!(monitoring::claim(tx, None, "you", at(now + 1), at(now + 60_001))?.is_none());
+            assert!(reappraisals::claim(tx, None, "you", at(now + 1), at(now + 60_001))?.is_none());
+            assert_eq!(reappraise_queue::claim(tx, 10, at(now + 1), at(now + 60_001))?.len(), 0);
+        }
+        Ok(())
+    }).await.unwrap();
 }
 }
