@@ -30,6 +30,7 @@ pub mod traces;
 
 mod announce;
 mod api;
+mod background;
 #[cfg(test)]
 mod blessed;
 mod clock;
@@ -51,6 +52,7 @@ mod server;
 mod start_error;
 mod state;
 mod status;
+mod traceparent;
 
 pub use announce::{Announcement, FIRST_ADMIN, FirstStart};
 pub use clock::Clock;

@@ -11,7 +11,7 @@ use veriboot_store::reappraise_queue::{self, Claimed};
 use veriboot_store::{StoreError, Tx};
 
 use crate::attest::{ReappraiseError, reappraise};
-use crate::{ApiError, AppState};
+use crate::{ApiError, AppState, background};
 
 /// VMs that are judged at the same time.
 const AT_ONCE: u32 = 16;
@@ -23,21 +23,11 @@ const PAUSE: Duration = Duration::from_secs(2);
 const BEFORE_THE_ANSWER: u64 = 64;
 
 /// Judges what waits until `stop` turns true.
-pub async fn run(state: AppState, mut stop: watch::Receiver<bool>) {
-    loop {
-        let done = tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => return,
-            done = drain(&state, u64::MAX) => done,
-        };
-        if let Err(error) = done {
-            // Only time was lost: what was claimed is there again when its claim ends.
-            tracing::warn!(code = error.code(), %error, "cannot judge VMs again");
-        }
-        tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => return,
-            () = tokio::time::sleep(PAUSE) => {}
-        }
-    }
+pub async fn run(state: AppState, stop: watch::Receiver<bool>) {
+    background::repeat(stop, PAUSE, "cannot judge VMs again", || async {
+        drain(&state, u64::MAX).await.map(drop)
+    })
+    .await;
 }
 
 /// Judges what a request has queued, as far as that is quick.

@@ -12,7 +12,7 @@ use veriboot_store::vms::{self, VmRow};
 use veriboot_store::{StoreError, Tx, attestations, deadlines, new_id, reappraisals, reappraise_queue};
 use veriboot_wire::{Monitoring, MonitoringSwitch, Time, Verdict, VmStatus};
 
-use crate::{ApiError, AppState, alerts, posture, status};
+use crate::{ApiError, AppState, alerts, background, posture, status};
 
 /// VMs of one transaction.
 const STEP: u32 = 100;
@@ -24,21 +24,8 @@ const PAUSE: Duration = Duration::from_secs(2);
 const BEFORE_THE_ANSWER: Duration = Duration::from_secs(3);
 
 /// Does what waits until `stop` turns true.
-pub async fn run(state: AppState, mut stop: watch::Receiver<bool>) {
-    loop {
-        let done = tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => return,
-            done = drain(&state) => done,
-        };
-        if let Err(error) = done {
-            // Only time was lost: the work is there again when its claim ends.
-            tracing::warn!(code = error.code(), %error, "cannot switch the monitoring of VMs");
-        }
-        tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => return,
-            () = tokio::time::sleep(PAUSE) => {}
-        }
-    }
+pub async fn run(state: AppState, stop: watch::Receiver<bool>) {
+    background::repeat(stop, PAUSE, "cannot switch the monitoring of VMs", || drain(&state)).await;
 }
 
 /// Does all work that is there and that nobody else has.

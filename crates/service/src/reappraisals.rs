@@ -14,7 +14,7 @@ use veriboot_store::{StoreError, new_id};
 use veriboot_wire::Reappraisal;
 
 use crate::attest::{Again, ReappraiseError, judge_again};
-use crate::{ApiError, AppState};
+use crate::{ApiError, AppState, background};
 
 /// VMs between two notes of how far it came.
 const STEP: u32 = 32;
@@ -28,21 +28,8 @@ const PAUSE: Duration = Duration::from_secs(2);
 const BEFORE_THE_ANSWER: Duration = Duration::from_secs(5);
 
 /// Does what waits until `stop` turns true.
-pub async fn run(state: AppState, mut stop: watch::Receiver<bool>) {
-    loop {
-        let done = tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => return,
-            done = drain(&state) => done,
-        };
-        if let Err(error) = done {
-            // Only time was lost: the work is there again when its claim ends.
-            tracing::warn!(code = error.code(), %error, "cannot judge VMs again");
-        }
-        tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => return,
-            () = tokio::time::sleep(PAUSE) => {}
-        }
-    }
+pub async fn run(state: AppState, stop: watch::Receiver<bool>) {
+    background::repeat(stop, PAUSE, "cannot judge VMs again", || drain(&state)).await;
 }
 
 /// Does all work that is there and that nobody else has.

@@ -1,7 +1,7 @@
 //! One alert moves on.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use serde_json::json;
 use veriboot_store::alerts::{self, Changed};
 use veriboot_wire::{Alert, AlertAction, AlertChange, AlertState, Problem};
@@ -23,14 +23,30 @@ pub(super) const fn leads_to(action: AlertAction) -> (AlertState, &'static str) 
     }
 }
 
-async fn change(
-    state: &AppState,
+/// Who changes which alert, and the state of it that they decided on.
+pub(crate) struct Act {
     caller: Caller,
-    if_match: IfMatch,
+    state: AppState,
     id: String,
+    if_match: IfMatch,
     change: AlertChange,
-    action: AlertAction,
-) -> Result<ETagged<Json<Alert>>, ApiError> {
+}
+
+impl FromRequest<AppState> for Act {
+    type Rejection = ApiError;
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
+        let (mut parts, body) = request.into_parts();
+        let Operator(caller) = Operator::from_request_parts(&mut parts, state).await?;
+        let Path(id) = Path::from_request_parts(&mut parts, state).await?;
+        let if_match = IfMatch::from_request_parts(&mut parts, state).await?;
+        let OptionalJson(change) =
+            OptionalJson::from_request(Request::from_parts(parts, body), state).await?;
+        Ok(Self { caller, state: state.clone(), id, if_match, change })
+    }
+}
+
+async fn change(act: Act, action: AlertAction) -> Result<ETagged<Json<Alert>>, ApiError> {
+    let Act { caller, state, id, if_match, change } = act;
     check_comment(change.comment.as_deref())?;
     let now = state.clock.now();
     let by = caller.name.clone();
@@ -67,14 +83,8 @@ async fn change(
     params(("id" = String, Path, description = "Id of the alert")),
     responses((status = 200, body = Alert), (status = 404, body = Problem), (status = 409, body = Problem),
         (status = 412, body = Problem)))]
-pub(crate) async fn acknowledge(
-    Operator(caller): Operator,
-    State(state): State<AppState>,
-    Path(id): Path<String>,
-    if_match: IfMatch,
-    OptionalJson(body): OptionalJson<AlertChange>,
-) -> Result<ETagged<Json<Alert>>, ApiError> {
-    change(&state, caller, if_match, id, body, AlertAction::Acknowledge).await
+pub(crate) async fn acknowledge(act: Act) -> Result<ETagged<Json<Alert>>, ApiError> {
+    change(act, AlertAction::Acknowledge).await
 }
 
 /// Resolve an alert
@@ -84,14 +94,8 @@ pub(crate) async fn acknowledge(
     params(("id" = String, Path, description = "Id of the alert")),
     responses((status = 200, body = Alert), (status = 404, body = Problem), (status = 409, body = Problem),
         (status = 412, body = Problem)))]
-pub(crate) async fn resolve(
-    Operator(caller): Operator,
-    State(state): State<AppState>,
-    Path(id): Path<String>,
-    if_match: IfMatch,
-    OptionalJson(body): OptionalJson<AlertChange>,
-) -> Result<ETagged<Json<Alert>>, ApiError> {
-    change(&state, caller, if_match, id, body, AlertAction::Resolve).await
+pub(crate) async fn resolve(act: Act) -> Result<ETagged<Json<Alert>>, ApiError> {
+    change(act, AlertAction::Resolve).await
 }
 
 /// Dismiss an alert
@@ -102,12 +106,6 @@ pub(crate) async fn resolve(
     params(("id" = String, Path, description = "Id of the alert")),
     responses((status = 200, body = Alert), (status = 404, body = Problem), (status = 409, body = Problem),
         (status = 412, body = Problem)))]
-pub(crate) async fn dismiss(
-    Operator(caller): Operator,
-    State(state): State<AppState>,
-    Path(id): Path<String>,
-    if_match: IfMatch,
-    OptionalJson(body): OptionalJson<AlertChange>,
-) -> Result<ETagged<Json<Alert>>, ApiError> {
-    change(&state, caller, if_match, id, body, AlertAction::Dismiss).await
+pub(crate) async fn dismiss(act: Act) -> Result<ETagged<Json<Alert>>, ApiError> {
+    change(act, AlertAction::Dismiss).await
 }
