@@ -16,6 +16,7 @@ use tracing::Instrument as _;
 use crate::journal::{Refusals, Refused};
 use crate::metrics::Metrics;
 use crate::problem::{IsProblem, REQUEST_ID, Told, kinds, normalise};
+use crate::traceparent::Traceparent;
 use crate::{ApiError, Config};
 
 /// Largest body of every route that does not say otherwise.
@@ -60,7 +61,8 @@ async fn around(State(outer): State<Outer>, request: Request, next: Next) -> Res
     let method = method_name(request.method());
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", |m| m.as_str()).to_owned();
     let _in_flight = outer.metrics.request();
-    let span = tracing::info_span!("request", request_id = id, method, route);
+    let parent = Traceparent::of(request.headers()).map(|parent| parent.to_string());
+    let span = tracing::info_span!("request", request_id = id, method, route, traceparent = parent);
     let mut response = REQUEST_ID
         .scope(
             id.clone(),

@@ -18,12 +18,15 @@ use tracing_subscriber::layer::{Context, Filter, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::metrics::Stage;
+use crate::traceparent::Traceparent;
 use crate::{ConfigError, TracesConfig, tls};
 
 /// Target of the spans of stages.
 const STAGES: &str = "veriboot_service::stage";
 /// Target and name of the span of a request ([`crate::middleware`]).
 const REQUESTS: &str = "veriboot_service::middleware";
+/// Target of the spans of notifications.
+const NOTIFICATIONS: &str = "veriboot_service::notification";
 /// Spans that wait to be sent.
 const QUEUE: usize = 8192;
 /// Spans in one request to the collector.
@@ -36,8 +39,12 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_ATTRIBUTES: usize = 16;
 /// Longest text of an attribute.
 const MAX_CHARS: usize = 256;
-/// `SPAN_KIND_INTERNAL` and `SPAN_KIND_SERVER`.
-const KINDS: (u8, u8) = (1, 2);
+/// `SPAN_KIND_INTERNAL`.
+const INTERNAL: u8 = 1;
+/// `SPAN_KIND_SERVER`.
+const SERVER: u8 = 2;
+/// `SPAN_KIND_CLIENT`.
+const CLIENT: u8 = 3;
 
 /// Spans that were dropped since they were counted last.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
@@ -56,6 +63,17 @@ pub(crate) fn stage_span(stage: Stage) -> tracing::Span {
         Stage::Appraisal => tracing::debug_span!(target: STAGES, "appraisal"),
         Stage::Store => tracing::debug_span!(target: STAGES, "store"),
     }
+}
+
+/// The span of a message to a notification target, a trace of its own, and what tells the receiver which. It is marked as
+/// recorded where somebody takes such spans.
+pub(crate) fn notification_span(kind: &'static str) -> (tracing::Span, Traceparent) {
+    let mut own = Traceparent { trace: random(), span: random(), sampled: true };
+    let id = own.to_string();
+    let span =
+        tracing::debug_span!(target: NOTIFICATIONS, parent: None, "notification", kind, traceparent = id);
+    own.sampled = !span.is_disabled();
+    (span, own)
 }
 
 /// The layer that exports, or `None` where no endpoint is set.
@@ -104,7 +122,9 @@ struct Ours;
 
 impl<S> Filter<S> for Ours {
     fn enabled(&self, meta: &Metadata<'_>, _: &Context<'_, S>) -> bool {
-        meta.is_span() && (meta.target() == STAGES || (meta.target() == REQUESTS && meta.name() == "request"))
+        meta.is_span()
+            && (matches!(meta.target(), STAGES | NOTIFICATIONS)
+                || (meta.target() == REQUESTS && meta.name() == "request"))
     }
 }
 
@@ -120,7 +140,7 @@ struct Running {
     id: [u8; 8],
     parent: Option<[u8; 8]>,
     started: i64,
-    server: bool,
+    kind: u8,
     attributes: Attributed,
 }
 
@@ -132,12 +152,15 @@ struct Ended {
 }
 
 #[derive(Default)]
-struct Attributed(Vec<(&'static str, Value)>);
+struct Attributed {
+    fields: Vec<(&'static str, Value)>,
+    traceparent: Option<Traceparent>,
+}
 
 impl Attributed {
     fn add(&mut self, field: &Field, value: Value) {
-        if self.0.len() < MAX_ATTRIBUTES {
-            self.0.push((field.name(), value));
+        if self.fields.len() < MAX_ATTRIBUTES {
+            self.fields.push((field.name(), value));
         }
     }
 
@@ -153,7 +176,11 @@ impl Visit for Attributed {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.text(field, value);
+        if field.name() == "traceparent" {
+            self.traceparent = Traceparent::read(value.as_bytes());
+        } else {
+            self.text(field, value);
+        }
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
@@ -175,22 +202,29 @@ where
 {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let Some(span) = context.span(id) else { return };
-        let server = attributes.metadata().target() == REQUESTS;
-        let parent = span.parent().and_then(|parent| {
-            parent.extensions().get::<Running>().map(|running| (running.trace, running.id))
-        });
-        // One request in so many is traced, with all of its stages; a stage outside of a request is not.
-        let (trace, parent) = match parent {
-            Some((trace, parent)) => (trace, Some(parent)),
-            None if server && self.requests.fetch_add(1, Ordering::Relaxed).is_multiple_of(self.one_in) => {
-                (random(), None)
-            }
-            None => return,
+        let kind = match attributes.metadata().target() {
+            REQUESTS => SERVER,
+            NOTIFICATIONS => CLIENT,
+            _ => INTERNAL,
         };
         let mut recorded = Attributed::default();
         attributes.record(&mut recorded);
-        let running =
-            Running { trace, id: random(), parent, started: unix_ns(), server, attributes: recorded };
+        let told = recorded.traceparent;
+        let parent = span.parent().and_then(|parent| {
+            parent.extensions().get::<Running>().map(|running| (running.trace, running.id))
+        });
+        // One request in so many is traced, with all of its stages, whatever its caller wants; a stage outside of a
+        // request is not. A notification has the ids that its receiver is told.
+        let chosen = || self.requests.fetch_add(1, Ordering::Relaxed).is_multiple_of(self.one_in);
+        let (trace, id, parent) = match (parent, kind, told) {
+            (Some((trace, parent)), ..) => (trace, random(), Some(parent)),
+            (None, CLIENT, Some(own)) => (own.trace, own.span, None),
+            (None, SERVER, told) if chosen() => {
+                (told.map_or_else(random, |caller| caller.trace), random(), told.map(|caller| caller.span))
+            }
+            _ => return,
+        };
+        let running = Running { trace, id, parent, started: unix_ns(), kind, attributes: recorded };
         span.extensions_mut().insert(running);
     }
 
@@ -299,16 +333,17 @@ fn body(batch: Vec<Ended>) -> Value {
 
 fn span(ended: Ended) -> Value {
     let Ended { name, span, ended } = ended;
-    let Running { trace, id, parent, started, server, attributes } = span;
-    let route = attributes.0.iter().find(|(key, _)| *key == "route").and_then(|(_, v)| v.get("stringValue"));
-    let method =
-        attributes.0.iter().find(|(key, _)| *key == "method").and_then(|(_, v)| v.get("stringValue"));
-    let name = match (server, method.and_then(Value::as_str), route.and_then(Value::as_str)) {
-        (true, Some(method), Some(route)) => format!("{method} {route}"),
+    let Running { trace, id, parent, started, kind, attributes } = span;
+    let text = |name: &str| {
+        let field = attributes.fields.iter().find(|(key, _)| *key == name);
+        field.and_then(|(_, value)| value.get("stringValue")).and_then(Value::as_str)
+    };
+    let name = match (kind, text("method"), text("route")) {
+        (SERVER, Some(method), Some(route)) => format!("{method} {route}"),
         _ => name.to_owned(),
     };
     let attributes: Vec<Value> = attributes
-        .0
+        .fields
         .into_iter()
         .map(|(key, value)| {
             let key = match key {
@@ -327,7 +362,7 @@ fn span(ended: Ended) -> Value {
         span.insert("parentSpanId".into(), hex::encode(parent).into());
     }
     span.insert("name".into(), name.into());
-    span.insert("kind".into(), if server { KINDS.1 } else { KINDS.0 }.into());
+    span.insert("kind".into(), kind.into());
     span.insert("startTimeUnixNano".into(), started.to_string().into());
     span.insert("endTimeUnixNano".into(), ended.max(started).to_string().into());
     span.insert("attributes".into(), attributes.into());
@@ -359,6 +394,41 @@ mod tests {
             dropped += take_dropped();
         }
         assert_eq!(dropped, 100, "one request in two, each with its stage");
+    }
+
+    #[test]
+    fn a_request_goes_on_in_its_callers_trace_and_a_notification_has_the_ids_that_it_tells() {
+        use tracing_subscriber::layer::SubscriberExt as _;
+        let (sender, ended) = sync_channel(16);
+        let exporting = Exporting { sender, one_in: 2, requests: AtomicU64::new(0) }.with_filter(Ours);
+        let caller = Traceparent { trace: [7; 16], span: [8; 8], sampled: true };
+        let told = tracing::subscriber::with_default(tracing_subscriber::registry().with(exporting), || {
+            for parent in [Some(caller.to_string()), Some(caller.to_string()), Some("00-nonsense".to_owned())]
+            {
+                let request = tracing::info_span!(target: REQUESTS, "request", traceparent = parent);
+                let _request = request.entered();
+                drop(stage_span(Stage::Store).entered());
+            }
+            let (span, told) = notification_span("webhook");
+            drop(span.entered());
+            told
+        });
+        assert!(told.sampled);
+        let ended: Vec<Ended> = ended.try_iter().collect();
+        let names: Vec<&str> = ended.iter().map(|ended| ended.name).collect();
+        assert_eq!(names, ["store", "request", "store", "request", "notification"], "one request in two");
+        let spans: Vec<&Running> = ended.iter().map(|ended| &ended.span).collect();
+        assert_eq!(
+            (spans[1].trace, spans[1].parent, spans[1].kind),
+            (caller.trace, Some(caller.span), SERVER)
+        );
+        assert_ne!(spans[1].id, caller.span);
+        assert_eq!((spans[0].trace, spans[0].parent), (caller.trace, Some(spans[1].id)));
+        assert!(spans[3].trace != caller.trace && spans[3].parent.is_none());
+        assert_eq!((spans[4].trace, spans[4].id, spans[4].kind), (told.trace, told.span, CLIENT));
+        assert!(ended.into_iter().all(|ended| !span(ended).to_string().contains("traceparent")));
+        // Where nobody takes spans nothing says that one is recorded.
+        assert!(!notification_span("webhook").1.sampled);
     }
 
     #[test]

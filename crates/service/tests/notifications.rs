@@ -248,6 +248,9 @@ fn a_receiver_can_check_a_webhook_as_documented() {
     let secret = made["signing_secret"].as_str().unwrap().to_owned();
     let sequence = happen(&server, "alert.opened", Severity::High, Some("prod"));
     let message = receiver.wait_for(1).remove(0);
+    let trace: Vec<&str> = message.header("traceparent").split('-').collect();
+    assert_eq!(trace.iter().map(|part| part.len()).collect::<Vec<_>>(), [2, 32, 16, 2], "{trace:?}");
+    assert_eq!((trace[0], trace[3]), ("00", "00"), "nobody records");
     let cloud = message.json();
     assert_eq!(message.header("content-type"), "application/cloudevents+json; charset=utf-8");
     assert_eq!(cloud["specversion"], "1.0");

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod agent_support;
+mod common;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
@@ -59,10 +60,23 @@ fn an_attestation_is_a_trace() {
     let world = World::sqlite();
     let name = "secret-name";
     let guest = world.healthy_guest(name);
+    // A caller's trace goes on here; what is no trace does not.
+    let client = common::Client::new(&world.url(), &world.ca_file(), None);
+    let (trace, caller) = ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7");
+    for told in [format!("00-{trace}-{caller}-01"), format!("00-{trace}-{caller}-01-x")] {
+        let asked = ureq::http::Request::builder()
+            .method("GET")
+            .uri(format!("{}/healthz", world.url()))
+            .header("traceparent", told);
+        assert_eq!(client.run(asked.body(()).unwrap()).status, 200);
+    }
+    let of_caller = |spans: &[Value]| spans.iter().filter(|s| s["traceId"] == trace).count();
 
     let mut spans: Vec<Value> = Vec::new();
     let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(30) && !spans.iter().any(|span| span["name"] == "store") {
+    while start.elapsed() < Duration::from_secs(30)
+        && (!spans.iter().any(|span| span["name"] == "store") || of_caller(&spans) == 0)
+    {
         let Ok((line, body)) = received.recv_timeout(Duration::from_secs(10)) else { break };
         assert_eq!(line, "post /v1/traces http/1.1");
         assert!(!body.to_string().contains(name) && !body.to_string().contains(&guest.agent_token()));
@@ -70,6 +84,9 @@ fn an_attestation_is_a_trace() {
         assert_eq!(text(&resource["resource"], "service.name"), Some("veriboot"));
         spans.extend(resource["scopeSpans"][0]["spans"].as_array().unwrap().iter().cloned());
     }
+    assert_eq!(of_caller(&spans), 1);
+    let joined = spans.iter().find(|s| s["traceId"] == trace).unwrap();
+    assert_eq!((&joined["parentSpanId"], &joined["kind"]), (&caller.into(), &2.into()));
     let store = spans.iter().find(|span| span["name"] == "store").expect("the transaction is a span");
     let request =
         spans.iter().find(|span| span["spanId"] == store["parentSpanId"]).expect("and has a request");

@@ -10,7 +10,7 @@ use veriboot_wire::{Event, Severity, TargetKind, TargetTest};
 use super::alertmanager::{self, Fact};
 use super::secrets::Secrets;
 use super::{email, ocsf, syslog, webhook, words};
-use crate::AppState;
+use crate::{AppState, traces};
 
 /// Time for one message, look-up of the name included. Shorter than a claim lasts.
 const TIMEOUT: Duration = Duration::from_secs(45);
@@ -89,6 +89,8 @@ pub(super) async fn tell(state: &AppState, target: &TargetRow, message: Message)
     let sending = tokio::task::spawn_blocking(move || {
         // The thread goes on when nobody waits for it any more.
         let _on_its_way = on_its_way;
+        let (span, trace) = traces::notification_span(target.kind.as_str());
+        let _traced = span.entered();
         match message {
             Message::Open(alerts) => {
                 let facts: Vec<Fact<'_>> = alerts
@@ -103,7 +105,7 @@ pub(super) async fn tell(state: &AppState, target: &TargetRow, message: Message)
                 alertmanager::send(&target, &facts, &public_url, now)
             }
             Message::Events { events, digest } => match target.kind {
-                TargetKind::Webhook => webhook::send(&target, &events, digest, &public_url, now),
+                TargetKind::Webhook => webhook::send(&target, &events, digest, &public_url, trace, now),
                 TargetKind::Alertmanager => {
                     let facts: Vec<Fact<'_>> = events.iter().map(Fact::of).collect();
                     alertmanager::send(&target, &facts, &public_url, now)

@@ -12,6 +12,7 @@ use veriboot_wire::{Event, Time};
 
 use super::http::{self, Post};
 use super::tell::SendError;
+use crate::traceparent::Traceparent;
 
 /// How a signing secret starts.
 pub(super) const SECRET_PREFIX: &str = "whsec_";
@@ -22,6 +23,7 @@ pub(super) fn send(
     events: &[Event],
     digest: bool,
     public_url: &str,
+    trace: Traceparent,
     now: Time,
 ) -> Result<(), SendError> {
     let mut cloud: Vec<Value> = events.iter().map(|event| cloud_event(event, public_url)).collect();
@@ -38,6 +40,7 @@ pub(super) fn send(
         ("content-type", kind.to_owned()),
         ("webhook-id", id.clone()),
         ("webhook-timestamp", timestamp.to_string()),
+        ("traceparent", trace.to_string()),
     ];
     if let Some(secret) = &target.secrets.signing_secret {
         let key = key(secret).map_err(SendError::refused)?;
