@@ -39,10 +39,13 @@ struct Stream(BufReader<rustls::StreamOwned<rustls::ClientConnection, std::net::
 
 impl Stream {
     fn open(server: &TestServer, query: &str, last: Option<u64>) -> Self {
+        Self::open_as(server, server.admin_token(), query, last)
+    }
+
+    fn open_as(server: &TestServer, token: &str, query: &str, last: Option<u64>) -> Self {
         let mut stream = common::connect(server);
         stream.sock.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let last = last.map(|id| format!("last-event-id: {id}\r\n")).unwrap_or_default();
-        let token = server.admin_token();
         write!(
             stream,
             "GET /v1/events{query} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n{last}\r\n"
@@ -134,7 +137,7 @@ fn a_silent_stream_says_that_it_lives_and_ends_with_the_service() {
 
 #[test]
 fn streams_are_bounded() {
-    let server = TestServer::start();
+    let server = TestServer::builder().config(|c| c.limits.streams_per_token = 256).start();
     let mut open: Vec<Stream> = (0..256).map(|_| Stream::open(&server, "", None)).collect();
     for stream in &mut open {
         stream.begin();
@@ -156,6 +159,25 @@ fn streams_are_bounded() {
         assert!(Instant::now() < deadline, "{status}");
         std::thread::sleep(Duration::from_millis(300));
     }
+}
+
+#[test]
+fn one_token_does_not_take_all_streams() {
+    let server = TestServer::builder().config(|c| c.limits.streams_per_token = 3).start();
+    let mut open: Vec<Stream> = (0..3).map(|_| Stream::open(&server, "", None)).collect();
+    for stream in &mut open {
+        stream.begin();
+    }
+    let refused = server.admin().get("/v1/events");
+    assert_eq!((refused.status, refused.code().as_str()), (429, "too-many-streams"));
+    assert!(refused.header("retry-after").is_some());
+    // Somebody else still has room, and pages are no streams.
+    assert_eq!(server.admin().get("/v1/events?format=json").status, 200);
+    let metrics = server.admin().get("/metrics").text();
+    assert!(metrics.contains("veriboot_event_streams 3"), "{metrics}");
+    assert!(metrics.contains(r#"veriboot_event_streams_refused_total{cause="token"} 1"#), "{metrics}");
+    let mut other = Stream::open_as(&server, &server.secret("viewer"), "", None);
+    other.begin();
 }
 
 #[test]

@@ -15,7 +15,7 @@ use veriboot_wire::{EVENT_KINDS, Event, EventQuery, Page, Problem, kind_matches}
 use super::{check_limit, invalid};
 use crate::auth::Viewer;
 use crate::extract::Query;
-use crate::notify::{Listener, Told};
+use crate::notify::{Full, Listener, Told};
 use crate::problem::kinds;
 use crate::{ApiError, AppState};
 
@@ -38,7 +38,7 @@ const MAX_KINDS: usize = 64;
     responses((status = 200, content((Page<Event> = "application/json"), (String = "text/event-stream"))),
         (status = 400, body = Problem), (status = 429, body = Problem)))]
 pub(crate) async fn list(
-    _: Viewer,
+    Viewer(caller): Viewer,
     State(state): State<AppState>,
     headers: HeaderMap,
     Query(query): Query<EventQuery>,
@@ -72,9 +72,16 @@ pub(crate) async fn list(
                 .ok_or_else(|| invalid("Last-Event-ID must be the id of an event, a number"))?,
         ),
     };
-    let listener = Listener::begin(&state, wanted, last).await?.map_err(|_| {
-        ApiError::new(&kinds::TOO_MANY, "too many streams of events are open").retry_after_s(10)
-    })?;
+    let listener =
+        Listener::begin(&state, &caller.token_id, wanted, last).await?.map_err(|full| match full {
+            Full::All => {
+                ApiError::new(&kinds::TOO_MANY, "too many streams of events are open").retry_after_s(10)
+            }
+            Full::OfToken => {
+                let message = format!("the token {} has too many streams of events open", caller.name);
+                ApiError::new(&kinds::TOO_MANY_STREAMS, message)
+            }
+        })?;
     Ok(stream(listener))
 }
 

@@ -317,6 +317,13 @@ pub const SETTINGS: &[Setting] = &[
          to 64 KiB, which is what agents send once their log is known, do not count. Appraisal takes about three times \
          these bytes.",
     ),
+    setting(
+        "limits.streams_per_token",
+        ValueType::Number,
+        "",
+        "Streams of events that one API token may have open on one replica, 1 to 256; more are answered 429 \
+         `too-many-streams` with Retry-After. There are 256 for all tokens together.",
+    ),
 ];
 
 /// Default of a setting, as TOML; `None` where an absent value has a meaning of its own.

@@ -10,6 +10,8 @@ use prometheus_client::registry::Registry;
 use veriboot_store::deliveries::Depth;
 use veriboot_wire::TargetKind;
 
+use super::Full;
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Labels {
     kind: &'static str,
@@ -21,6 +23,11 @@ struct OutcomeLabels {
     outcome: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CauseLabels {
+    cause: &'static str,
+}
+
 /// Counters of notifications by kind of target; clones count into the same numbers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct NotifyMetrics {
@@ -28,6 +35,7 @@ pub(crate) struct NotifyMetrics {
     waiting: Family<Labels, Gauge>,
     dead: Family<Labels, Gauge>,
     streams: Gauge<i64, AtomicI64>,
+    streams_refused: Family<CauseLabels, Counter>,
 }
 
 impl NotifyMetrics {
@@ -49,6 +57,14 @@ impl NotifyMetrics {
             metrics.dead.clone(),
         );
         registry.register("event_streams", "Open streams of events", metrics.streams.clone());
+        registry.register(
+            "event_streams_refused",
+            "Streams of events that were refused: the token had its share, or all of them were open",
+            metrics.streams_refused.clone(),
+        );
+        for full in [Full::OfToken, Full::All] {
+            metrics.refused(full).inc_by(0);
+        }
         for kind in TargetKind::ALL {
             for outcome in ["delivered", "failed", "dead"] {
                 metrics.count(*kind, outcome, 0);
@@ -77,6 +93,19 @@ impl NotifyMetrics {
             self.waiting.get_or_create(&labels).set(number(depth.waiting));
             self.dead.get_or_create(&labels).set(number(depth.dead));
         }
+    }
+
+    fn refused(&self, full: Full) -> impl std::ops::Deref<Target = Counter> + '_ {
+        let cause = match full {
+            Full::OfToken => "token",
+            Full::All => "all",
+        };
+        self.streams_refused.get_or_create(&CauseLabels { cause })
+    }
+
+    /// A stream was refused.
+    pub(super) fn stream_refused(&self, full: Full) {
+        self.refused(full).inc();
     }
 
     pub(super) fn streams(&self) -> &Gauge<i64, AtomicI64> {

@@ -28,7 +28,7 @@ mod work;
 pub(crate) use metrics::NotifyMetrics;
 pub(crate) use secrets::shown_settings;
 pub(crate) use settings::{check_route, check_settings, new_signing_secret};
-pub(crate) use streams::{Listener, Streams, Told};
+pub(crate) use streams::{Full, Listener, Streams, Told};
 pub(crate) use tell::test;
 pub use work::{pass, run, sweep};
 

@@ -73,6 +73,9 @@ kinds! {
         "look whether the change is there before it is made again";
     TOO_MANY = 429 "too-many" Client retry 60,
         "There are more things of this kind than the service keeps.", "try again after Retry-After";
+    TOO_MANY_STREAMS = 429 "too-many-streams" Client retry 10,
+        "The token has as many streams of events open as one token may have (limits.streams_per_token).",
+        "close streams that nobody reads, or give every reader a token of its own";
     INTERNAL = 500 "internal" Service,
         "The service failed in a way that it should not.",
         "the operator finds the cause in the service's log under the request id";

@@ -160,10 +160,15 @@ impl TestServer {
 
     /// A client with a new token of this scope (`viewer`, `operator`, `admin`).
     pub fn with_scope(&self, scope: &str) -> Client {
+        self.with_token(&self.secret(scope))
+    }
+
+    /// Secret of a new token of this scope.
+    pub fn secret(&self, scope: &str) -> String {
         let name = format!("{scope}-{}", self.clock.now_us());
         let made = self.admin().post("/v1/api-tokens", &json!({ "name": name, "scope": scope }));
         assert_eq!(made.status, 201, "{}", made.text());
-        self.with_token(made.json()["secret"].as_str().unwrap())
+        made.json()["secret"].as_str().unwrap().to_owned()
     }
 
     /// Secret of a new join token.
