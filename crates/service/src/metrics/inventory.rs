@@ -23,6 +23,7 @@ pub(super) struct Inventory {
 }
 
 /// What the database says.
+#[derive(Default)]
 pub(super) struct Listed {
     items: (u64, u64, u64),
     sources: (u64, u64),

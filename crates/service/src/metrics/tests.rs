@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use veriboot_wire::{ChangeClass, FleetSummary, Time};
+use veriboot_store::deliveries::Depth;
+use veriboot_wire::{ChangeClass, FleetSummary, TargetKind, Time};
 
 use super::*;
 use crate::blessed;
@@ -12,6 +13,7 @@ struct Row {
     kind: String,
     help: String,
     labels: BTreeSet<String>,
+    samples: usize,
 }
 
 /// Everything with a sample, so that each metric shows its labels.
@@ -30,7 +32,18 @@ fn sample() -> String {
     metrics.fleet.read(&nothing, classes, &BTreeMap::new());
     metrics.work.read(work::Waiting::default());
     metrics.database.read((0, 0));
+    metrics.inventory.set(&inventory::Listed::default(), Time::from_unix_ms(0));
+    let depth = |kind: &TargetKind| Depth { kind: *kind, waiting: 0, dead: 0, oldest_waiting_at: None };
+    metrics.notify.depths(&TargetKind::ALL.iter().map(depth).collect::<Vec<_>>());
     metrics.text().unwrap()
+}
+
+/// Without a sample a metric would be missing in the table, and its labels unknown.
+#[test]
+fn the_sample_has_every_metric() {
+    for (name, row) in rows(&sample()) {
+        assert!(row.samples > 0, "{name} has no sample");
+    }
 }
 
 fn rows(text: &str) -> BTreeMap<String, Row> {
@@ -47,6 +60,7 @@ fn rows(text: &str) -> BTreeMap<String, Row> {
                     kind: String::new(),
                     help: help.trim_end_matches('.').to_owned(),
                     labels: BTreeSet::new(),
+                    samples: 0,
                 };
                 rows.insert(name.to_owned(), row);
             }
@@ -54,6 +68,7 @@ fn rows(text: &str) -> BTreeMap<String, Row> {
                 let end = line.find(['{', ' ']).unwrap();
                 let name = family(&line[..end], &rows);
                 let row: &mut Row = rows.get_mut(&name).unwrap_or_else(|| panic!("{line}"));
+                row.samples += 1;
                 if let Some((_, labels)) = line.split_once('{') {
                     let labels = labels.rsplit_once('}').unwrap().0;
                     for label in labels.split("\",").filter_map(|pair| pair.split_once('=')) {
@@ -121,6 +136,7 @@ fn no_label_names_a_vm() {
                 "os",
                 "severity",
                 "check",
+                "state",
             ];
             assert!(known.contains(&label.as_str()), "{name} has the label {label}: is it a closed set?");
         }
