@@ -9,6 +9,7 @@
 #[path = "../tests/common/mod.rs"]
 mod common;
 
+use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -18,10 +19,10 @@ use aws_lc_rs::{digest, rand};
 use common::{Log, Machine, SHA256, Tpm};
 use criterion::Criterion;
 use veriboot_appraisal::{
-    Baseline, CompiledBaseline, Conclude, Judgement, LogReport, Outcome, PcrValues, Profile, Rule, Says,
-    conclude, examine, judge,
+    Baseline, CompiledBaseline, Conclude, Judgement, LogReport, Memo, Outcome, PcrValues, Profile, Rule,
+    Says, conclude, examine, examine_with, judge,
 };
-use veriboot_eventlog::{ComponentKind, check_digests_of, hashes, measurements, parse, replay};
+use veriboot_eventlog::{ComponentKind, Digest, check_digests_of, hashes, measurements, parse, replay};
 use veriboot_tpm::{AttestationKey, Expectation, PcrSelection, verify_quote};
 use veriboot_wire::Verdict;
 
@@ -42,8 +43,25 @@ struct Bench {
 }
 
 impl Bench {
+    /// What a machine of the test kit writes.
     fn new(log: &Log) -> Self {
-        let tpm = Tpm::booted(log);
+        Self::of(log.bytes(), &Tpm::booted(log))
+    }
+
+    /// A boot that was captured: the registers are those to which its log replays.
+    fn captured(name: &str) -> Self {
+        let path = format!("{}/../testkit/corpus/{name}/eventlog.bin", env!("CARGO_MANIFEST_DIR"));
+        let bytes = std::fs::read(path).unwrap();
+        let registers = |pcrs: &BTreeMap<u32, Digest>| {
+            pcrs.iter().map(|(pcr, value)| (*pcr, value.as_ref().to_vec())).collect()
+        };
+        let banks = examine(&bytes).banks;
+        let mut tpm = Tpm::booted(&typical_machine().log());
+        tpm.pcrs = banks.iter().map(|b| (b.replay.bank.tpm_id(), registers(&b.replay.pcrs))).collect();
+        Self::of(bytes, &tpm)
+    }
+
+    fn of(bytes: Vec<u8>, tpm: &Tpm) -> Self {
         let nonce = vec![7; 32];
         let selection = vec![PcrSelection::new(SHA256.tpm_id(), 0..16).unwrap()];
         let quote = tpm.quote_of(selection.clone());
@@ -74,7 +92,6 @@ impl Bench {
         area.extend(&public[9..265]);
         let tpm2b = [&(area.len() as u16).to_be_bytes()[..], &area].concat();
 
-        let bytes = log.bytes();
         let report = examine(&bytes);
         Self {
             ak: AttestationKey::from_tpm2b(&tpm2b).unwrap(),
@@ -84,7 +101,7 @@ impl Bench {
             nonce,
             selection,
             values: tpm.values(),
-            events: log.events.len() + 1,
+            events: report.events,
             baseline: Baseline::learn(&report, SHA256).unwrap().compile(),
             profile: Profile::default(),
             log: bytes,
@@ -114,8 +131,8 @@ impl Bench {
         })
     }
 
-    fn new_log(&self) -> Outcome {
-        let report = examine(black_box(&self.log));
+    fn new_log(&self, memo: &Memo) -> Outcome {
+        let report = examine_with(black_box(&self.log), memo).report;
         let judgement = judge(&report, SHA256, Some(&self.baseline), &self.profile);
         self.known(&report, &judgement)
     }
@@ -164,6 +181,50 @@ fn of_many_boots(bench: &Bench) -> CompiledBaseline {
     }
     baseline.boots.insert(0, newest);
     baseline.compile()
+}
+
+/// What the service gives the memo, so that a service that just started is measured as it is.
+fn empty_memo() -> Memo {
+    Memo::new(16 * 1024 * 1024)
+}
+
+/// Pairs of boots that were captured: what the service has seen, and the log that it has not.
+const PAIRS: &[(&str, &str, &str)] = &[
+    ("another kernel", "secure-boot", "other-kernel"),
+    ("an updated dbx", "secure-boot", "dbx-updated"),
+    ("GRUB menu of Debian, updated", "debian-menu", "debian-menu-updated"),
+    ("GRUB menu of Debian, after another machine", "microsoft-2023", "debian-menu"),
+];
+
+/// A log never seen, by a service that has seen nothing, and by one that has seen another log.
+fn ratios_of_new_logs() {
+    for (what, seen, new) in PAIRS {
+        let (seen, new) = (Bench::captured(seen), Bench::captured(new));
+        assert_ne!(seen.log, new.log);
+        ratio_of_a_new_log(what, &new, &seen.log);
+    }
+    let machine = Machine { kernel: "linux 6.1.0-51", initrd: "initrd 2", ..typical_machine() };
+    let new = Bench::new(&machine.log());
+    ratio_of_a_new_log("made log, kernel and initrd updated", &new, &typical().log);
+}
+
+fn ratio_of_a_new_log(what: &str, new: &Bench, seen: &[u8]) {
+    let mut memo = empty_memo();
+    memo.learn(seen, &examine_with(seen, &memo).unknown);
+    let unknown = examine_with(&new.log, &memo).unknown;
+    let nothing = empty_memo();
+    for memo in [&memo, &nothing] {
+        assert_eq!(new.new_log(memo).verdict, Verdict::Healthy, "{:?}", new.new_log(memo).findings);
+    }
+    let banks = parse(&new.log).unwrap().active_banks().len();
+    println!("{what}: {} bytes, {} events, {banks} banks", new.log.len(), new.events);
+    for (before, memo) in [("nothing seen before", &nothing), ("another boot seen before", &memo)] {
+        let (new, raw) = in_turn(|| drop(black_box(new.new_log(memo))), || new.raw_verify_and_hash());
+        println!("  {before}: {:.1} µs, raw {:.1} µs, ratio {:.2} (bar 2)", new / 1e3, raw / 1e3, new / raw);
+    }
+    // After the answer, and only of what is new.
+    let (learn, _) = in_turn(|| empty_memo().learn(&new.log, &unknown), || {});
+    println!("  to learn its {} new events: {:.1} µs", unknown.len(), learn / 1e3);
 }
 
 fn ratio_of_judgements(bench: &Bench) {
@@ -239,9 +300,10 @@ fn in_turn(mut a: impl FnMut(), mut b: impl FnMut()) -> (f64, f64) {
 
 fn main() {
     let bench = typical();
+    let nothing = empty_memo();
     let report = examine(&bench.log);
     let judgement = judge(&report, SHA256, Some(&bench.baseline), &bench.profile);
-    assert_eq!(bench.new_log().verdict, Verdict::Healthy, "{:?}", bench.new_log().findings);
+    assert_eq!(bench.new_log(&nothing).verdict, Verdict::Healthy, "{:?}", bench.new_log(&nothing).findings);
     assert_eq!(bench.known(&report, &judgement).verdict, Verdict::Healthy);
 
     let mut criterion = Criterion::default().configure_from_args();
@@ -265,12 +327,12 @@ fn main() {
         b.iter(|| judge(black_box(&report), SHA256, Some(&bench.baseline), &bench.profile));
     });
     criterion.bench_function("appraisal of a known log", |b| b.iter(|| bench.known(&report, &judgement)));
-    criterion.bench_function("appraisal of a new log", |b| b.iter(|| bench.new_log()));
+    criterion.bench_function("appraisal of a new log", |b| b.iter(|| bench.new_log(&nothing)));
     criterion.final_summary();
 
     let (new, raw) = in_turn(
         || {
-            black_box(bench.new_log());
+            black_box(bench.new_log(&nothing));
         },
         || bench.raw_verify_and_hash(),
     );
@@ -294,6 +356,7 @@ fn main() {
         known / verify
     );
     parts_of_a_new_log(&bench, &report, &judgement);
+    ratios_of_new_logs();
     ratio_of_judgements(&bench);
 }
 

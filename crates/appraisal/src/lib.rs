@@ -30,6 +30,7 @@ mod judge;
 mod judged_with;
 mod known_authorities;
 mod lists;
+mod memo;
 mod profile;
 mod proof;
 mod proposal;
@@ -60,6 +61,7 @@ pub use envelope::{
 };
 pub use judge::{Judgement, compare, judge};
 pub use known_authorities::{AuthorityRole, KNOWN_AUTHORITIES, KnownAuthority, known_authority};
+pub use memo::Memo;
 pub use profile::{
     Condition, Enforcement, Learn, MAX_CONDITIONS, MAX_PROFILE_BYTES, Profile, ProfileError,
     SecureBootDemand, default_enforcement,
@@ -67,7 +69,7 @@ pub use profile::{
 pub use proof::PcrValues;
 pub use proposal::{MAX_PROPOSED, Proposed};
 pub use rejection::{Booted, Rejected};
-pub use report::{BankReport, Entry, LogReport, MAX_EVENTS, examine};
+pub use report::{BankReport, Component, Entry, Examined, LogReport, MAX_EVENTS, examine, examine_with};
 pub use rule::{
     Authority, MAX_RULE_DIGESTS, MAX_RULE_MEMBERS, MAX_RULES, Minimum, Parameters, Pattern, Rule, RuleError,
     Says, StateFlag, Switch,

@@ -1,14 +1,18 @@
 //! What one event log says, in an owned form that can be kept by the digest of the log.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
 use veriboot_eventlog::{
-    ComponentKind, Digest, DigestMismatch, Event, EventLog, EventType, Format, HashAlg, Hashes, Label,
-    Replay, hashes, labelled, parse,
+    ComponentKind, Digest, DigestMismatch, Event, EventLog, EventType, Format, HashAlg, Hashes, Known, Label,
+    Replay, hashes_knowing, labelled, parse,
 };
 use veriboot_wire::Finding;
 
 use crate::content::{self, Content, SignatureId};
+use crate::memo::{Memo, Seen};
 use crate::structure_checks;
 use crate::text::{self, shortened};
 use crate::{code, lists};
@@ -41,8 +45,8 @@ pub struct LogReport {
     pub banks: Vec<BankReport>,
 }
 
-/// One measured component, for all banks.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One measured component, for all banks. Its [`Component`] is read through it.
+#[derive(Clone)]
 pub struct Entry {
     /// Index of the event in the log.
     pub event: u32,
@@ -50,6 +54,19 @@ pub struct Entry {
     pub pcr: u32,
     /// Type of the event.
     pub event_type: EventType,
+    said: Said,
+}
+
+/// What an event says, of its own or the same as in other logs.
+#[derive(Clone)]
+enum Said {
+    Own(Component),
+    Shared(Arc<Component>),
+}
+
+/// What an event measures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Component {
     /// Kind of component.
     pub kind: ComponentKind,
     /// What tells several components of one kind apart. Printable, bounded.
@@ -62,6 +79,79 @@ pub struct Entry {
     pub items: Vec<String>,
     /// What the digest proves about the content.
     pub content: Content,
+}
+
+impl Deref for Entry {
+    type Target = Component;
+
+    fn deref(&self) -> &Component {
+        match &self.said {
+            Said::Own(component) => component,
+            Said::Shared(component) => component,
+        }
+    }
+}
+
+impl DerefMut for Entry {
+    fn deref_mut(&mut self) -> &mut Component {
+        match &mut self.said {
+            Said::Own(component) => component,
+            Said::Shared(component) => Arc::make_mut(component),
+        }
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        (self.event, self.pcr, self.event_type) == (other.event, other.pcr, other.event_type)
+            && **self == **other
+    }
+}
+
+impl Eq for Entry {}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("event", &self.event)
+            .field("pcr", &self.pcr)
+            .field("event_type", &self.event_type)
+            .field("kind", &self.kind)
+            .field("name", &self.name)
+            .field("value", &self.value)
+            .field("signer", &self.signer)
+            .field("items", &self.items)
+            .field("content", &self.content)
+            .finish()
+    }
+}
+
+impl Component {
+    fn of(event: &Event<'_>, label: &mut Label) -> Self {
+        Self {
+            kind: label.kind,
+            items: lists::items(label.kind, event),
+            content: content::of_event(event, label.fingerprint),
+            name: std::mem::take(&mut label.name),
+            value: label.value.take(),
+            signer: label.signer.take(),
+        }
+    }
+
+    /// Bytes that it has on the heap, estimated from above.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let text = |text: &String| text.capacity() + size_of::<String>();
+        self.name.len()
+            + self.value.as_ref().map_or(0, text)
+            + self.signer.as_ref().map_or(0, text)
+            + self.items.iter().map(text).sum::<usize>()
+            + self.content.heap_bytes()
+    }
+}
+
+/// What an event says that stands alone, or by itself without the events around it.
+pub(crate) fn component_of(event: &Event<'_>) -> Component {
+    Component::of(event, &mut Label::of(event))
 }
 
 /// One bank of a log.
@@ -104,6 +194,20 @@ impl LogReport {
 
 /// Examines a log. Never fails: a log that cannot be read is a finding in the report.
 pub fn examine(bytes: &[u8]) -> LogReport {
+    examine_with(bytes, &Memo::new(0)).report
+}
+
+/// An examined log, and what of it is worth to be learned.
+#[derive(Debug)]
+pub struct Examined {
+    /// What the log says. The same whatever the memo has.
+    pub report: LogReport,
+    /// Indices of events that were not found in the memo, for [`Memo::learn`].
+    pub unknown: Vec<u32>,
+}
+
+/// Examines a log with the help of what earlier logs said. Never fails.
+pub fn examine_with(bytes: &[u8], memo: &Memo) -> Examined {
     let mut report = LogReport {
         sha256: String::new(),
         bytes: bytes.len(),
@@ -115,11 +219,14 @@ pub fn examine(bytes: &[u8]) -> LogReport {
         entries: Vec::new(),
         banks: Vec::new(),
     };
+    let mut unknown = Vec::new();
     match parse(bytes) {
         Ok(log) => {
-            let hashes = hashes(bytes, &log);
+            let remembered = Remembered::of(&log, memo);
+            let hashes = hashes_knowing(bytes, &log, |event| remembered.get(event).is_some());
             report.sha256 = hashes.sha256.to_string();
-            fill(&mut report, &log, hashes);
+            unknown = remembered.unknown(&log, memo, &hashes.mismatches);
+            fill(&mut report, &log, hashes, &remembered);
         }
         Err(error) => {
             report.sha256 = HashAlg::Sha256.hash(&[bytes]).to_string();
@@ -133,10 +240,54 @@ pub fn examine(bytes: &[u8]) -> LogReport {
             report.findings.push(finding);
         }
     }
-    report
+    Examined { report, unknown }
 }
 
-fn fill(report: &mut LogReport, log: &EventLog<'_>, hashes: Hashes) {
+/// Events of a log that a memo has.
+struct Remembered<'m> {
+    /// Of each event of the last session; empty when the memo has none.
+    seen: Vec<Option<&'m Seen>>,
+    /// Index of the first of them.
+    from: usize,
+}
+
+impl<'m> Remembered<'m> {
+    fn of(log: &EventLog<'_>, memo: &'m Memo) -> Self {
+        let seen = match memo.is_empty() {
+            true => Vec::new(),
+            false => log.session().iter().map(|event| memo.find(event)).collect(),
+        };
+        Self { seen, from: log.session_start }
+    }
+
+    fn get(&self, event: &Event<'_>) -> Option<&'m Seen> {
+        let at = usize::try_from(event.index).ok()?.checked_sub(self.from)?;
+        self.seen.get(at).copied().flatten()
+    }
+
+    fn known(&self, event: &Event<'_>) -> Known {
+        match self.get(event) {
+            None => Known::Nothing,
+            Some(_) if event.stands_alone() => Known::Label,
+            Some(seen) => {
+                seen.component.content.certificate().map_or(Known::Nothing, |c| Known::Fingerprint(c.sha256))
+            }
+        }
+    }
+
+    /// Events that the memo should have.
+    fn unknown(&self, log: &EventLog<'_>, memo: &Memo, mismatches: &[DigestMismatch]) -> Vec<u32> {
+        let mut unknown = Vec::new();
+        if log.session().len() <= MAX_EVENTS {
+            let of_use = |event: &&Event<'_>| memo.would_keep(event) && self.get(event).is_none();
+            unknown.extend(log.session().iter().filter(of_use).map(|event| event.index));
+            unknown.retain(|index| !mismatches.iter().take(MAX_LISTED).any(|m| m.event == *index));
+        }
+        unknown
+    }
+}
+
+fn fill(report: &mut LogReport, log: &EventLog<'_>, hashes: Hashes, remembered: &Remembered<'_>) {
     let Hashes { replays, mismatches, .. } = hashes;
     report.format = Some(log.format);
     report.events = log.session().len();
@@ -148,7 +299,7 @@ fn fill(report: &mut LogReport, log: &EventLog<'_>, hashes: Hashes) {
     let exists = |pcr: u32| 1_u32.checked_shl(pcr).is_some_and(|pcr| registers & pcr != 0);
     if report.events <= MAX_EVENTS {
         for bank in primary.into_iter().chain(active.iter().copied().filter(|b| Some(*b) != primary)) {
-            add_entries(report, log, bank, exists);
+            add_entries(report, log, bank, remembered, exists);
         }
     }
     for replay in replays {
@@ -188,7 +339,13 @@ fn same_image_twice(report: &mut LogReport) {
 }
 
 /// Adds what `bank` measures and no bank before it did; normally every event has a digest for every bank.
-fn add_entries(report: &mut LogReport, log: &EventLog<'_>, bank: HashAlg, exists: impl Fn(u32) -> bool) {
+fn add_entries(
+    report: &mut LogReport,
+    log: &EventLog<'_>,
+    bank: HashAlg,
+    remembered: &Remembered<'_>,
+    exists: impl Fn(u32) -> bool,
+) {
     let extends = |e: &&Event<'_>| e.extends() && exists(e.pcr) && e.digest(bank).is_some();
     let extending = log.session().iter().filter(extends).map(|e| e.index);
     let known: Vec<u32> = report.entries.iter().map(|e| e.event).collect();
@@ -199,20 +356,14 @@ fn add_entries(report: &mut LogReport, log: &EventLog<'_>, bank: HashAlg, exists
         if !extends(&event) || known.binary_search(&event.index).is_ok() {
             return;
         }
-        all.push(Entry {
-            event: event.index,
-            pcr: event.pcr,
-            event_type: event.event_type,
-            kind: label.kind,
-            items: lists::items(label.kind, event),
-            content: content::of_event(event, label.fingerprint),
-            name: std::mem::take(&mut label.name),
-            value: label.value.take(),
-            signer: label.signer.take(),
-        });
+        let said = match remembered.get(event).filter(|_| event.stands_alone()) {
+            Some(seen) => Said::Shared(Arc::clone(&seen.component)),
+            None => Said::Own(Component::of(event, label)),
+        };
+        all.push(Entry { event: event.index, pcr: event.pcr, event_type: event.event_type, said });
     };
-    let measured =
-        labelled(log, |_| veriboot_eventlog::Known::Nothing, add, |entry| (entry.event, &mut entry.signer));
+    let known_label = |event: &Event<'_>| remembered.known(event);
+    let measured = labelled(log, known_label, add, |entry| (entry.event, &mut entry.signer));
     if known.is_empty() {
         report.entries = measured;
     } else {

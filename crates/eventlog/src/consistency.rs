@@ -61,7 +61,16 @@ pub fn check_digests(log: &EventLog<'_>) -> Vec<DigestMismatch> {
 
 /// The same for a given bank.
 pub fn check_digests_of(log: &EventLog<'_>, bank: HashAlg) -> Vec<DigestMismatch> {
-    let checks = checks(log, bank, |_| false);
+    mismatches(log, bank, |_| false)
+}
+
+/// The same, but for events of which it is known that their data has their digests.
+pub(crate) fn mismatches<'a>(
+    log: &EventLog<'a>,
+    bank: HashAlg,
+    is_known: impl Fn(&Event<'a>) -> bool,
+) -> Vec<DigestMismatch> {
+    let checks = checks(log, bank, is_known);
     if bank != HashAlg::Sha256 {
         return checks
             .iter()
@@ -77,6 +86,19 @@ pub fn check_digests_of(log: &EventLog<'_>, bank: HashAlg) -> Vec<DigestMismatch
         .zip(batch.compute())
         .filter_map(|(check, digest)| check.mismatch_of_sha256(log.format, &digest))
         .collect()
+}
+
+impl Event<'_> {
+    /// Whether its digests of all banks are those of its data, where its type says what they are taken over. An event
+    /// without digests has none that is.
+    pub fn has_digests_of_data(&self, format: Format) -> bool {
+        let preimages = preimages(format, self);
+        let Some(first) = preimages.first() else { return false };
+        let is_of_data = |(bank, seen): (HashAlg, &[u8])| {
+            bank.hash(&[first]).as_ref() == seen || preimages.has_later(bank, seen)
+        };
+        self.digests.iter().next().is_some() && self.digests.iter().all(is_of_data)
+    }
 }
 
 /// SHA-256 of four bytes 0, of which every boot has eight.

@@ -1,6 +1,6 @@
 //! All that a log must be hashed for, in one go.
 
-use crate::consistency::{Check, DigestMismatch, check_digests_of, checks};
+use crate::consistency::{Check, DigestMismatch, checks, mismatches};
 use crate::replay::{Plan, Replay, replay};
 use crate::sha256::Batch;
 use crate::{Digest, Event, EventLog, HashAlg};
@@ -16,27 +16,27 @@ pub struct Hashes {
     pub mismatches: Vec<DigestMismatch>,
 }
 
-/// What SHA-256 over `bytes`, [`replay`] and [`check_digests_of`] give for all active banks of `log`, which was read from
+/// What SHA-256 over `bytes`, [`replay`] and [`crate::check_digests_of`] give for all active banks of `log`, which was read from
 /// `bytes`. Faster than the three, one after the other: what is hashed with SHA-256 is hashed two at a time.
 pub fn hashes(bytes: &[u8], log: &EventLog<'_>) -> Hashes {
     hashes_knowing(bytes, log, |_| false)
 }
 
-/// [`hashes`], when the caller knows of some events that their data has their digest of the SHA-256 bank: it has seen the
-/// same bytes of data under the same type with the same digest, and there was no mismatch.
+/// [`hashes`], when the caller knows of some events that their data has their digests in every bank: it has seen the same
+/// bytes of data and of digests under the same type, and there was no mismatch.
 pub fn hashes_knowing<'a>(bytes: &[u8], log: &EventLog<'a>, is_known: impl Fn(&Event<'a>) -> bool) -> Hashes {
     let banks = log.active_banks();
     if !banks.contains(&HashAlg::Sha256) {
         return Hashes {
             sha256: HashAlg::Sha256.hash(&[bytes]),
             replays: banks.iter().map(|bank| replay(log, *bank)).collect(),
-            mismatches: banks.iter().flat_map(|bank| check_digests_of(log, *bank)).collect(),
+            mismatches: banks.iter().flat_map(|bank| mismatches(log, *bank, &is_known)).collect(),
         };
     }
     let plan = Plan::of(log, HashAlg::Sha256);
     let digests = plan.sha256();
     let chains = plan.chains(&digests);
-    let checks = checks(log, HashAlg::Sha256, is_known);
+    let checks = checks(log, HashAlg::Sha256, &is_known);
     let mut batch = Batch::with_capacity(1 + chains.len() + checks.len());
     batch.message(bytes);
     for chain in &chains {
@@ -66,7 +66,7 @@ pub fn hashes_knowing<'a>(bytes: &[u8], log: &EventLog<'a>, is_known: impl Fn(&E
             }
             None => {
                 hashes.replays.push(replay(log, bank));
-                hashes.mismatches.extend(check_digests_of(log, bank));
+                hashes.mismatches.extend(mismatches(log, bank, &is_known));
             }
         }
     }

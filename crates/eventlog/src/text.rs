@@ -20,10 +20,19 @@ fn write_char(f: &mut impl fmt::Write, c: char) -> fmt::Result {
 
 /// Writes text with everything that is not printable escaped.
 pub(crate) fn write_printable(f: &mut impl fmt::Write, text: &str) -> fmt::Result {
-    if text.bytes().all(|b| matches!(b, 0x20..=0x7E)) {
-        return f.write_str(text);
+    // In runs: commands of several lines are plain but for their ends.
+    let mut rest = text;
+    while !rest.is_empty() {
+        let run = rest.bytes().position(|byte| !matches!(byte, 0x20..=0x7E)).unwrap_or(rest.len());
+        let (plain, odd) = rest.split_at_checked(run).unwrap_or((rest, ""));
+        f.write_str(plain)?;
+        let mut odd = odd.chars();
+        if let Some(c) = odd.next() {
+            write_char(f, c)?;
+        }
+        rest = odd.as_str();
     }
-    text.chars().try_for_each(|c| write_char(f, c))
+    Ok(())
 }
 
 /// A writer that stops after so many characters.

@@ -47,8 +47,8 @@ pub(crate) fn labels(events: &[Event], bank: HashAlg) -> Option<Vec<Label>> {
     let report = examine(&log);
     let entries: Vec<Label> = report
         .entries
-        .into_iter()
-        .map(|entry| Label { kind: entry.kind, name: entry.name.into_owned(), value: entry.value })
+        .iter()
+        .map(|entry| Label { kind: entry.kind, name: entry.name.to_string(), value: entry.value.clone() })
         .collect();
     (entries.len() == events.len()).then_some(entries)
 }

@@ -36,6 +36,13 @@ pub struct Label {
 }
 
 impl Label {
+    /// What an event measures by itself, without the events around it.
+    pub fn of(event: &Event<'_>) -> Self {
+        let mut label = Self::blank();
+        Labels::new(&[]).next(event, &mut label);
+        label
+    }
+
     pub(crate) fn blank() -> Self {
         Self {
             kind: ComponentKind::Unknown,
