@@ -1,11 +1,11 @@
 //! `veriboot assessment`: what became of checks on VMs and inventory items.
 
 use clap::{Args, Subcommand};
-use veriboot_wire::{Assessment, AssessmentSort, AssessmentStatus, Severity, Time, csv_record};
+use veriboot_wire::{Assessment, AssessmentSort, AssessmentStatus, Severity, csv_record};
 
 use crate::client::Client;
 use crate::error::CliError;
-use crate::output::{Output, Styled, Tone, cut, print};
+use crate::output::{Output, Styled, Tone, cut, print_csv};
 
 /// Assessments.
 #[derive(Subcommand, Debug)]
@@ -35,23 +35,18 @@ pub struct ListArgs {
     /// Only checks of this severity: low, medium
     #[arg(long)]
     severity: Option<Severity>,
-    /// Only those whose status became another one at this time or later (RFC 3339)
-    #[arg(long, value_parser = time)]
-    changed_since: Option<Time>,
+    /// Only those whose status changed since: a time (2026-11-21T18:04:00Z) or an age (30m, 12h, 7d)
+    #[arg(long, value_name = "WHEN", alias = "changed-since")]
+    since: Option<String>,
     /// Order: name (group, name, check) or changed (newest first)
     #[arg(long)]
     sort: Option<AssessmentSort>,
     /// The most rows to show
     #[arg(long, default_value_t = 200, value_name = "ROWS")]
     limit: usize,
-    /// CSV for spreadsheets instead of a table for people
+    /// CSV for spreadsheets instead of a table
     #[arg(long, conflicts_with = "json")]
     csv: bool,
-}
-
-fn time(text: &str) -> Result<Time, String> {
-    serde_json::from_value(serde_json::Value::from(text))
-        .map_err(|_| "not a time such as 2026-11-22T08:00:00Z".to_owned())
 }
 
 /// Runs `veriboot assessment`.
@@ -63,6 +58,7 @@ pub fn run(command: AssessmentCommand, client: &Client, out: Output) -> Result<(
 
 fn list(args: ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
     let limit = args.limit;
+    let since = args.since.as_deref().map(|since| crate::moment::before(since, out.now)).transpose()?;
     let sort = args.sort.map(|sort| match sort {
         AssessmentSort::Name => "name".to_owned(),
         AssessmentSort::Changed => "changed".to_owned(),
@@ -74,7 +70,7 @@ fn list(args: ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
         ("scale_set", args.scale_set),
         ("vm", args.vm),
         ("severity", args.severity.map(|v| v.to_string())),
-        ("changed_since", args.changed_since.map(|v| v.to_string())),
+        ("changed_since", since.map(|v| v.to_string())),
         ("sort", sort),
     ]
     .into_iter()
@@ -82,12 +78,12 @@ fn list(args: ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
     .collect();
     let (found, more): (Vec<Assessment>, bool) = client.list("/v1/assessments", &query, limit)?;
     if out.json {
-        return out.print_json(&found);
+        return out.print_json_list(&found, more, limit, "assessments");
     }
     if args.csv {
         let records = found.iter().map(Assessment::csv);
         let text: String = std::iter::once(csv_record(Assessment::CSV_HEADER)).chain(records).collect();
-        print(&text)?;
+        print_csv(&text)?;
         if more {
             cut(limit, "assessments");
         }
@@ -112,10 +108,7 @@ fn list(args: ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
         rows,
         "no assessments match",
     )?;
-    if more {
-        out.line(&format!("… more than {limit} assessments: raise --limit or filter"))?;
-    }
-    Ok(())
+    out.more(more, limit, "assessments")
 }
 
 /// The tone of an outcome.

@@ -31,7 +31,7 @@ pub fn run(command: AuditCommand, client: &Client, out: Output) -> Result<u8, Cl
 fn list(limit: usize, client: &Client, out: Output) -> Result<(), CliError> {
     let (entries, more): (Vec<AuditEntry>, bool) = client.list("/v1/audit", &[], limit)?;
     if out.json {
-        return out.print_json(&entries);
+        return out.print_json_list(&entries, more, limit, "entries");
     }
     let rows = entries
         .iter()
@@ -49,10 +49,7 @@ fn list(limit: usize, client: &Client, out: Output) -> Result<(), CliError> {
         })
         .collect();
     out.table(&["#", "AT", "WHO", "DID", "ON", "HASH", "DETAIL"], rows, "no entries")?;
-    if more {
-        out.line(&format!("… more than {limit} entries: raise --limit"))?;
-    }
-    Ok(())
+    out.more(more, limit, "entries")
 }
 
 fn verify(client: &Client, out: Output) -> Result<u8, CliError> {

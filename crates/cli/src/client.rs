@@ -56,7 +56,7 @@ impl Client {
         }
         let result = request.query("limit", limit.to_string()).call();
         let more = result.as_ref().is_ok_and(|response| response.headers().contains_key("x-next-cursor"));
-        crate::output::print(&String::from_utf8_lossy(&self.answer(result)?))?;
+        crate::output::print_csv(&String::from_utf8_lossy(&self.answer(result)?))?;
         if more {
             crate::output::cut(limit, what);
         }
@@ -65,8 +65,7 @@ impl Client {
 
     /// POST `body` to `path`.
     pub fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, CliError> {
-        let request = self.agent.post(self.url(path)).header("authorization", self.bearer());
-        json(&self.answer(request.send_json(body))?)
+        self.post_if_match(path, body, None)
     }
 
     /// GET `path` and the `ETag` of the answer.
@@ -86,11 +85,8 @@ impl Client {
         body: &impl Serialize,
         if_match: Option<&str>,
     ) -> Result<T, CliError> {
-        let mut request = self.agent.patch(self.url(path)).header("authorization", self.bearer());
-        if let Some(tag) = if_match {
-            request = request.header("if-match", tag);
-        }
-        json(&self.answer(request.send_json(body))?)
+        let request = self.agent.patch(self.url(path)).header("authorization", self.bearer());
+        json(&self.answer(on_condition(request, if_match).send_json(body))?)
     }
 
     /// Opens a stream of server-sent events that goes on after `last`. It has no end in time; one that is silent for
@@ -128,15 +124,40 @@ impl Client {
         }
     }
 
-    /// POST `body` to `path`, only where it is still what `tag` names.
+    /// POST `body` to `path`, only where it is still what `if_match` names.
     pub fn post_if_match<T: DeserializeOwned>(
         &self,
         path: &str,
         body: &impl Serialize,
-        tag: &str,
+        if_match: Option<&str>,
     ) -> Result<T, CliError> {
         let request = self.agent.post(self.url(path)).header("authorization", self.bearer());
-        json(&self.answer(request.header("if-match", tag).send_json(body))?)
+        json(&self.answer(on_condition(request, if_match).send_json(body))?)
+    }
+
+    /// PUT `body` to `path`, only where it is still what `if_match` names.
+    pub fn put_if_match<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        if_match: Option<&str>,
+    ) -> Result<T, CliError> {
+        let request = self.agent.put(self.url(path)).header("authorization", self.bearer());
+        json(&self.answer(on_condition(request, if_match).send_json(body))?)
+    }
+
+    /// DELETE `path`, only where it is still what `if_match` names, for its answer.
+    pub fn delete_if_match<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        if_match: Option<&str>,
+    ) -> Result<T, CliError> {
+        let mut request = self.agent.delete(self.url(path)).header("authorization", self.bearer());
+        for (name, value) in query {
+            request = request.query(name, value);
+        }
+        json(&self.answer(on_condition(request, if_match).call())?)
     }
 
     /// POST `body` to `path` as it is, with a query of name and value pairs.
@@ -155,21 +176,7 @@ impl Client {
 
     /// PUT `body` to `path`.
     pub fn put<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, CliError> {
-        let request = self.agent.put(self.url(path)).header("authorization", self.bearer());
-        json(&self.answer(request.send_json(body))?)
-    }
-
-    /// DELETE `path`, with a query of name and value pairs, for its answer.
-    pub fn delete_for<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        query: &[(&str, String)],
-    ) -> Result<T, CliError> {
-        let mut request = self.agent.delete(self.url(path)).header("authorization", self.bearer());
-        for (name, value) in query {
-            request = request.query(name, value);
-        }
-        json(&self.answer(request.call())?)
+        self.put_if_match(path, body, None)
     }
 
     /// DELETE `path`.
@@ -186,21 +193,36 @@ impl Client {
         query: &[(&str, String)],
         limit: usize,
     ) -> Result<(Vec<T>, bool), CliError> {
+        self.list_where(path, query, limit, |_| true)
+    }
+
+    /// [`Self::list`] of those rows that are `wanted`: pages are read until there are as many of these.
+    pub fn list_where<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        limit: usize,
+        wanted: impl Fn(&T) -> bool,
+    ) -> Result<(Vec<T>, bool), CliError> {
         let mut rows: Vec<T> = Vec::new();
         let mut cursor: Option<String> = None;
         loop {
-            let want = limit.saturating_sub(rows.len()).clamp(1, 1000);
+            let left = limit.saturating_sub(rows.len());
+            // Pages of few rows would be many where most rows are not wanted.
+            let want = if cursor.is_some() { left.max(100) } else { left }.clamp(1, 1000);
             let mut query = query.to_vec();
             query.push(("limit", want.to_string()));
-            if let Some(cursor) = cursor.take() {
-                query.push(("cursor", cursor));
-            }
+            query.extend(cursor.clone().map(|cursor| ("cursor", cursor)));
             let page: Page<T> = self.get(path, &query)?;
-            let empty = page.items.is_empty();
-            rows.extend(page.items);
+            rows.extend(page.items.into_iter().filter(&wanted));
             match page.next_cursor {
-                Some(next) if rows.len() < limit && !empty => cursor = Some(next),
-                next => return Ok((rows, next.is_some())),
+                // A cursor that stays where it is would go on for ever.
+                Some(next) if rows.len() < limit && cursor.as_ref() != Some(&next) => cursor = Some(next),
+                next => {
+                    let more = next.is_some() || rows.len() > limit;
+                    rows.truncate(limit);
+                    return Ok((rows, more));
+                }
             }
         }
     }
@@ -247,6 +269,14 @@ impl Client {
         }
         CliError::unreachable("cannot-connect", format!("cannot reach {server}: {text}"))
             .hint("is the service up (`veriboot serve`), and is the URL right?")
+    }
+}
+
+/// A change that is made only to what `tag` names.
+fn on_condition<B>(request: ureq::RequestBuilder<B>, tag: Option<&str>) -> ureq::RequestBuilder<B> {
+    match tag {
+        Some(tag) => request.header("if-match", tag),
+        None => request,
     }
 }
 

@@ -2,6 +2,8 @@
 
 use veriboot_wire::Problem;
 
+use crate::words;
+
 /// Exit code: the answer is "no" (not trusted, deviates, differs).
 pub const EXIT_NEGATIVE: u8 = 1;
 /// Exit code: wrong usage, or a file that cannot be read.
@@ -51,11 +53,29 @@ impl From<Problem> for CliError {
                 Some("run `veriboot login`, or give another token with VERIBOOT_TOKEN or --token-file")
             }
             "version-conflict" => Some("look at the present version, then try again"),
+            "precondition-failed" => {
+                Some("look at it again, then try again without --etag or with the present one")
+            }
+            "count-differs" => {
+                Some("they became more or fewer meanwhile: run it again and look at what it finds")
+            }
             _ => list_of(&detail.message),
         };
-        let hint = hint.map(str::to_owned).or(detail.hint);
-        Self { code: detail.code, message: detail.message, hint, exit: EXIT_REFUSED }
+        // Documents have members of the same names as the API; what is said about them stays as it is.
+        let said = |text: String| match of_a_document(&detail.code) {
+            true => text,
+            false => words::of_the_cli(&text),
+        };
+        let hint = hint.map(str::to_owned).or(detail.hint.map(said));
+        Self { message: said(detail.message), code: detail.code, hint, exit: EXIT_REFUSED }
     }
+}
+
+/// Whether a refusal is about the content of a file.
+fn of_a_document(code: &str) -> bool {
+    ["baseline-", "profile-", "policy-", "envelope-", "inventory-", "conditions-"]
+        .iter()
+        .any(|start| code.starts_with(start))
 }
 
 /// The command that shows what there is, where the service says that something is not.
@@ -74,6 +94,10 @@ fn list_of(message: &str) -> Option<&'static str> {
         "proposal" => "`veriboot proposal list --all` shows all of them",
         "re-appraisal" => "`veriboot baseline progress` shows the last ones",
         "scale set" => "`veriboot scale-set list` shows all of them",
+        "check" => "`veriboot posture` and `veriboot recommendation list` name the checks",
+        "incident" => "`veriboot incident list --all` shows all of them",
+        "maintenance window" => "`veriboot maintenance list --all` shows all of them",
+        "suppression rule" => "`veriboot suppression list --all` shows all of them",
         _ => return None,
     })
 }

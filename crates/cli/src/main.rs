@@ -9,6 +9,7 @@ mod client;
 mod clock;
 mod context;
 mod error;
+mod etag;
 mod evidence;
 mod incident;
 mod inventory;
@@ -30,6 +31,7 @@ mod suppression;
 mod token;
 mod vm;
 mod watch;
+mod words;
 
 use std::process::ExitCode;
 

@@ -118,12 +118,13 @@ fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
     let mut query = Vec::new();
     query.extend(args.state.map(|v| ("state", v.to_string())));
     query.extend(args.group.clone().map(|v| ("group", v)));
-    let (mut windows, more): (Vec<Maintenance>, bool) = client.list("/v1/maintenance", &query, args.limit)?;
-    if !args.all && args.state.is_none() {
-        windows.retain(|window| window.state != MaintenanceState::Over);
-    }
+    let over_too = args.all || args.state.is_some();
+    let (windows, more) =
+        client.list_where("/v1/maintenance", &query, args.limit, |window: &Maintenance| {
+            over_too || window.state != MaintenanceState::Over
+        })?;
     if out.json {
-        return out.print_json(&windows);
+        return out.print_json_list(&windows, more, args.limit, "windows");
     }
     let rows = windows
         .iter()
@@ -144,9 +145,7 @@ fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
             ]
         })
         .collect();
-    out.table(&["WINDOW", "STATE", "OF", "FROM", "UNTIL", "BY", "WHY"], rows, "no maintenance is declared")?;
-    if more {
-        out.line(&format!("… more than {} windows: raise --limit or filter", args.limit))?;
-    }
-    Ok(())
+    let empty = if query.is_empty() { "no maintenance is declared" } else { "no maintenance window matches" };
+    out.table(&["WINDOW", "STATE", "OF", "FROM", "UNTIL", "BY", "WHY"], rows, empty)?;
+    out.more(more, args.limit, "windows")
 }

@@ -8,6 +8,7 @@ use veriboot_wire::{
 use crate::baseline::scope::words;
 use crate::client::{Client, segment};
 use crate::error::CliError;
+use crate::etag::EtagArg;
 use crate::output::{Output, Styled, Tone, safe};
 use crate::vm::NameArgs;
 
@@ -45,6 +46,8 @@ pub struct WhichArgs {
 pub struct ChangeArgs {
     #[command(flatten)]
     which: WhichArgs,
+    #[command(flatten)]
+    etag: EtagArg,
     /// Why; kept with the setting and in the audit log
     #[arg(long, short = 'm')]
     comment: Option<String>,
@@ -92,15 +95,17 @@ pub fn run(command: MonitoringCommand, client: &Client, out: Output) -> Result<(
 
 fn set(args: ChangeArgs, enabled: bool, client: &Client, out: Output) -> Result<(), CliError> {
     let scope = args.which.scope(client)?;
+    let if_match = args.etag.quoted();
     let request = MonitoringPut { scope, enabled, comment: args.comment };
-    let changed: MonitoringChanged = client.put("/v1/monitoring", &request)?;
+    let changed: MonitoringChanged = client.put_if_match("/v1/monitoring", &request, if_match.as_deref())?;
     told(&changed, out)
 }
 
 fn clear(args: &ChangeArgs, client: &Client, out: Output) -> Result<(), CliError> {
     let scope = args.which.scope(client)?;
+    let query = query(&scope, args.comment.as_deref());
     let changed: MonitoringChanged =
-        client.delete_for("/v1/monitoring", &query(&scope, args.comment.as_deref()))?;
+        client.delete_if_match("/v1/monitoring", &query, args.etag.quoted().as_deref())?;
     told(&changed, out)
 }
 
@@ -166,7 +171,7 @@ fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
     let (settings, more): (Vec<MonitoringSetting>, bool) =
         client.list("/v1/monitoring", &query, args.limit)?;
     if out.json {
-        return out.print_json(&settings);
+        return out.print_json_list(&settings, more, args.limit, "settings");
     }
     let rows = settings
         .iter()
@@ -187,10 +192,10 @@ fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
     out.table(
         &["SCOPE", "MONITORING", "SINCE", "BY", "COMMENT"],
         rows,
-        "nothing is set: every VM is monitored",
+        match query.is_empty() {
+            true => "nothing is set: every VM is monitored",
+            false => "nothing is set in this group: its VMs are monitored",
+        },
     )?;
-    if more {
-        out.line(&format!("… more than {} settings: raise --limit", args.limit))?;
-    }
-    Ok(())
+    out.more(more, args.limit, "settings")
 }

@@ -1,9 +1,13 @@
 //! How answers look: tables for people, JSON for programs.
 
+mod locale;
+mod table;
+
 use std::io::{IsTerminal as _, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::ValueEnum;
-use comfy_table::{Cell, Color, ColumnConstraint, ContentArrangement, LineStyle, Row, Table, TableStyle};
+use comfy_table::{Cell, Color, Table};
 use serde::Serialize;
 use veriboot_wire::{FactState, Finding, Severity, Time, Verdict, VmStatus};
 
@@ -49,46 +53,35 @@ impl Output {
     pub fn print_json(&self, value: &impl Serialize) -> Result<(), CliError> {
         let text = serde_json::to_string_pretty(value)
             .map_err(|e| CliError::usage("cannot-encode", format!("cannot encode the answer: {e}")))?;
-        self.line(&text)
+        self.line(&steers_nothing(text))
+    }
+
+    /// Prints the rows of a list as JSON; where there are more than `limit`, standard error says so.
+    pub fn print_json_list<T: Serialize>(
+        &self,
+        rows: &[T],
+        more: bool,
+        limit: usize,
+        what: &str,
+    ) -> Result<(), CliError> {
+        self.print_json(&rows)?;
+        if more {
+            cut(limit, what);
+        }
+        Ok(())
+    }
+
+    /// Says below a table that there are more rows than were asked for.
+    pub fn more(&self, more: bool, limit: usize, what: &str) -> Result<(), CliError> {
+        if more { self.line(&more_than(limit, what)) } else { Ok(()) }
     }
 
     /// Prints one line of text. A closed pipe (`| head`) is no error.
     pub fn line(&self, text: &str) -> Result<(), CliError> {
-        print(&format!("{text}\n"))
-    }
-
-    /// Prints a table, or `empty` when it has no rows. Only the last column is ever wrapped; where it would
-    /// be squeezed, it goes below its row instead, so that ids stay whole.
-    pub fn table(&self, header: &[&str], rows: Vec<Vec<Styled>>, empty: &str) -> Result<(), CliError> {
-        if rows.is_empty() {
-            return self.line(empty);
+        match locale::shows_unicode() {
+            true => print(&format!("{text}\n")),
+            false => print(&format!("{}\n", locale::plain(text))),
         }
-        let width = terminal_width();
-        let last = header.len().saturating_sub(1);
-        let taken: usize = (0..last).map(|column| column_width(header, &rows, column) + 3).sum();
-        let wanted = column_width(header, &rows, last);
-        if taken + wanted.min(MIN_SENTENCE_WIDTH) <= width {
-            let table = self.layout(header, rows, width);
-            return self.lines(table.lines());
-        }
-        let (mut heads, mut tails) = (Vec::new(), Vec::new());
-        for mut row in rows {
-            tails.push(row.pop().map(|cell| cell.text).unwrap_or_default());
-            heads.push(row);
-        }
-        let (title, header) = header.split_last().map_or(("", header), |(last, first)| (*last, first));
-        let table = self.layout(header, heads, usize::from(u16::MAX));
-        let mut lines = table.lines();
-        self.lines(lines.by_ref().take(1))?;
-        self.line(&format!("{BELOW}{title}"))?;
-        self.lines(lines.by_ref().take(1))?;
-        for (line, tail) in lines.zip(tails) {
-            self.lines(std::iter::once(line))?;
-            if !tail.is_empty() {
-                self.sentence(BELOW, &tail)?;
-            }
-        }
-        Ok(())
     }
 
     /// Prints a sentence behind `start`; on a terminal it is wrapped, and goes on below where it began.
@@ -105,44 +98,10 @@ impl Output {
         Ok(())
     }
 
-    fn layout(&self, header: &[&str], rows: Vec<Vec<Styled>>, width: usize) -> Table {
-        let mut table = Table::new();
-        table.load_style(TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─')));
-        table.set_content_arrangement(ContentArrangement::Dynamic);
-        table.set_width(u16::try_from(width).unwrap_or(u16::MAX));
-        if self.color {
-            table.enforce_styling();
-        } else {
-            table.force_no_tty();
-        }
-        table.set_header(header.to_vec());
-        for row in rows {
-            table.add_row(Row::from(
-                row.into_iter().map(|cell| cell.into_cell(self.color)).collect::<Vec<_>>(),
-            ));
-        }
-        for column in 0..header.len().saturating_sub(1) {
-            if let Some(column) = table.column_mut(column) {
-                column.set_constraint(ColumnConstraint::ContentWidth);
-            }
-        }
-        table
-    }
-
-    fn lines(&self, lines: impl Iterator<Item = String>) -> Result<(), CliError> {
-        for line in lines {
-            self.line(line.strip_prefix(' ').unwrap_or(&line).trim_end())?;
-        }
-        Ok(())
-    }
-
     /// Prints names and values below each other.
     pub fn fields(&self, fields: &[(&str, String)]) -> Result<(), CliError> {
         let width = fields.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
-        for (name, value) in fields {
-            self.line(&format!("{name:<width$}  {value}"))?;
-        }
-        Ok(())
+        fields.iter().try_for_each(|(name, value)| self.sentence(&format!("{name:<width$}  "), value))
     }
 
     /// `text` in `color`, when colour is on.
@@ -206,31 +165,76 @@ impl Output {
     }
 }
 
-/// Says on standard error that a CSV has not all rows: on standard output it would be one of them.
+/// Says on standard error that CSV or JSON has not all rows: on standard output it would be one of them.
 pub fn cut(limit: usize, what: &str) {
-    eprintln!("… more than {limit} {what}: raise --limit or filter");
+    eprintln!("{}", more_than(limit, what));
+}
+
+fn more_than(limit: usize, what: &str) -> String {
+    format!("… more than {limit} {what}: raise --limit or filter")
+}
+
+/// Prints CSV as it is; on a terminal nothing in it steers that.
+pub fn print_csv(text: &str) -> Result<(), CliError> {
+    if std::io::stdout().is_terminal() {
+        return text.split_terminator("\r\n").try_for_each(|line| print(&format!("{}\n", safe(line))));
+    }
+    print(text)
+}
+
+/// JSON that means the same, with what a terminal or a person could stumble over escaped: serde_json leaves C1 controls,
+/// DEL and direction overrides as they are. They occur in strings only.
+fn steers_nothing(json: String) -> String {
+    if !json.chars().any(steers) {
+        return json;
+    }
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c != '\n' && steers(c) {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                out.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// Characters that steer a terminal, or hide or turn around what stands beside them.
+fn steers(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+                | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
+        )
 }
 
 /// Writes text to standard output as it is. A closed pipe (`| head`) is no error.
 pub fn print(text: &str) -> Result<(), CliError> {
     match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(CliError::usage("cannot-write", format!("cannot write to standard output: {e}")))
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => {
+            CLOSED.store(true, Ordering::Relaxed);
+            Ok(())
         }
-        _ => Ok(()),
+        done => {
+            done.map_err(|e| CliError::usage("cannot-write", format!("cannot write to standard output: {e}")))
+        }
     }
+}
+
+/// Whether nobody reads standard output any more.
+static CLOSED: AtomicBool = AtomicBool::new(false);
+
+/// Whether nobody reads standard output any more, as far as writing has shown: what has no end may end then.
+pub fn nobody_reads() -> bool {
+    CLOSED.load(Ordering::Relaxed)
 }
 
 /// A sentence narrower than this goes below its row.
 const MIN_SENTENCE_WIDTH: usize = 40;
-
-/// What is below its row begins with this.
-const BELOW: &str = "    ";
-
-/// What `COLUMNS` asks for, the terminal's width, or 160 in a pipe.
-fn terminal_width() -> usize {
-    known_width().unwrap_or(160)
-}
 
 /// What `COLUMNS` asks for, or the terminal's width.
 fn known_width() -> Option<usize> {
@@ -238,12 +242,13 @@ fn known_width() -> Option<usize> {
     asked.filter(|w| (20..=1000).contains(w)).or_else(|| Table::new().width().map(usize::from))
 }
 
-/// Lines of at most `width` characters, broken between words; a longer word has a line of its own. Spaces inside a line stay.
+/// Lines of at most `width` characters that a terminal shows, broken between words; a longer word, such as an id, has a line
+/// of its own and stays whole. Spaces inside a line stay.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut used = 0;
     for word in text.split_inclusive(' ') {
-        let length = word.trim_end().chars().count();
+        let length = visible_width(word.trim_end());
         if used > 0 && used + length > width {
             lines.push(String::new());
             used = 0;
@@ -251,7 +256,7 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
         if let Some(line) = lines.last_mut() {
             line.push_str(word);
         }
-        used += word.chars().count();
+        used += visible_width(word);
     }
     lines.into_iter().map(|line| line.trim_end().to_owned()).collect()
 }
@@ -265,13 +270,6 @@ fn visible_width(text: &str) -> usize {
         counts
     };
     text.chars().filter(shown).count()
-}
-
-/// Characters of the widest cell of a column.
-fn column_width(header: &[&str], rows: &[Vec<Styled>], column: usize) -> usize {
-    let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.text.chars().count());
-    let title = header.get(column).map_or(0, |title| title.chars().count());
-    cells.max().unwrap_or(0).max(title)
 }
 
 /// Meaning of a colour.
@@ -399,13 +397,7 @@ pub fn safe(text: &str) -> String {
             }
             _ => {}
         }
-        let steers = c.is_control()
-            || matches!(
-                c,
-                '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-                    | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
-            );
-        if steers {
+        if steers(c) {
             out.extend(c.escape_unicode());
         } else {
             out.push(c);
@@ -431,6 +423,15 @@ mod tests {
     #[test]
     fn a_guest_cannot_steer_the_terminal() {
         assert_eq!(safe("a\u{1b}[31mb\r\n\u{202e}c"), "a\\u{1b}[31mb\\u{d}↵\\u{202e}c");
+    }
+
+    #[test]
+    fn json_means_the_same_and_steers_nothing() {
+        let value = serde_json::json!({ "name": "a\u{9b}31m\u{202e}b\u{e0041}\u{7f}é", "next": [1, 2] });
+        let text = steers_nothing(serde_json::to_string_pretty(&value).unwrap());
+        assert!(text.contains("\"a\\u009b31m\\u202eb\\udb40\\udc41\\u007fé\""), "{text}");
+        assert!(!text.chars().any(|c| c != '\n' && steers(c)), "{text}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
     }
 
     #[test]

@@ -36,7 +36,11 @@ pub fn run(args: &PostureArgs, client: &Client, out: Output) -> Result<(), CliEr
     let mut query: Vec<_> = args.group.clone().map(|v| ("group", v)).into_iter().collect();
     if args.scale_sets {
         let (sets, more) = client.list("/v1/posture/scale-sets", &query, args.limit)?;
-        return scale_sets(&sets, more, out);
+        if out.json {
+            return out.print_json_list(&sets, more, args.limit, "scale sets");
+        }
+        scale_sets(&sets, args.group.as_deref(), out)?;
+        return out.more(more, args.limit, "scale sets");
     }
     query.push(("days", args.days.to_string()));
     let posture: Posture = client.get("/v1/posture", &query)?;
@@ -152,10 +156,7 @@ fn groups(groups: &[GroupScore], out: Output) -> Result<(), CliError> {
     }
 }
 
-fn scale_sets(sets: &[ScaleSetPosture], more: bool, out: Output) -> Result<(), CliError> {
-    if out.json {
-        return out.print_json(&sets);
-    }
+fn scale_sets(sets: &[ScaleSetPosture], group: Option<&str>, out: Output) -> Result<(), CliError> {
     let rows = sets
         .iter()
         .map(|set| {
@@ -180,11 +181,11 @@ fn scale_sets(sets: &[ScaleSetPosture], more: bool, out: Output) -> Result<(), C
             ]
         })
         .collect();
-    out.table(&["SCALE SET", "GROUP", "SCORE", "MEMBERS", "UNHEALTHY CHECKS"], rows, "no scale sets")?;
-    if more {
-        out.line("… and more scale sets: raise --limit or filter")?;
-    }
-    Ok(())
+    let empty = match group {
+        Some(group) => format!("no scale set of group {} was assessed: `veriboot posture --scale-sets` shows those of all groups", safe(group)),
+        None => "no scale set was assessed yet: `veriboot token create --scale-set NAME` makes a join token for one".to_owned(),
+    };
+    out.table(&["SCALE SET", "GROUP", "SCORE", "MEMBERS", "UNHEALTHY CHECKS"], rows, &empty)
 }
 
 #[cfg(test)]

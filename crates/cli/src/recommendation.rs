@@ -42,11 +42,24 @@ pub struct ShowArgs {
     #[command(flatten)]
     place: Place,
     /// Only commands of this platform: azure, gcp, aws, libvirt, proxmox, hyper-v, linux, windows, veriboot
-    #[arg(long)]
+    #[arg(long, value_parser = platform)]
     platform: Option<String>,
     /// The most VMs to show
     #[arg(long, default_value_t = 200, value_name = "ROWS")]
     limit: usize,
+}
+
+/// A platform that some check has a command for.
+fn platform(text: &str) -> Result<String, String> {
+    let checks = veriboot_posture::checks().iter();
+    let mut known: Vec<&str> =
+        checks.flat_map(|c| &c.remediation.commands).map(|command| command.platform.as_str()).collect();
+    known.sort_unstable();
+    known.dedup();
+    if known.contains(&text) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("no check has commands of this platform; there are {}", known.join(", ")))
 }
 
 /// Runs `veriboot recommendation`.
@@ -62,6 +75,18 @@ fn list(place: &Place, client: &Client, out: Output) -> Result<(), CliError> {
     if out.json {
         return out.print_json(&found);
     }
+    let empty = match (&place.group, &place.scale_set) {
+        (None, _) => "no recommendations: every check that applies holds".to_owned(),
+        (Some(group), None) => format!(
+            "no recommendations in group {}: every check that applies holds, or nothing there was assessed",
+            safe(group)
+        ),
+        (Some(group), Some(set)) => format!(
+            "no recommendations for scale set {} of group {}: every check that applies holds, or nothing there was assessed",
+            safe(set),
+            safe(group)
+        ),
+    };
     let rows = found
         .iter()
         .map(|r| {
@@ -76,11 +101,7 @@ fn list(place: &Place, client: &Client, out: Output) -> Result<(), CliError> {
             ]
         })
         .collect();
-    out.table(
-        &["CHECK", "SEVERITY", "UNHEALTHY", "BECAUSE", "WHAT IT WANTS"],
-        rows,
-        "no recommendations: every check that applies holds",
-    )
+    out.table(&["CHECK", "SEVERITY", "UNHEALTHY", "BECAUSE", "WHAT IT WANTS"], rows, &empty)
 }
 
 fn show(args: &ShowArgs, client: &Client, out: Output) -> Result<(), CliError> {
@@ -120,7 +141,7 @@ fn people(args: &ShowArgs, detail: &RecommendationDetail, out: Output) -> Result
     let counts = &recommendation.counts;
     let severity = out.paint(check.severity.as_str(), severity_tone(check.severity));
     out.line(&format!("{}: {}", check.id, safe(&check.title)))?;
-    out.line(&safe(&check.description))?;
+    out.sentence("", &safe(&check.description))?;
     out.line("")?;
     out.fields(&[
         ("severity", severity),
@@ -128,9 +149,14 @@ fn people(args: &ShowArgs, detail: &RecommendationDetail, out: Output) -> Result
         ("unhealthy", format!("{} of {}", counts.unhealthy, counts.unhealthy + counts.healthy)),
         ("not applicable", counts.not_applicable.to_string()),
     ])?;
-    out.line(&format!("\nWhat to do\n  {}", safe(&check.remediation.text)))?;
+    out.line("\nWhat to do")?;
+    out.sentence("  ", &safe(&check.remediation.text))?;
     let wanted = |platform: &str| args.platform.as_deref().is_none_or(|p| p == platform);
-    for command in check.remediation.commands.iter().filter(|c| wanted(&c.platform)) {
+    let mut commands = check.remediation.commands.iter().filter(|c| wanted(&c.platform)).peekable();
+    if let (None, Some(platform)) = (commands.peek(), &args.platform) {
+        out.line(&format!("  there is no command of {} for this check", safe(platform)))?;
+    }
+    for command in commands {
         out.line(&format!("  {:<9} {}", command.platform, safe(&command.command)))?;
     }
     out.line("")?;

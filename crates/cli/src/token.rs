@@ -5,7 +5,7 @@ use veriboot_wire::{JoinToken, JoinTokenRequest, NewJoinToken};
 
 use crate::client::{Client, segment};
 use crate::error::CliError;
-use crate::output::{Output, Styled, Tone};
+use crate::output::{Output, Styled, Tone, safe};
 
 /// Join tokens.
 #[derive(Subcommand, Debug)]
@@ -69,7 +69,10 @@ pub fn run(command: TokenCommand, client: &Client, out: Output) -> Result<(), Cl
         TokenCommand::List { limit } => list(limit, client, out),
         TokenCommand::Revoke { token } => {
             client.delete(&format!("/v1/join-tokens/{}", segment(&token)))?;
-            out.line(&format!("join token {token} is revoked"))
+            if out.json {
+                return out.print_json(&serde_json::json!({ "revoked": token }));
+            }
+            out.line(&format!("join token {} is revoked", safe(&token)))
         }
     }
 }
@@ -110,7 +113,7 @@ fn create(args: CreateArgs, client: &Client, out: Output) -> Result<(), CliError
 fn list(limit: usize, client: &Client, out: Output) -> Result<(), CliError> {
     let (tokens, more): (Vec<JoinToken>, bool) = client.list("/v1/join-tokens", &[], limit)?;
     if out.json {
-        return out.print_json(&tokens);
+        return out.print_json_list(&tokens, more, limit, "tokens");
     }
     let rows = tokens
         .iter()
@@ -142,10 +145,7 @@ fn list(limit: usize, client: &Client, out: Output) -> Result<(), CliError> {
         rows,
         "no join tokens",
     )?;
-    if more {
-        out.line(&format!("… more than {limit} tokens: raise --limit"))?;
-    }
-    Ok(())
+    out.more(more, limit, "tokens")
 }
 
 #[cfg(test)]

@@ -1,13 +1,11 @@
 //! `veriboot vm`: the fleet.
 
-use std::io::IsTerminal as _;
-
 use clap::{Args, Subcommand};
-use veriboot_wire::{AssessmentStatus, FactState, ScopeKind, VmDetail, VmStatus, VmSummary};
+use veriboot_wire::{AssessmentStatus, FactState, ScopeKind, VmDetail, VmStatus, VmSummary, csv_record};
 
 use crate::client::{Client, segment};
 use crate::error::CliError;
-use crate::output::{Output, Styled, Tone, fact_tone, safe, severity_tone, status_tone};
+use crate::output::{Output, Styled, Tone, cut, fact_tone, print_csv, safe, severity_tone, status_tone};
 
 /// VMs.
 #[derive(Subcommand, Debug)]
@@ -38,6 +36,9 @@ pub struct ListArgs {
     /// Only names that start with this
     #[arg(long, value_name = "PREFIX")]
     name: Option<String>,
+    /// CSV for spreadsheets instead of a table
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
     /// The most rows to show
     #[arg(long, default_value_t = 1000, value_name = "ROWS")]
     limit: usize,
@@ -83,18 +84,13 @@ fn delete(args: &DeleteArgs, client: &Client, out: Output) -> Result<(), CliErro
     let vm = fetch(&args.name, client)?;
     let name = safe(&vm.summary.name);
     if !args.yes {
-        if !std::io::stdin().is_terminal() {
-            return Err(CliError::usage("not-confirmed", format!("deleting {name} has to be confirmed"))
-                .hint("give --yes"));
-        }
-        eprint!("Forget {name} in group {} with its history and alerts? [y/N] ", safe(&vm.summary.group));
-        let mut answer = String::new();
-        let read = std::io::stdin().read_line(&mut answer);
-        if read.is_err() || !matches!(answer.trim(), "y" | "Y" | "yes") {
-            return Err(CliError::usage("not-confirmed", format!("{name} is kept")));
-        }
+        let what = format!("forget {name} in group {} with its history and alerts", safe(&vm.summary.group));
+        crate::alert::confirm(&what, &format!("{name} is kept"))?;
     }
     client.delete(&format!("/v1/vms/{}", segment(&vm.summary.id)))?;
+    if out.json {
+        return out.print_json(&serde_json::json!({ "deleted": vm.summary.id, "name": vm.summary.name }));
+    }
     out.line(&format!("{name} is forgotten ({})", vm.summary.id))
 }
 
@@ -111,7 +107,10 @@ fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
     query.extend(args.name.clone().map(|v| ("name_prefix", v)));
     let (vms, more): (Vec<VmSummary>, bool) = client.list("/v1/vms", &query, args.limit)?;
     if out.json {
-        return out.print_json(&vms);
+        return out.print_json_list(&vms, more, args.limit, "VMs");
+    }
+    if args.csv {
+        return csv(&vms, more, args.limit);
     }
     let rows = vms
         .iter()
@@ -136,8 +135,48 @@ fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
             "no VM matches the filter; `veriboot vm list` without one shows all of them"
         },
     )?;
+    out.more(more, args.limit, "VMs")
+}
+
+fn csv(vms: &[VmSummary], more: bool, limit: usize) -> Result<(), CliError> {
+    let mut text = csv_record([
+        "id",
+        "name",
+        "group",
+        "scale_set",
+        "image",
+        "status",
+        "status_detail",
+        "security_type",
+        "secure_boot",
+        "last_attested_at",
+        "last_boot_at",
+        "enrolled_at",
+        "open_alerts",
+    ]);
+    for vm in vms {
+        let time = |at: Option<veriboot_wire::Time>| at.map(|at| at.to_string()).unwrap_or_default();
+        let text_of = |text: &Option<String>| text.clone().unwrap_or_default();
+        let cells = [
+            vm.id.clone(),
+            vm.name.clone(),
+            vm.group.clone(),
+            text_of(&vm.scale_set),
+            text_of(&vm.image),
+            vm.status.to_string(),
+            text_of(&vm.status_detail),
+            vm.security_type.to_string(),
+            secure_boot(vm.facts.secure_boot).to_owned(),
+            time(vm.last_attested_at),
+            time(vm.last_boot_at),
+            vm.enrolled_at.to_string(),
+            vm.open_alerts.to_string(),
+        ];
+        text.push_str(&csv_record(cells.iter().map(String::as_str)));
+    }
+    print_csv(&text)?;
     if more {
-        out.line(&format!("… more than {} VMs: raise --limit or filter", args.limit))?;
+        cut(limit, "VMs");
     }
     Ok(())
 }
@@ -189,12 +228,13 @@ fn show(args: &NameArgs, client: &Client, out: Output) -> Result<(), CliError> {
         Some(set) => format!("group {}, scale set {}", safe(&s.group), safe(set)),
         None => format!("group {}", safe(&s.group)),
     };
-    out.line(&format!(
+    let headline = format!(
         "{}  {}  {}",
         safe(&s.name),
         out.paint(s.status.as_str(), status_tone(s.status)),
         s.status_detail.as_deref().map(safe).unwrap_or_default()
-    ))?;
+    );
+    out.sentence("", &headline)?;
     out.line("")?;
     let mut fields = vec![
         ("id", s.id.clone()),
@@ -267,9 +307,10 @@ fn recommendations(vm: &VmDetail, out: Output) -> Result<(), CliError> {
     out.line("\nRecommendations")?;
     for assessment in unhealthy {
         let severity = out.paint(assessment.severity.as_str(), severity_tone(assessment.severity));
-        out.line(&format!("  {}  {severity}  {}", safe(&assessment.check), safe(&assessment.description)))?;
+        let found = format!("{}  {severity}  {}", safe(&assessment.check), safe(&assessment.description));
+        out.sentence("  ", &found)?;
         if let Some(check) = veriboot_posture::check(&assessment.check) {
-            out.line(&format!("    {}", check.remediation.text))?;
+            out.sentence("    ", &check.remediation.text)?;
             let in_guest = check.remediation.commands.iter().find(|c| c.platform == vm.machine.os);
             if let Some(command) = in_guest {
                 out.line(&format!("    {}", command.command))?;

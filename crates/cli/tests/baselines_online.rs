@@ -116,6 +116,10 @@ fn baselines_and_profiles_are_changed_from_the_command_line() {
     s.run("veriboot baseline as-of --document web.toml --scale-set web", &["stay healthy", "turn unhealthy"]);
     s.ends("veriboot baseline apply web.toml --scale-set web --replaces 0", 4, "version-conflict");
     s.ends("veriboot baseline apply web.toml --scale-set web --replaces 7", 4, "version-conflict");
+    s.ends("veriboot baseline apply web.toml --scale-set web --etag 7", 4, "precondition-failed");
+    s.ends("veriboot baseline retire --scale-set web --etag 7", 4, "precondition-failed");
+    s.ends("veriboot baseline accept web-0 --etag 7", 4, "precondition-failed");
+    s.run("veriboot baseline apply web.toml --scale-set web --etag 1", &["nothing changed"]);
     s.run("veriboot baseline apply web.toml --scale-set web", &["web@1 judges already: nothing changed"]);
     s.run("sed -i '1i description = \"by hand\"' web.toml", &[]);
     let applied = s.run(
@@ -127,7 +131,12 @@ fn baselines_and_profiles_are_changed_from_the_command_line() {
     s.ends("veriboot baseline apply empty.toml --scale-set web", 4, "baseline-empty");
     s.ends("veriboot baseline apply none.toml --scale-set web", 2, "cannot-read-file");
     s.ends("veriboot baseline apply web.toml", 2, "--group");
-    s.run("veriboot baseline accept web-1", &["scale-set/default/web@3 judges from now on"]);
+    // A member's boot is trusted for all of its set: that is said before and after.
+    s.run("veriboot baseline accept web-1 --dry-run", &["would judge the 2 VMs of scale set web"]);
+    s.run(
+        "veriboot baseline accept web-1",
+        &["scale-set/default/web@3 judges from now on: the 2 VMs of scale set web"],
+    );
     s.run("veriboot baseline history scale-set/default/web", &["learned", "applied", "accepted"]);
     s.run("veriboot baseline show scale-set/default/web@2", &["applied", "signed by key", "by hand"]);
     s.ends("veriboot baseline show scale-set/default/web@9", 2, "baseline-unknown");
@@ -185,10 +194,22 @@ fn baselines_and_profiles_are_changed_from_the_command_line() {
     );
     s.run("veriboot profile show strict --history", &["judges", "ours"]);
     s.run("veriboot profile show strict@1 --json", &["\"required\""]);
-    s.ends("veriboot profile show strict@x", 4, "invalid-query");
+    s.ends("veriboot profile show strict@x", 2, "bad-version");
     s.run("veriboot profile show own-keys@built-in", &["own-keys"]);
     s.run("veriboot vm show web-0", &["strict@2"]);
     s.ends("veriboot profile set strict strict.toml --replaces 1", 4, "version-conflict");
+    // What somebody looked at is not what there is any more: nothing of two operators at once gets lost.
+    s.ends("veriboot profile set strict strict.toml --etag 1", 4, "precondition-failed");
+    s.ends("veriboot profile set strict strict.toml --etag 1", 4, "--etag");
+    s.ends("veriboot profile set strict strict.toml --etag 1 --replaces 1", 2, "cannot be used with");
+    s.run("veriboot profile set strict strict.toml --etag 2", &["strict@2 is that already"]);
+    s.ends("veriboot profile assign own-keys --scale-set web --etag 0", 4, "precondition-failed");
+    s.run(
+        "tag=$(veriboot profile assign --json | sed -n 's/.*\"etag\": \"\\(.*\\)\"/\\1/p' | head -1); \
+         veriboot profile assign strict --scale-set web --etag $tag -m again; \
+         ! veriboot profile unassign --scale-set web --etag $tag",
+        &["strict judges scale set web", "precondition-failed"],
+    );
     s.ends("veriboot profile set by-authority strict.toml", 4, "built-in");
     s.ends("veriboot profile assign strict", 2, "no-scope");
     s.ends(

@@ -19,7 +19,7 @@ const PASSED_ON: [(&str, &str, &str); 17] = [
     ("../policy/src/document.rs", "Self::", "policy-"),
     ("../inventory/src/error.rs", "Self::", "inventory-"),
     ("../service/src/inventory/files.rs", "Self::", "inventory-"),
-    ("../eventlog/src/structure.rs", "StructureReason::", "log-"),
+    ("../eventlog/src/structure_error.rs", "StructureReason::", "log-"),
     ("../eventlog/src/ima/list.rs", "ImaReason::", "ima-"),
     ("../eventlog/src/userspace/record.rs", "RecordReason::", "record"),
     ("../tpm/src/certificate.rs", "Self::", "certificate-"),

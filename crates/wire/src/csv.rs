@@ -8,8 +8,7 @@ pub fn csv_record<'a>(cells: impl IntoIterator<Item = &'a str>) -> String {
         if place > 0 {
             line.push(',');
         }
-        let formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r']) && cell != "-";
-        let text = if formula { format!("'{cell}") } else { cell.to_owned() };
+        let text = if is_formula(cell) { format!("'{cell}") } else { cell.to_owned() };
         if text.contains(['"', ',', '\n', '\r']) {
             line.push('"');
             line.push_str(&text.replace('"', "\"\""));
@@ -22,6 +21,13 @@ pub fn csv_record<'a>(cells: impl IntoIterator<Item = &'a str>) -> String {
     line
 }
 
+/// Whether a spreadsheet may take a cell for a formula: also behind what it skips, and in letters of full width.
+fn is_formula(cell: &str) -> bool {
+    let begins = cell.trim_start_matches(|c: char| c.is_whitespace() || c.is_control() || c == '\u{feff}');
+    let skips = cell.starts_with(['\t', '\r', '\n']);
+    cell != "-" && (skips || begins.starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠']))
+}
+
 #[cfg(test)]
 mod tests {
     use super::csv_record;
@@ -32,5 +38,9 @@ mod tests {
         assert_eq!(csv_record(["a,b", "say \"x\"", "1\n2"]), "\"a,b\",\"say \"\"x\"\"\",\"1\n2\"\r\n");
         assert_eq!(csv_record(["=1+1", "@x", "-1", "-", "+"]), "'=1+1,'@x,'-1,-,'+\r\n");
         assert_eq!(csv_record(["=\"a\",b"]), "\"'=\"\"a\"\",b\"\r\n");
+        assert_eq!(
+            csv_record([" =1", "\n=1", "＝1", "\u{feff}@x", "a=1"]),
+            "' =1,\"'\n=1\",'＝1,'\u{feff}@x,a=1\r\n"
+        );
     }
 }

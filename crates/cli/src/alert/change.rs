@@ -8,6 +8,7 @@ use veriboot_wire::{Alert, AlertAction, AlertBulk, AlertChange, AlertFilter, Ale
 use super::list::FilterArgs;
 use crate::client::{Client, segment};
 use crate::error::CliError;
+use crate::etag::quoted;
 use crate::output::{Output, safe};
 
 /// Moves alerts.
@@ -27,7 +28,7 @@ pub struct ChangeArgs {
     /// Change nothing, and say how many it would be
     #[arg(long)]
     dry_run: bool,
-    /// The ETag of what you looked at before, for one alert; refused when it changed since
+    /// What you looked at, for one alert: `revision` of --json; refused when it changed since
     #[arg(long, value_name = "ETAG", conflicts_with_all = ["all", "dry_run"])]
     etag: Option<String>,
     /// Do not ask
@@ -60,18 +61,11 @@ fn single(
 ) -> Result<(), CliError> {
     let path = format!("/v1/alerts/{}/{action}", segment(id));
     let body = AlertChange { comment: args.comment.clone() };
-    let alert: Alert = match &args.etag {
-        Some(etag) => client.post_if_match(&path, &body, &quoted(etag))?,
-        None => client.post(&path, &body)?,
-    };
+    let alert: Alert = client.post_if_match(&path, &body, args.etag.as_deref().map(quoted).as_deref())?;
     if out.json {
         return out.print_json(&alert);
     }
     out.line(&format!("alert {} on {} is {}", alert.id, safe(&alert.vm_name), alert.state))
-}
-
-fn quoted(etag: &str) -> String {
-    if etag.starts_with('"') { etag.to_owned() } else { format!("\"{etag}\"") }
 }
 
 fn bulk(

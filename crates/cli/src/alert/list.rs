@@ -18,7 +18,7 @@ pub struct FilterArgs {
     #[arg(long = "type", value_name = "TYPE")]
     pub kind: Option<String>,
     /// Only this reason: baseline-deviation, quote-untrusted, log-mismatch, agent-silent, endorsement-lost, appraisal-failed
-    #[arg(long)]
+    #[arg(long, alias = "alert-reason")]
     pub reason: Option<AlertReason>,
     /// Only this severity and above: info, low, medium, high, critical
     #[arg(long)]
@@ -87,7 +87,7 @@ pub struct ListArgs {
     #[arg(long)]
     sort: Option<AlertSort>,
     /// CSV for spreadsheets instead of a table
-    #[arg(long)]
+    #[arg(long, conflicts_with = "json")]
     csv: bool,
     /// The most rows to show
     #[arg(long, default_value_t = 200, value_name = "ROWS")]
@@ -113,21 +113,24 @@ pub fn run(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError
     }
     let (alerts, more): (Vec<Alert>, bool) = client.list("/v1/alerts", &query, args.limit)?;
     if out.json {
-        return out.print_json(&alerts);
+        return out.print_json_list(&alerts, more, args.limit, "alerts");
     }
     let rows = alerts.iter().map(|a| row(a, hidden, out)).collect();
     let state = if hidden { "RULE" } else { "STATE" };
-    let empty = if hidden { "no suppressed alerts" } else { "no open alerts" };
+    let empty = match (hidden, args.all, query.iter().all(|(name, _)| *name == "open")) {
+        (true, ..) => "no suppressed alerts match",
+        (false, _, false) => "no alerts match; closed ones need --all",
+        (false, true, true) => "no alerts",
+        (false, false, true) => "no open alerts",
+    };
     out.table(&["ALERT", "VM", "REASON", "COMPONENT", state, "COUNT", "LAST", "WHAT HAPPENED"], rows, empty)?;
     let incidents: std::collections::BTreeSet<_> =
         alerts.iter().filter_map(|alert| alert.incident_id.as_deref()).collect();
     if !incidents.is_empty() && incidents.len() < alerts.len() && !hidden {
-        out.line("members of one scale set that fail alike are one incident: `veriboot incident list`")?;
+        let hint = "members of one scale set that fail alike are one incident: `veriboot incident list`";
+        out.sentence("", hint)?;
     }
-    if more {
-        out.line(&format!("… more than {} alerts: raise --limit or filter", args.limit))?;
-    }
-    Ok(())
+    out.more(more, args.limit, "alerts")
 }
 
 fn row(a: &Alert, hidden: bool, out: Output) -> Vec<Styled> {

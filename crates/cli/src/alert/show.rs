@@ -13,7 +13,7 @@ pub fn run(id: &str, client: &Client, out: Output) -> Result<(), CliError> {
     if out.json {
         return out.print_json(&alert);
     }
-    out.line(&format!("{}: {}", safe(&alert.title), safe(&alert.message)))?;
+    out.sentence("", &format!("{}: {}", safe(&alert.title), safe(&alert.message)))?;
     out.line("")?;
     out.fields(&fields(&alert, out))?;
     if !alert.findings.is_empty() {
@@ -22,15 +22,16 @@ pub fn run(id: &str, client: &Client, out: Output) -> Result<(), CliError> {
     }
     out.line("\nWhat to do")?;
     if alert.steps.is_empty() {
-        out.line(&format!("  {}", safe(&alert.remediation)))?;
+        out.sentence("  ", &safe(&alert.remediation))?;
     }
     for (number, step) in (1..).zip(&alert.steps) {
-        out.line(&format!("  {number}. {}", safe(step)))?;
+        out.sentence(&format!("  {number}. "), &safe(step))?;
     }
     out.line("\nTimeline")?;
     for event in &alert.timeline {
         let comment = event.comment.as_deref().map(|c| format!(": {}", safe(c))).unwrap_or_default();
-        out.line(&format!("  {}  {} by {}{comment}", event.at, event.state, safe(&event.by)))?;
+        let what = format!("{} by {}{comment}", event.state, safe(&event.by));
+        out.sentence(&format!("  {}  ", event.at), &what)?;
     }
     Ok(())
 }

@@ -1,10 +1,14 @@
 //! `veriboot baseline accept`.
 
 use clap::Args;
-use veriboot_wire::{AlertReason, Attestation, BaselineAccept, BaselineSummary, Finding, VmDetail};
+use veriboot_wire::{
+    AlertReason, Attestation, BaselineAccept, BaselineSummary, Finding, MonitoringStatus, Scope, ScopeKind,
+    VmDetail,
+};
 
 use crate::client::{Client, segment};
 use crate::error::CliError;
+use crate::etag::quoted;
 use crate::output::{Output, safe};
 use crate::vm::NameArgs;
 
@@ -19,9 +23,15 @@ pub struct AcceptArgs {
     /// The boot that is to be trusted, when you looked at it before; refused when the VM has booted since
     #[arg(long, value_name = "ID")]
     boot: Option<String>,
+    /// Version of the baseline that you looked at; refused when another one judges by now
+    #[arg(long, value_name = "ETAG")]
+    etag: Option<String>,
     /// Why; kept in the baseline and in the audit log
     #[arg(long, short = 'm')]
     comment: Option<String>,
+    /// Only say what would be trusted, and which VMs it would judge
+    #[arg(long, conflicts_with_all = ["comment", "etag"])]
+    dry_run: bool,
 }
 
 /// Runs it.
@@ -37,28 +47,104 @@ pub fn run(args: AcceptArgs, client: &Client, out: Output) -> Result<(), CliErro
         CliError::usage("no-boot", format!("there is no boot of {} that could be trusted", safe(&args.vm)))
             .hint("`veriboot vm show VM` says why")
     })?;
+    if args.dry_run {
+        let scope = next_scope(&vm);
+        if out.json {
+            let judges = members(&scope, client)?;
+            return out.print_json(&serde_json::json!({
+                "vm": id, "boot_id": boot_id, "scope": scope, "vms": judges,
+                "differences": last.map(|last| differences(last.findings)),
+            }));
+        }
+        trusted(&vm, &boot_id, booted.as_ref(), last, "Would be trusted", out)?;
+        return out.line(&format!("would judge {}", judged(&scope, &vm, client)?));
+    }
     // Exactly what is shown: a boot that came meanwhile is refused.
     let request =
         BaselineAccept { vm: id.clone(), group: None, boot_id: boot_id.clone(), comment: args.comment };
-    let baseline: BaselineSummary = client.post("/v1/baselines/accept", &request)?;
-    if !out.json {
-        out.line(&format!("{}: boot {}", safe(&vm.summary.name), safe(&boot_id)))?;
-        // Findings of another boot say nothing about this one, which the service refuses.
-        if let Some(last) = last.filter(|_| booted.as_ref() == Some(&boot_id)) {
-            let trusted = differences(last.findings);
-            if trusted.is_empty() {
-                out.line("differs in nothing from the baseline that judged it")?;
-            } else {
-                out.line("Trusted from now on")?;
-                out.findings(&trusted)?;
-            }
-        }
-        out.line("")?;
-    }
+    let baseline: BaselineSummary = client.post_if_match(
+        "/v1/baselines/accept",
+        &request,
+        args.etag.as_deref().map(quoted).as_deref(),
+    )?;
     if out.json {
         return out.print_json(&baseline);
     }
-    out.line(&format!("{}@{} judges from now on", safe(&baseline.name), baseline.version))
+    trusted(&vm, &boot_id, booted.as_ref(), last, "Trusted from now on", out)?;
+    let who = match baseline.scope.kind {
+        ScopeKind::Vm => String::new(),
+        _ => format!(": {}", judged(&baseline.scope, &vm, client)?),
+    };
+    out.line(&format!("{}@{} judges from now on{who}", safe(&baseline.name), baseline.version))
+}
+
+/// Says what is trusted, or would be.
+fn trusted(
+    vm: &VmDetail,
+    boot_id: &String,
+    booted: Option<&String>,
+    last: Option<Attestation>,
+    title: &str,
+    out: Output,
+) -> Result<(), CliError> {
+    out.line(&format!("{}: boot {}", safe(&vm.summary.name), safe(boot_id)))?;
+    // Findings of another boot say nothing about this one, which the service refuses.
+    if let Some(last) = last.filter(|_| booted == Some(boot_id)) {
+        let trusted = differences(last.findings);
+        if trusted.is_empty() {
+            out.line("differs in nothing from the baseline that judged it")?;
+        } else {
+            out.line(title)?;
+            out.findings(&trusted)?;
+        }
+    }
+    out.line("")
+}
+
+/// What the next version applies to: as the service decides it.
+fn next_scope(vm: &VmDetail) -> Scope {
+    let s = &vm.summary;
+    let otherwise = if s.scale_set.is_some() { ScopeKind::ScaleSet } else { ScopeKind::Vm };
+    let kind = vm.baseline_scope.unwrap_or(otherwise);
+    let id = match kind {
+        ScopeKind::Vm => s.id.clone(),
+        ScopeKind::ScaleSet => s.scale_set.clone().unwrap_or_default(),
+        ScopeKind::Image => s.image.clone().unwrap_or_default(),
+        ScopeKind::Group => String::new(),
+    };
+    Scope { kind, group: s.group.clone(), id }
+}
+
+/// VMs of a scope; `None` where nobody counts them.
+fn members(scope: &Scope, client: &Client) -> Result<Option<u64>, CliError> {
+    match scope.kind {
+        ScopeKind::Vm => Ok(Some(1)),
+        ScopeKind::Image => Ok(None),
+        ScopeKind::ScaleSet | ScopeKind::Group => {
+            let query =
+                [("kind", scope.kind.to_string()), ("group", scope.group.clone()), ("id", scope.id.clone())];
+            let status: MonitoringStatus = client.get("/v1/monitoring/status", &query)?;
+            Ok(Some(status.vms))
+        }
+    }
+}
+
+/// Which VMs a baseline of this scope judges, in words: one that is accepted for a member judges all of its set.
+fn judged(scope: &Scope, vm: &VmDetail, client: &Client) -> Result<String, CliError> {
+    let (group, id) = (safe(&scope.group), safe(&scope.id));
+    let of = match scope.kind {
+        ScopeKind::Vm => return Ok(safe(&vm.summary.name)),
+        ScopeKind::ScaleSet => format!("scale set {id} in group {group}"),
+        ScopeKind::Image => format!("image {id} in group {group}"),
+        ScopeKind::Group => format!("group {group}"),
+    };
+    let count = members(scope, client)?;
+    let vms = match count {
+        Some(1) => "the VM".to_owned(),
+        Some(count) => format!("the {count} VMs"),
+        None => "the VMs".to_owned(),
+    };
+    Ok(format!("{vms} of {of} that have no baseline of their own"))
 }
 
 /// What makes a boot differ from its baseline.

@@ -10,6 +10,7 @@ use super::scope::{self, ScopeArgs};
 use crate::client::Client;
 use crate::context;
 use crate::error::CliError;
+use crate::etag::EtagArg;
 use crate::output::Output;
 
 /// Arguments of `baseline apply`.
@@ -30,8 +31,10 @@ pub struct ApplyArgs {
 #[derive(Args, Debug)]
 pub struct ChangeArgs {
     /// Version that you looked at and replace; 0: there is none yet [default: the present one]
-    #[arg(long, value_name = "VERSION")]
+    #[arg(long, value_name = "VERSION", conflicts_with = "etag")]
     pub replaces: Option<u32>,
+    #[command(flatten)]
+    pub etag: EtagArg,
     /// Code of a weakness that you accept on purpose; may be repeated
     #[arg(long = "allow-flaw", value_name = "CODE")]
     pub allow_flaws: Vec<String>,
@@ -41,11 +44,12 @@ pub struct ChangeArgs {
 }
 
 impl ChangeArgs {
-    /// The version that is replaced.
+    /// The version that is replaced, where no tag says it.
     pub fn expected(&self, client: &Client, scope: &veriboot_wire::Scope) -> Result<Option<u32>, CliError> {
         match self.replaces {
             Some(0) => Ok(None),
             Some(version) => Ok(Some(version)),
+            None if self.etag.etag.is_some() => Ok(None),
             None => Ok(scope::current(client, scope)?.map(|current| current.version)),
         }
     }
@@ -61,6 +65,7 @@ pub fn format_of(path: &Path, given: Option<DocumentFormat>) -> DocumentFormat {
 pub fn run(args: ApplyArgs, client: &Client, out: Output) -> Result<(), CliError> {
     let document = context::read(&args.file)?;
     let scope = args.scope.resolve(client)?;
+    let if_match = args.change.etag.quoted();
     let request = BaselineApply {
         format: format_of(&args.file, args.format),
         document,
@@ -69,6 +74,6 @@ pub fn run(args: ApplyArgs, client: &Client, out: Output) -> Result<(), CliError
         comment: args.change.comment,
         allow_flaws: args.change.allow_flaws,
     };
-    let done: BaselineChanged = client.post("/v1/baselines", &request)?;
+    let done: BaselineChanged = client.post_if_match("/v1/baselines", &request, if_match.as_deref())?;
     changed::show(&done, out)
 }

@@ -28,6 +28,7 @@ pub struct ImportArgs {
 pub fn run(args: ImportArgs, client: &Client, out: Output) -> Result<(), CliError> {
     let envelope = context::read(&args.file)?;
     let scope = args.scope.resolve(client)?;
+    let if_match = args.change.etag.quoted();
     let request = BaselineImport {
         envelope,
         expected_version: args.change.expected(client, &scope)?,
@@ -35,6 +36,7 @@ pub fn run(args: ImportArgs, client: &Client, out: Output) -> Result<(), CliErro
         comment: args.change.comment,
         allow_flaws: args.change.allow_flaws,
     };
-    let done: BaselineChanged = client.post("/v1/baselines/import", &request)?;
+    let done: BaselineChanged =
+        client.post_if_match("/v1/baselines/import", &request, if_match.as_deref())?;
     changed::show(&done, out)
 }

@@ -26,7 +26,7 @@ pub fn run(args: &ProgressArgs, client: &Client, out: Output) -> Result<(), CliE
     }
     let (rows, more): (Vec<Reappraisal>, bool) = client.list("/v1/reappraisals", &[], args.limit)?;
     if out.json {
-        return out.print_json(&rows);
+        return out.print_json_list(&rows, more, args.limit, "rows");
     }
     let rows = rows
         .iter()
@@ -52,8 +52,5 @@ pub fn run(args: &ProgressArgs, client: &Client, out: Output) -> Result<(), CliE
         rows,
         "nothing was judged again yet",
     )?;
-    if more {
-        out.line(&format!("… more than {} rows: raise --limit", args.limit))?;
-    }
-    Ok(())
+    out.more(more, args.limit, "rows")
 }

@@ -7,6 +7,7 @@ use super::changed;
 use super::scope::{self, ScopeArgs};
 use crate::client::{Client, segment};
 use crate::error::CliError;
+use crate::etag::EtagArg;
 use crate::output::{Output, safe};
 
 /// Arguments of `baseline retire`.
@@ -15,8 +16,10 @@ pub struct RetireArgs {
     #[command(flatten)]
     scope: ScopeArgs,
     /// Only this version, which you looked at: refused when another one judges by now
-    #[arg(long, value_name = "VERSION")]
+    #[arg(long, value_name = "VERSION", conflicts_with = "etag")]
     only: Option<u32>,
+    #[command(flatten)]
+    etag: EtagArg,
     /// Why; kept in the audit log
     #[arg(long, short = 'm')]
     comment: Option<String>,
@@ -36,9 +39,9 @@ pub fn run(args: &RetireArgs, client: &Client, out: Output) -> Result<(), CliErr
         let message = format!("version {version} does not judge: {} does", current.version);
         return Err(CliError::usage("version-conflict", message));
     }
+    let path = format!("/v1/baselines/{}", segment(&current.id));
     let query: Vec<_> = args.comment.clone().map(|comment| ("comment", comment)).into_iter().collect();
-    let done: BaselineChanged =
-        client.delete_for(&format!("/v1/baselines/{}", segment(&current.id)), &query)?;
+    let done: BaselineChanged = client.delete_if_match(&path, &query, args.etag.quoted().as_deref())?;
     if !out.json {
         out.line(&format!("{}@{} judges no more", safe(&current.name), current.version))?;
     }

@@ -9,7 +9,7 @@ use veriboot_wire::{
 use crate::alert::{confirm, report, state_tone};
 use crate::client::{Client, segment};
 use crate::error::CliError;
-use crate::output::{Output, Styled, Tone, cut, print, safe, severity_tone};
+use crate::output::{Output, Styled, Tone, cut, print_csv, safe, severity_tone};
 
 /// Incidents.
 #[derive(Subcommand, Debug)]
@@ -37,7 +37,7 @@ pub struct ListArgs {
     #[arg(long)]
     state: Option<IncidentState>,
     /// Only this reason: baseline-deviation, quote-untrusted, log-mismatch, agent-silent, endorsement-lost, appraisal-failed
-    #[arg(long)]
+    #[arg(long, alias = "alert-reason")]
     reason: Option<AlertReason>,
     /// Only changes of this class: kernel-update, cmdline-change, …
     #[arg(long)]
@@ -52,7 +52,7 @@ pub struct ListArgs {
     #[arg(long, value_name = "WHEN")]
     since: Option<String>,
     /// CSV for spreadsheets instead of a table
-    #[arg(long)]
+    #[arg(long, conflicts_with = "json")]
     csv: bool,
     /// The most rows to show
     #[arg(long, default_value_t = 200, value_name = "ROWS")]
@@ -117,7 +117,7 @@ fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
     }
     let (incidents, more): (Vec<Incident>, bool) = client.list("/v1/incidents", &query, args.limit)?;
     if out.json {
-        return out.print_json(&incidents);
+        return out.print_json_list(&incidents, more, args.limit, "incidents");
     }
     if args.csv {
         csv(&incidents)?;
@@ -143,12 +143,14 @@ fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
     out.table(
         &["INCIDENT", "STATE", "SCALE SET", "REASON", "OPEN", "SINCE", "WHAT HAPPENED"],
         rows,
-        "no open incidents",
+        match (query.iter().all(|(name, _)| *name == "state"), state) {
+            (true, Some(IncidentState::Open)) => "no open incidents",
+            (true, _) => "no incidents",
+            (false, Some(IncidentState::Open)) => "no incidents match; closed ones need --all",
+            (false, _) => "no incidents match",
+        },
     )?;
-    if more {
-        out.line(&format!("… more than {} incidents: raise --limit or filter", args.limit))?;
-    }
-    Ok(())
+    out.more(more, args.limit, "incidents")
 }
 
 fn csv(incidents: &[Incident]) -> Result<(), CliError> {
@@ -189,7 +191,7 @@ fn csv(incidents: &[Incident]) -> Result<(), CliError> {
         ];
         text.push_str(&csv_record(cells.iter().map(String::as_str)));
     }
-    print(&text)
+    print_csv(&text)
 }
 
 fn show(args: &ShowArgs, client: &Client, out: Output) -> Result<(), CliError> {
@@ -200,7 +202,7 @@ fn show(args: &ShowArgs, client: &Client, out: Output) -> Result<(), CliError> {
     if out.json {
         return out.print_json(&serde_json::json!({ "incident": i, "members": members, "more": more }));
     }
-    out.line(&format!("{}: {}", safe(&i.title), safe(&i.message)))?;
+    out.sentence("", &format!("{}: {}", safe(&i.title), safe(&i.message)))?;
     out.line("")?;
     let mut fields = vec![
         ("incident", i.id.clone()),

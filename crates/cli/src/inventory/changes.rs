@@ -38,7 +38,7 @@ pub fn run(args: &ChangesArgs, client: &Client, out: Output) -> Result<(), CliEr
     let (changes, more): (Vec<InventoryChange>, bool) =
         client.list("/v1/inventory/changes", &query, args.limit)?;
     if out.json {
-        return out.print_json(&changes);
+        return out.print_json_list(&changes, more, args.limit, "changes");
     }
     let rows = changes
         .iter()
@@ -59,8 +59,5 @@ pub fn run(args: &ChangesArgs, client: &Client, out: Output) -> Result<(), CliEr
         rows,
         if query.is_empty() { "nothing changed yet" } else { "no changes match" },
     )?;
-    if more {
-        out.line(&format!("… more than {} changes: raise --limit or filter", args.limit))?;
-    }
-    Ok(())
+    out.more(more, args.limit, "changes")
 }

@@ -6,6 +6,7 @@ use veriboot_wire::{InventoryItemDetail, InventoryLink, InventoryLinkSuggested, 
 use super::show::{WhichArgs, find, one};
 use crate::client::{Client, segment};
 use crate::error::CliError;
+use crate::etag::EtagArg;
 use crate::output::{Output, Styled, Tone};
 
 /// Arguments of `inventory link`.
@@ -21,7 +22,7 @@ pub struct LinkArgs {
     /// Group of the VM, when several have its name; with --suggested, only items of this group
     #[arg(long)]
     group: Option<String>,
-    /// Link every item that shares its machine UUID, or name and group, with exactly one VM
+    /// Link every item that can be one VM only and agrees with it in enough; the others are left to you
     #[arg(long, conflicts_with = "item")]
     suggested: bool,
     /// With --suggested: only say what would be linked
@@ -30,6 +31,8 @@ pub struct LinkArgs {
     /// Why; kept in the audit log
     #[arg(long, short = 'm')]
     comment: Option<String>,
+    #[command(flatten)]
+    etag: EtagArg,
 }
 
 /// Arguments of `inventory unlink`.
@@ -39,6 +42,8 @@ pub struct UnlinkArgs {
     item: String,
     #[command(flatten)]
     which: WhichArgs,
+    #[command(flatten)]
+    etag: EtagArg,
 }
 
 /// Runs `inventory link`.
@@ -56,7 +61,7 @@ pub fn link(args: LinkArgs, client: &Client, out: Output) -> Result<(), CliError
     let id = find(item, &args.which, client)?;
     let request = InventoryLink { vm, group: args.group, comment: args.comment };
     let path = format!("/v1/inventory/items/{}/link", segment(&id));
-    let detail: InventoryItemDetail = client.put(&path, &request)?;
+    let detail: InventoryItemDetail = client.put_if_match(&path, &request, args.etag.quoted().as_deref())?;
     if out.json { out.print_json(&detail) } else { one(&detail, out) }
 }
 
@@ -78,19 +83,29 @@ fn suggested(linked: &InventoryLinked, out: Output) -> Result<(), CliError> {
             ]
         })
         .collect();
-    out.table(&["ITEM", "SOURCE", "VM", "GROUP", "SAME"], rows, "no item has exactly one candidate")?;
+    out.table(
+        &["ITEM", "SOURCE", "VM", "GROUP", "SAME"],
+        rows,
+        "no item has exactly one candidate that agrees in enough",
+    )?;
     let count = linked.linked.len();
     out.line(&match (linked.dry_run, linked.more) {
         (true, _) => format!("{count} would be linked"),
         (false, true) => format!("{count} linked; there are more: run it again"),
         (false, false) => format!("{count} linked"),
-    })
+    })?;
+    match linked.left {
+        0 => Ok(()),
+        left => out.line(&format!(
+            "{left} with candidates are left to be linked by hand: `veriboot inventory show ITEM` says why"
+        )),
+    }
 }
 
 /// Runs `inventory unlink`.
 pub fn unlink(args: &UnlinkArgs, client: &Client, out: Output) -> Result<(), CliError> {
     let id = find(&args.item, &args.which, client)?;
     let path = format!("/v1/inventory/items/{}/link", segment(&id));
-    let detail: InventoryItemDetail = client.delete_for(&path, &[])?;
+    let detail: InventoryItemDetail = client.delete_if_match(&path, &[], args.etag.quoted().as_deref())?;
     if out.json { out.print_json(&detail) } else { one(&detail, out) }
 }

@@ -52,7 +52,7 @@ pub struct ListArgs {
     /// Only VMs that something contradicts
     #[arg(long)]
     disagrees: bool,
-    /// CSV instead of a table
+    /// CSV for spreadsheets instead of a table
     #[arg(long, conflicts_with = "json")]
     csv: bool,
     /// The most rows to show
@@ -88,7 +88,7 @@ pub fn run(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError
     }
     let (items, more): (Vec<InventoryRow>, bool) = client.list("/v1/inventory/items", &query, args.limit)?;
     if out.json {
-        return out.print_json(&items);
+        return out.print_json_list(&items, more, args.limit, "VMs");
     }
     out.table(
         &["NAME", "GROUP", "SCALE SET", "SOURCE", "POWER", "SECURITY", "SECURE BOOT", "VTPM", "AGENT", ""],
@@ -98,10 +98,7 @@ pub fn run(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError
             false => "no VMs match",
         },
     )?;
-    if more {
-        out.line(&format!("… more than {} VMs: raise --limit or filter", args.limit))?;
-    }
-    Ok(())
+    out.more(more, args.limit, "VMs")
 }
 
 /// What is configured, in its colour.
@@ -117,7 +114,7 @@ pub fn configured(value: Configured) -> Styled {
 fn row(row: &InventoryRow) -> Vec<Styled> {
     let f = &row.item.facts;
     let agent = match (&row.vm_status, row.item.matched_by) {
-        (Some(status), Some(MatchedBy::Link)) => {
+        (Some(status), Some(MatchedBy::Link | MatchedBy::Suggestion)) => {
             Styled::new(format!("{status} (linked)"), status_tone(*status))
         }
         (Some(status), _) => Styled::new(status.as_str(), status_tone(*status)),
@@ -160,7 +157,7 @@ pub fn unlisted(args: &UnlistedArgs, client: &Client, out: Output) -> Result<(),
     let query: Vec<_> = args.group.clone().map(|v| ("group", v)).into_iter().collect();
     let (vms, more): (Vec<UnlistedVm>, bool) = client.list("/v1/inventory/unlisted", &query, args.limit)?;
     if out.json {
-        return out.print_json(&vms);
+        return out.print_json_list(&vms, more, args.limit, "VMs");
     }
     let rows = vms
         .iter()
@@ -183,8 +180,5 @@ pub fn unlisted(args: &UnlistedArgs, client: &Client, out: Output) -> Result<(),
         rows,
         "every enrolled VM is in the inventory",
     )?;
-    if more {
-        out.line(&format!("… more than {} VMs: raise --limit or filter", args.limit))?;
-    }
-    Ok(())
+    out.more(more, args.limit, "VMs")
 }

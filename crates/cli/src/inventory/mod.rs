@@ -74,9 +74,9 @@ pub fn candidate(s: &InventorySuggestion) -> String {
 pub fn disagreements(all: &[InventoryDisagreement], out: Output) -> Result<(), CliError> {
     for one in all {
         let severity = out.paint(&format!("{:<8}", one.severity.as_str()), severity_tone(one.severity));
-        out.line(&format!("  {severity} {}", safe(&one.message)))?;
+        out.sentence(&format!("  {severity} "), &safe(&one.message))?;
         out.line(&format!("           {}", safe(&one.code)))?;
-        out.line(&format!("           hint: {}", safe(&one.hint)))?;
+        out.sentence("           hint: ", &safe(&one.hint))?;
     }
     Ok(())
 }

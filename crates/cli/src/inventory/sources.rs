@@ -81,7 +81,7 @@ fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
     let (sources, more): (Vec<InventorySource>, bool) =
         client.list("/v1/inventory/sources", &query, args.limit)?;
     if out.json {
-        return out.print_json(&sources);
+        return out.print_json_list(&sources, more, args.limit, "sources");
     }
     let rows = sources
         .iter()
@@ -109,8 +109,5 @@ fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
         rows,
         "no sources; `veriboot inventory sync --source NAME FILE` makes one",
     )?;
-    if more {
-        out.line(&format!("… more than {} sources: raise --limit", args.limit))?;
-    }
-    Ok(())
+    out.more(more, args.limit, "sources")
 }

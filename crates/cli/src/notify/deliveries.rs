@@ -52,7 +52,7 @@ pub fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliErro
     let (rows, more): (Vec<Delivery>, bool) =
         client.list("/v1/notification-deliveries", &query, args.limit)?;
     if out.json {
-        return out.print_json(&rows);
+        return out.print_json_list(&rows, more, args.limit, "deliveries");
     }
     let shown = rows
         .iter()
@@ -74,15 +74,13 @@ pub fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliErro
             ]
         })
         .collect();
-    let empty = match state {
-        Some(DeliveryState::Dead) => "nothing was given up",
-        _ => "no deliveries",
+    let empty = match (state, query.is_empty()) {
+        (Some(DeliveryState::Dead), _) => "nothing was given up",
+        (_, true) => "no deliveries",
+        (_, false) => "no deliveries match",
     };
     out.table(&["EVENT", "TARGET", "STATE", "ATTEMPTS", "LAST", "KIND", "WHAT"], shown, empty)?;
-    if more {
-        out.line(&format!("… more than {} deliveries: raise --limit or filter", args.limit))?;
-    }
-    Ok(())
+    out.more(more, args.limit, "deliveries")
 }
 
 /// Runs `notify replay`.

@@ -9,6 +9,7 @@ use veriboot_wire::{
 
 use crate::client::{Client, segment};
 use crate::error::CliError;
+use crate::etag::EtagArg;
 use crate::output::{Output, Styled, Tone, safe};
 use crate::token::seconds;
 
@@ -86,6 +87,8 @@ pub struct UpdateArgs {
     /// Tell it nothing for now
     #[arg(long)]
     disable: bool,
+    #[command(flatten)]
+    etag: EtagArg,
 }
 
 /// Where and how.
@@ -136,7 +139,7 @@ struct SettingArgs {
 #[derive(Args, Debug)]
 struct RouteArgs {
     /// Only this severity and above: info, low, medium, high, critical [default: info]
-    #[arg(long, value_name = "SEVERITY")]
+    #[arg(long, value_name = "SEVERITY", alias = "severity")]
     min_severity: Option<Severity>,
     /// Only this group; may be given several times
     #[arg(long)]
@@ -221,6 +224,9 @@ pub fn run(command: TargetCommand, client: &Client, out: Output) -> Result<(), C
         TargetCommand::Update(args) => update(&args, client, out),
         TargetCommand::Remove { name } => {
             client.delete(&path(&name))?;
+            if out.json {
+                return out.print_json(&serde_json::json!({ "removed": name }));
+            }
             out.line(&format!("notification target {} is removed", safe(&name)))
         }
     }
@@ -270,7 +276,7 @@ fn update(args: &UpdateArgs, client: &Client, out: Output) -> Result<(), CliErro
         route: Some(route),
         enabled: (args.enable || args.disable).then_some(args.enable),
     };
-    let target: Target = client.patch(&path(&args.name), &change, etag.as_deref())?;
+    let target: Target = client.patch(&path(&args.name), &change, args.etag.quoted().or(etag).as_deref())?;
     if out.json { out.print_json(&target) } else { show(&target, out) }
 }
 
@@ -304,7 +310,7 @@ fn state(target: &Target) -> Styled {
 fn list(limit: usize, client: &Client, out: Output) -> Result<(), CliError> {
     let (targets, more): (Vec<Target>, bool) = client.list("/v1/notification-targets", &[], limit)?;
     if out.json {
-        return out.print_json(&targets);
+        return out.print_json_list(&targets, more, limit, "targets");
     }
     let rows = targets
         .iter()
@@ -322,10 +328,7 @@ fn list(limit: usize, client: &Client, out: Output) -> Result<(), CliError> {
         .collect();
     let empty = "no notification targets: add one with `veriboot notify target add`";
     out.table(&["NAME", "KIND", "STATE", "WAITING", "GIVEN UP", "LAST DELIVERED", "WHERE"], rows, empty)?;
-    if more {
-        out.line(&format!("… more than {limit} targets: raise --limit"))?;
-    }
-    Ok(())
+    out.more(more, limit, "targets")
 }
 
 fn show(target: &Target, out: Output) -> Result<(), CliError> {

@@ -1,12 +1,13 @@
 //! `veriboot profile assign` and `unassign`.
 
 use clap::Args;
-use veriboot_wire::{ProfileAssign, ProfileAssigned, ProfileAssignment, Scope};
+use veriboot_wire::{ProfileAssign, ProfileAssigned, ProfileAssignment, ProfileAssignmentStatus, Scope};
 
 use crate::baseline::changed::progress;
 use crate::baseline::scope::{ScopeArgs, words};
 use crate::client::Client;
 use crate::error::CliError;
+use crate::etag::{EtagArg, quoted};
 use crate::output::{Output, Styled, Tone, safe};
 
 /// Arguments of `profile assign`.
@@ -53,8 +54,10 @@ pub struct UnassignArgs {
 #[derive(Args, Debug)]
 struct ChangeArgs {
     /// Profile that you saw assigned; refused when it is another one by now [default: the present one]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with = "etag")]
     replaces: Option<String>,
+    #[command(flatten)]
+    etag: EtagArg,
     /// Why; kept with the assignment and in the audit log
     #[arg(long, short = 'm')]
     comment: Option<String>,
@@ -81,13 +84,14 @@ fn change(
     client: &Client,
     out: Output,
 ) -> Result<(), CliError> {
-    let expected_profile = match change.replaces {
-        Some(name) => Some(name),
-        None => present(&scope, client)?,
-    };
-    let had_none = expected_profile.is_none();
+    let present = present(&scope, client)?;
+    let had_none = present.assignment.is_none();
+    // What is there now, unless somebody says what they looked at.
+    let if_match = change.etag.quoted().or_else(|| change.replaces.is_none().then(|| quoted(&present.etag)));
+    let expected_profile = change.replaces;
     let request = ProfileAssign { scope: scope.clone(), profile, expected_profile, comment: change.comment };
-    let done: ProfileAssigned = client.put("/v1/profile-assignments", &request)?;
+    let done: ProfileAssigned =
+        client.put_if_match("/v1/profile-assignments", &request, if_match.as_deref())?;
     if out.json {
         return out.print_json(&done);
     }
@@ -100,18 +104,16 @@ fn change(
     out.line(&progress(&done.reappraisal))
 }
 
-/// The profile that exactly this scope has now.
-fn present(scope: &Scope, client: &Client) -> Result<Option<String>, CliError> {
-    let (all, _): (Vec<ProfileAssignment>, bool) = client.list("/v1/profile-assignments", &[], 100_000)?;
-    // Those of the configuration are not assigned: they have no time.
-    let found = all.into_iter().find(|a| a.scope == *scope && a.assigned_at.is_some());
-    Ok(found.map(|assignment| assignment.profile))
+/// What exactly this scope has now.
+fn present(scope: &Scope, client: &Client) -> Result<ProfileAssignmentStatus, CliError> {
+    let query = [("kind", scope.kind.to_string()), ("group", scope.group.clone()), ("id", scope.id.clone())];
+    client.get("/v1/profile-assignments/status", &query)
 }
 
 fn list(limit: usize, client: &Client, out: Output) -> Result<(), CliError> {
     let (all, more): (Vec<ProfileAssignment>, bool) = client.list("/v1/profile-assignments", &[], limit)?;
     if out.json {
-        return out.print_json(&all);
+        return out.print_json_list(&all, more, limit, "assignments");
     }
     let rows = all
         .iter()
@@ -130,8 +132,5 @@ fn list(limit: usize, client: &Client, out: Output) -> Result<(), CliError> {
         rows,
         "no profile is assigned: secure-boot-required judges every VM",
     )?;
-    if more {
-        out.line(&format!("… more than {limit} assignments: raise --limit"))?;
-    }
-    Ok(())
+    out.more(more, limit, "assignments")
 }

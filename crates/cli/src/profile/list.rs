@@ -19,7 +19,7 @@ pub struct ListArgs {
 pub fn run(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
     let (profiles, more): (Vec<ProfileSummary>, bool) = client.list("/v1/profiles", &[], args.limit)?;
     if out.json {
-        return out.print_json(&profiles);
+        return out.print_json_list(&profiles, more, args.limit, "profiles");
     }
     let rows = profiles
         .iter()
@@ -38,8 +38,5 @@ pub fn run(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError
         })
         .collect();
     out.table(&["NAME", "VERSION", "MADE", "BY", "WHAT IT IS FOR"], rows, "no profiles")?;
-    if more {
-        out.line(&format!("… more than {} profiles: raise --limit", args.limit))?;
-    }
-    Ok(())
+    out.more(more, args.limit, "profiles")
 }

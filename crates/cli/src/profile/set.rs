@@ -10,6 +10,7 @@ use crate::baseline::changed::progress;
 use crate::client::{Client, segment};
 use crate::context;
 use crate::error::CliError;
+use crate::etag::EtagArg;
 use crate::output::{Output, safe};
 
 /// Arguments of `profile set`.
@@ -23,8 +24,10 @@ pub struct SetArgs {
     #[arg(long)]
     format: Option<DocumentFormat>,
     /// Version that you looked at and replace; 0: there is none yet [default: the present one]
-    #[arg(long, value_name = "VERSION")]
+    #[arg(long, value_name = "VERSION", conflicts_with = "etag")]
     replaces: Option<u32>,
+    #[command(flatten)]
+    etag: EtagArg,
     /// Code of a weakness that you accept on purpose; may be repeated
     #[arg(long = "allow-flaw", value_name = "CODE")]
     allow_flaws: Vec<String>,
@@ -36,9 +39,11 @@ pub struct SetArgs {
 /// Runs it.
 pub fn run(args: SetArgs, client: &Client, out: Output) -> Result<(), CliError> {
     let path = format!("/v1/profiles/{}", segment(&args.name));
+    let if_match = args.etag.quoted();
     let expected_version = match args.replaces {
         Some(0) => None,
         Some(version) => Some(version),
+        None if if_match.is_some() => None,
         None => match client.get::<ProfileDetail>(&path, &[]) {
             Ok(present) => present.summary.version,
             Err(error) if error.code == "not-found" => None,
@@ -52,7 +57,7 @@ pub fn run(args: SetArgs, client: &Client, out: Output) -> Result<(), CliError> 
         expected_version,
         allow_flaws: args.allow_flaws,
     };
-    let changed: ProfileChanged = client.put(&path, &request)?;
+    let changed: ProfileChanged = client.put_if_match(&path, &request, if_match.as_deref())?;
     if out.json {
         return out.print_json(&changed);
     }

@@ -21,12 +21,20 @@ pub struct ShowArgs {
     toml: bool,
 }
 
+/// Versions that are listed.
+const MAX_VERSIONS: usize = 1000;
+
 /// Runs it.
 pub fn run(args: &ShowArgs, client: &Client, out: Output) -> Result<(), CliError> {
     let (name, version) = match args.name.rsplit_once('@') {
         // As `vm show` names one that comes with Veriboot.
         Some((name, "built-in")) => (name, None),
-        Some((name, version)) => (name, Some(version)),
+        Some((name, version)) if version.parse::<u32>().is_ok() => (name, Some(version)),
+        Some((_, version)) => {
+            let message = format!("{version:?} is no version: versions are numbers from 1");
+            return Err(CliError::usage("bad-version", message)
+                .hint("`veriboot profile show NAME --history` lists them"));
+        }
         None => (args.name.as_str(), None),
     };
     let path = format!("/v1/profiles/{}", segment(name));
@@ -67,9 +75,10 @@ pub fn run(args: &ShowArgs, client: &Client, out: Output) -> Result<(), CliError
 }
 
 fn history(path: &str, client: &Client, out: Output) -> Result<(), CliError> {
-    let (versions, _): (Vec<ProfileSummary>, bool) = client.list(&format!("{path}/versions"), &[], 1000)?;
+    let (versions, more): (Vec<ProfileSummary>, bool) =
+        client.list(&format!("{path}/versions"), &[], MAX_VERSIONS)?;
     if out.json {
-        return out.print_json(&versions);
+        return out.print_json_list(&versions, more, MAX_VERSIONS, "versions");
     }
     let rows = versions
         .iter()
@@ -83,5 +92,6 @@ fn history(path: &str, client: &Client, out: Output) -> Result<(), CliError> {
             ]
         })
         .collect();
-    out.table(&["VERSION", "NOW", "MADE", "BY", "COMMENT"], rows, "it has no stored versions")
+    out.table(&["VERSION", "NOW", "MADE", "BY", "COMMENT"], rows, "it has no stored versions")?;
+    out.more(more, MAX_VERSIONS, "versions")
 }

@@ -45,7 +45,7 @@ pub fn run(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError
     query.extend(args.baseline.clone().map(|v| ("baseline", v)));
     let (proposals, more): (Vec<Proposal>, bool) = client.list("/v1/proposals", &query, args.limit)?;
     if out.json {
-        return out.print_json(&proposals);
+        return out.print_json_list(&proposals, more, args.limit, "proposals");
     }
     let rows = proposals
         .iter()
@@ -63,10 +63,13 @@ pub fn run(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError
     out.table(
         &["PROPOSAL", "STATE", "BASELINE", "CHANGES", "SINCE", "WHAT"],
         rows,
-        "no open proposals: no VM booted a change that waits for a decision",
+        match query.iter().all(|(name, _)| *name == "state") {
+            true if state == Some(ProposalState::Open) => {
+                "no open proposals: no VM booted a change that waits for a decision"
+            }
+            true => "no proposals",
+            false => "no proposals match; decided ones need --all",
+        },
     )?;
-    if more {
-        out.line(&format!("… more than {} proposals: raise --limit or filter", args.limit))?;
-    }
-    Ok(())
+    out.more(more, args.limit, "proposals")
 }

@@ -13,9 +13,9 @@ use crate::output::{Output, Styled, safe, status_tone};
 pub struct ShowArgs {
     /// Id of the proposal
     proposal: String,
-    /// Members to show
-    #[arg(long, default_value_t = 20, value_name = "ROWS")]
-    members: usize,
+    /// The most members to show
+    #[arg(long, default_value_t = 20, value_name = "ROWS", alias = "members")]
+    limit: usize,
 }
 
 /// Runs it.
@@ -30,7 +30,7 @@ pub fn run(args: &ShowArgs, client: &Client, out: Output) -> Result<(), CliError
         return Ok(());
     }
     let path = format!("/v1/proposals/{}/members", segment(&p.id));
-    let (members, more): (Vec<ProposalMember>, bool) = client.list(&path, &[], args.members)?;
+    let (members, more): (Vec<ProposalMember>, bool) = client.list(&path, &[], args.limit)?;
     out.line("\nVMs")?;
     let rows = members
         .iter()
@@ -46,7 +46,7 @@ pub fn run(args: &ShowArgs, client: &Client, out: Output) -> Result<(), CliError
         .collect();
     out.table(&["NAME", "GROUP", "STATUS", "SINCE", "BOOT"], rows, "none")?;
     if more {
-        out.line(&format!("… {} in all: raise --members", p.vms))?;
+        out.line(&format!("… {} in all: raise --limit", p.vms))?;
     }
     if p.state == ProposalState::Open {
         out.line(&format!("\nApprove it:  veriboot proposal approve {}", p.id))?;
@@ -58,7 +58,7 @@ pub fn run(args: &ShowArgs, client: &Client, out: Output) -> Result<(), CliError
 /// What is asked, and what it rests on.
 pub(super) fn content(detail: &ProposalDetail, out: Output) -> Result<(), CliError> {
     let (p, shows) = (&detail.proposal, &detail.representative);
-    out.line(&safe(&p.summary))?;
+    out.sentence("", &safe(&p.summary))?;
     out.line("")?;
     let pcrs: Vec<String> = p.pcrs.iter().map(u32::to_string).collect();
     let mut fields = vec![

@@ -23,7 +23,7 @@ pub fn run(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError
     let query: Vec<_> = args.group.clone().map(|v| ("group", v)).into_iter().collect();
     let (sets, more): (Vec<ScaleSet>, bool) = client.list("/v1/scale-sets", &query, args.limit)?;
     if out.json {
-        return out.print_json(&sets);
+        return out.print_json_list(&sets, more, args.limit, "scale sets");
     }
     let rows = sets
         .iter()
@@ -41,12 +41,12 @@ pub fn run(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError
     out.table(
         &["SCALE SET", "GROUP", "HEALTHY", "WORST", "DIFFERENT BOOTS", "ODD ONES OUT"],
         rows,
-        "no scale sets; `veriboot token create --scale-set NAME` makes a join token for one",
+        match query.is_empty() {
+            true => "no scale sets; `veriboot token create --scale-set NAME` makes a join token for one",
+            false => "no scale set is in this group; `veriboot scale-set list` shows all of them",
+        },
     )?;
-    if more {
-        out.line(&format!("… more than {} scale sets: raise --limit or filter", args.limit))?;
-    }
-    Ok(())
+    out.more(more, args.limit, "scale sets")
 }
 
 fn odd(set: &ScaleSet) -> Styled {

@@ -26,7 +26,7 @@ pub fn run(args: &ShowArgs, client: &Client, out: Output) -> Result<(), CliError
     }
     let set = &detail.set;
     out.line(&format!("{}  {}", safe(&set.name), out.paint(set.worst.as_str(), status_tone(set.worst))))?;
-    out.line(&safe(&detail.summary))?;
+    out.sentence("", &safe(&detail.summary))?;
     out.line("")?;
     out.fields(&[
         ("group", safe(&set.group)),
@@ -60,6 +60,6 @@ fn one(group: &BootGroup, odd: bool, out: Output) -> Result<(), CliError> {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    out.line(&format!("  {}{more}", names.join(", ")))?;
+    out.sentence("  ", &format!("{}{more}", names.join(", ")))?;
     out.findings(&group.differences)
 }

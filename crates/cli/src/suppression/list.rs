@@ -6,7 +6,7 @@ use veriboot_wire::{Suppression, SuppressionState, csv_record};
 use super::{tone, words};
 use crate::client::Client;
 use crate::error::CliError;
-use crate::output::{Output, Styled, Tone, cut, print};
+use crate::output::{Output, Styled, Tone, cut, print_csv};
 
 /// Filters of `suppression list`.
 #[derive(Args, Debug)]
@@ -24,7 +24,7 @@ pub struct ListArgs {
     #[arg(long)]
     broad: bool,
     /// CSV for spreadsheets instead of a table
-    #[arg(long)]
+    #[arg(long, conflicts_with = "json")]
     csv: bool,
     /// The most rows to show
     #[arg(long, default_value_t = 200, value_name = "ROWS")]
@@ -39,12 +39,12 @@ pub fn run(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError
     if args.broad {
         query.push(("broad", "true".to_owned()));
     }
-    let (mut rules, more): (Vec<Suppression>, bool) = client.list("/v1/suppressions", &query, args.limit)?;
-    if !args.all && args.state.is_none() {
-        rules.retain(|rule| rule.state != SuppressionState::Ended);
-    }
+    let ended_too = args.all || args.state.is_some();
+    let (rules, more) = client.list_where("/v1/suppressions", &query, args.limit, |rule: &Suppression| {
+        ended_too || rule.state != SuppressionState::Ended
+    })?;
     if out.json {
-        return out.print_json(&rules);
+        return out.print_json_list(&rules, more, args.limit, "rules");
     }
     if args.csv {
         csv(&rules)?;
@@ -77,11 +77,9 @@ pub fn run(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError
             ]
         })
         .collect();
-    out.table(&["RULE", "STATE", "HIDES", "UNTIL", "HID", "BY", "WHY"], rows, "no suppression rules")?;
-    if more {
-        out.line(&format!("… more than {} rules: raise --limit or filter", args.limit))?;
-    }
-    Ok(())
+    let empty = if query.is_empty() { "no suppression rules" } else { "no suppression rules match" };
+    out.table(&["RULE", "STATE", "HIDES", "UNTIL", "HID", "BY", "WHY"], rows, empty)?;
+    out.more(more, args.limit, "rules")
 }
 
 fn csv(rules: &[Suppression]) -> Result<(), CliError> {
@@ -131,5 +129,5 @@ fn csv(rules: &[Suppression]) -> Result<(), CliError> {
         ];
         text.push_str(&csv_record(cells.iter().map(String::as_str)));
     }
-    print(&text)
+    print_csv(&text)
 }

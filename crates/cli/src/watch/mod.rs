@@ -9,7 +9,8 @@ use veriboot_wire::{Event, EventGap, Severity, VmDetail};
 
 use crate::client::{Client, segment};
 use crate::error::{CliError, EXIT_UNREACHABLE};
-use crate::output::{Output, Tone, safe, severity_tone};
+use crate::output::{Output, Tone, nobody_reads, safe, severity_tone};
+use crate::vm::NameArgs;
 use frames::{Frame, Frames};
 
 /// The longest wait before the stream is opened again.
@@ -19,7 +20,7 @@ const MAX_WAIT: Duration = Duration::from_secs(30);
 #[derive(Args, Debug)]
 pub struct WatchArgs {
     /// Only events of this kind; alert.* for all that begin so; may be given several times
-    #[arg(long, value_name = "KIND")]
+    #[arg(long, value_name = "KIND", alias = "event")]
     kind: Vec<String>,
     /// Only this group
     #[arg(long)]
@@ -61,10 +62,11 @@ pub fn run(args: WatchArgs, client: &Client, out: Output) -> Result<(), CliError
     if !args.kind.is_empty() {
         query.push(("kind", args.kind.join(",")));
     }
-    query.extend(args.group.map(|v| ("group", v)));
+    query.extend(args.group.clone().map(|v| ("group", v)));
     query.extend(args.severity.map(|v| ("severity", v.to_string())));
     if let Some(vm) = args.vm {
-        let vm: VmDetail = client.get(&format!("/v1/vms/{}", segment(&vm)), &[])?;
+        let group = NameArgs::query(args.group.as_ref());
+        let vm: VmDetail = client.get(&format!("/v1/vms/{}", segment(&vm)), &group)?;
         query.push(("vm", vm.summary.id));
     }
     let mut watch = Watch { client, out, query, last: args.after, left: args.count };
@@ -104,7 +106,7 @@ impl Watch<'_> {
             }
             // After it was shown: what was not shown comes again.
             self.last = id.or(self.last);
-            if self.left == Some(0) {
+            if self.left == Some(0) || nobody_reads() {
                 return Ok(Ended::Enough);
             }
         }
