@@ -10,6 +10,7 @@ mod context;
 mod events;
 mod foundation;
 mod inventory;
+mod lists;
 mod posture;
 mod proposals;
 mod rejections;
@@ -31,11 +32,12 @@ const MIGRATIONS: &[&[&str]] = &[
     events::DDL,
     watch::DDL,
     alerts_more::DDL,
+    lists::DDL,
 ];
 
 /// The newest schema that this program knows.
-pub(crate) const NEWEST: i64 = 11;
-const _: () = assert!(MIGRATIONS.len() == 11);
+pub(crate) const NEWEST: i64 = 12;
+const _: () = assert!(MIGRATIONS.len() == 12);
 
 /// Unique constraints: name (as PostgreSQL reports it), columns (as SQLite reports it), meaning.
 const UNIQUE: &[(&str, &str, Constraint)] = &[

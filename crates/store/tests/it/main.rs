@@ -17,6 +17,7 @@ mod history;
 mod inventory;
 mod keys;
 mod monitoring;
+mod plans;
 mod proposals;
 mod races;
 mod scale_sets;

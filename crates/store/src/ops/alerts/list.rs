@@ -27,7 +27,8 @@ impl Filter {
             .and_if("a.severity_rank >= ?", query.severity.map(rank))
             .and_if("a.classes LIKE ?", self.class.as_ref())
             .and_if("a.vm_id = ?", query.vm.as_ref())
-            .and_if("v.group_name = ?", query.group.as_ref())
+            // An expression, so that alerts are read in their order, rather than those of every VM of the group, and sorted.
+            .and_if("v.group_name || '' = ?", query.group.as_ref())
             .and_if("v.scale_set = ?", query.scale_set.as_ref())
             .and_if("a.incident_id = ?", query.incident.as_ref())
             .and_if("a.suppressed_by = ?", query.suppressed_by.as_ref())

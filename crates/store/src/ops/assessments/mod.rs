@@ -5,14 +5,13 @@
 
 mod counts;
 mod inputs;
+mod list;
 mod scores;
 mod sweeps;
 
-use veriboot_wire::{Assessment, AssessmentQuery, AssessmentSort, AssessmentStatus, Page, Severity};
+use veriboot_wire::Assessment;
 
 use crate::StoreError;
-use crate::page::{decode_cursor, encode_cursor, page, page_rows};
-use crate::query::Select;
 use crate::rows::write_rows;
 use crate::tx::{Param, Row, Tx, params};
 
@@ -22,6 +21,7 @@ pub use counts::{
 pub use inputs::{
     ItemInputs, VmInputs, inputs_after, inputs_of, inputs_of_all, items_of_vms, put_log_facts, set_keys,
 };
+pub use list::list;
 pub use scores::{NewPoint, Point, points, purge_points, put_points};
 pub use sweeps::{Phase, Sweep, advance, claim, enqueue, latest, pending};
 
@@ -119,66 +119,4 @@ pub fn remove_unknown_checks(tx: &mut dyn Tx, known: &[&str]) -> Result<u64, Sto
         }
     }
     Ok(removed)
-}
-
-/// A page of assessments, by [`AssessmentQuery::sort`]. `resource` is the id that the query's `vm` stands for.
-pub fn list(
-    tx: &mut dyn Tx,
-    query: &AssessmentQuery,
-    resource: Option<&str>,
-) -> Result<Page<Assessment>, StoreError> {
-    let limit = page_rows(query.limit);
-    let head = format!("SELECT {COLUMNS} FROM assessments");
-    let mut select = Select::new(&head);
-    // As text, so that the index of unhealthy ones is used.
-    match query.status {
-        Some(AssessmentStatus::Unhealthy) => {
-            select.and("status = 'unhealthy'", &[]);
-        }
-        Some(AssessmentStatus::Healthy) => {
-            select.and("status = 'healthy'", &[]);
-        }
-        Some(AssessmentStatus::NotApplicable) => {
-            select.and("status = 'not-applicable'", &[]);
-        }
-        None => {}
-    }
-    select
-        .and_if("check_id = ?", query.check.as_ref())
-        .and_if("group_name = ?", query.group.as_ref())
-        .and_if("scale_set = ?", query.scale_set.as_ref())
-        .and_if("resource_id = ?", resource)
-        .and_if("severity = ?", query.severity.map(Severity::as_str))
-        .and_if("last_status_change_at >= ?", query.changed_since);
-    match query.sort.unwrap_or_default() {
-        AssessmentSort::Name => {
-            let key: Option<[String; 4]> = decode_cursor("assessments", query.cursor.as_deref())?;
-            if let Some([group, name, resource, check]) = &key {
-                select.and(
-                    "(group_name, name, resource_id, check_id) > (?, ?, ?, ?)",
-                    params![group, name, resource, check],
-                );
-            }
-            let rows = select.page(tx, " ORDER BY group_name, name, resource_id, check_id", limit)?;
-            page(rows, limit, read, |a| {
-                encode_cursor("assessments", &[&a.group, &a.name, &a.resource_id, &a.check])
-            })
-        }
-        AssessmentSort::Changed => {
-            let key: Option<[String; 3]> = decode_cursor("assessments-changed", query.cursor.as_deref())?;
-            if let Some([at, resource, check]) = &key {
-                let at: i64 = at.parse().map_err(|_| StoreError::BadCursor)?;
-                select.and(
-                    "(last_status_change_at, resource_id, check_id) < (?, ?, ?)",
-                    params![at, resource, check],
-                );
-            }
-            let order = " ORDER BY last_status_change_at DESC, resource_id DESC, check_id DESC";
-            let rows = select.page(tx, order, limit)?;
-            page(rows, limit, read, |a| {
-                let at = a.last_status_change_at.unix_ms().to_string();
-                encode_cursor("assessments-changed", &[&at, &a.resource_id, &a.check])
-            })
-        }
-    }
 }

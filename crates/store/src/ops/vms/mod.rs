@@ -3,10 +3,18 @@
 //! `current_boot_id`, `last_attestation_id` and `log_sha256` name rows of other tables without a foreign key: the
 //! history refers to the VM, and the VM only points at its newest entry.
 
-use veriboot_wire::{Facts, MachineInfo, Page, ScopeKind, SecurityType, Time, VmQuery, VmStatus, VmSummary};
+mod attested;
+mod delete;
+mod list;
+mod reenrol;
 
-use crate::page::{decode_cursor, encode_cursor, page, page_rows};
-use crate::query::Select;
+use veriboot_wire::{Facts, MachineInfo, ScopeKind, SecurityType, Time, VmStatus};
+
+pub use attested::{AfterAttestation, BootPosition, update_after_attestation, use_challenge};
+pub use delete::delete;
+pub use list::{counts_by_status, list, summary};
+pub use reenrol::{REENROLMENT_PACE_MS, REENROLMENTS_AT_ONCE, Reenrolment, reenrol, reenrolment_wait_ms};
+
 use crate::tx::{Param, Row, Tx, json, params, query_one};
 use crate::{Place, StoreError};
 
@@ -249,165 +257,6 @@ pub fn by_ek_sha256(tx: &mut dyn Tx, ek_sha256: &str) -> Result<Option<VmRow>, S
         .transpose()
 }
 
-const SUMMARY: &str = "SELECT v.id, v.name, v.group_name, v.scale_set, v.image, v.status, v.status_detail, v.facts, \
-     v.security_type, v.enrolled_at, v.last_attested_at, v.last_seen_at, \
-     (SELECT b.first_attested_at FROM boots b WHERE b.id = v.current_boot_id), \
-     (SELECT COUNT(*) FROM alerts a WHERE a.vm_id = v.id AND a.is_open = 1), \
-     (SELECT COUNT(*) FROM proposals p WHERE p.id = v.proposal_id AND p.state = 'open') FROM vms v";
-
-fn read_summary(row: Row) -> Result<VmSummary, StoreError> {
-    let mut c = row.columns();
-    Ok(VmSummary {
-        id: c.text()?,
-        name: c.text()?,
-        group: c.text()?,
-        scale_set: c.opt_text()?,
-        image: c.opt_text()?,
-        status: c.word()?,
-        status_detail: c.opt_text()?,
-        facts: c.json()?,
-        security_type: c.word()?,
-        enrolled_at: c.time()?,
-        last_attested_at: c.opt_time()?,
-        last_seen_at: c.opt_time()?,
-        last_boot_at: c.opt_time()?,
-        open_alerts: c.u32()?,
-        open_proposals: c.u32()?,
-    })
-}
-
-/// What lists show about one VM.
-pub fn summary(tx: &mut dyn Tx, id: &str) -> Result<Option<VmSummary>, StoreError> {
-    query_one(tx, &format!("{SUMMARY} WHERE v.id = $1"), params![id])?.map(read_summary).transpose()
-}
-
-/// A page of VMs, ordered by group, then name.
-pub fn list(tx: &mut dyn Tx, query: &VmQuery) -> Result<Page<VmSummary>, StoreError> {
-    let key: Option<[String; 2]> = decode_cursor("vms", query.cursor.as_deref())?;
-    // Above every name that starts with the prefix, since TEXT is ordered by bytes.
-    let prefix_end = query.name_prefix.as_ref().map(|p| format!("{p}\u{10ffff}"));
-    let limit = page_rows(query.limit);
-    let mut select = Select::new(SUMMARY);
-    select
-        .and_if("v.group_name = ?", query.group.as_ref())
-        .and_if("v.scale_set = ?", query.scale_set.as_ref())
-        .and_if("v.image = ?", query.image.as_ref())
-        .and_if("v.status = ?", query.status.map(VmStatus::as_str))
-        .and_if("v.name >= ?", query.name_prefix.as_ref())
-        .and_if("v.name < ?", prefix_end.as_ref());
-    if let Some([group, name]) = &key {
-        select.and("(v.group_name, v.name) > (?, ?)", params![group, name]);
-    }
-    let rows = select.page(tx, " ORDER BY v.group_name, v.name", limit)?;
-    page(rows, limit, read_summary, |vm| encode_cursor("vms", &[&vm.group, &vm.name]))
-}
-
-/// Number of VMs in each status, of one group or of all.
-pub fn counts_by_status(tx: &mut dyn Tx, group: Option<&str>) -> Result<Vec<(VmStatus, u64)>, StoreError> {
-    let mut select = Select::new("SELECT status, COUNT(*) FROM vms");
-    select.and_if("group_name = ?", group);
-    let rows = select.page(tx, " GROUP BY status ORDER BY status", 100)?;
-    rows.into_iter()
-        .map(|row| {
-            let mut c = row.columns();
-            Ok((c.word()?, c.u64()?))
-        })
-        .collect()
-}
-
-/// Marks the challenge that was issued at `issued_us` as used, and with it all older ones of this VM. `false` when
-/// it or a newer one was used already: two requests with one challenge cannot both get `true`.
-pub fn use_challenge(tx: &mut dyn Tx, id: &str, issued_us: i64) -> Result<bool, StoreError> {
-    let sql = "UPDATE vms SET challenge_used_us = $2 WHERE id = $1 AND challenge_used_us < $2";
-    Ok(tx.execute(sql, params![id, issued_us])? == 1)
-}
-
-/// What an attestation changes about its VM.
-#[derive(Clone, Debug, PartialEq)]
-pub struct AfterAttestation<'a> {
-    /// The attestation.
-    pub attestation_id: &'a str,
-    /// When it was appraised.
-    pub at: Time,
-    /// Health from now on.
-    pub status: VmStatus,
-    /// One sentence that explains the status.
-    pub status_detail: Option<&'a str>,
-    /// The separate facts.
-    pub facts: &'a Facts,
-    /// What the agent says about the machine.
-    pub machine: &'a MachineInfo,
-    /// Baseline that judged, as `name@version`.
-    pub baseline: Option<&'a str>,
-    /// What that baseline applies to.
-    pub baseline_scope: Option<ScopeKind>,
-    /// Profile that judged, as `name@version`.
-    pub profile: Option<&'a str>,
-    /// Where the TPM stands; `None` keeps what is known, for quotes that cannot be trusted.
-    pub boot: Option<BootPosition<'a>>,
-}
-
-/// Where the TPM stood in a trusted quote.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BootPosition<'a> {
-    /// The boot.
-    pub boot_id: &'a str,
-    /// TPM resetCount.
-    pub reset_count: u32,
-    /// TPM restartCount.
-    pub restart_count: u32,
-    /// TPM clock in milliseconds.
-    pub clock_ms: u64,
-    /// TPM firmware version.
-    pub firmware_version: u64,
-    /// SHA-256 of the event log, hex.
-    pub log_sha256: Option<&'a str>,
-}
-
-/// Writes the outcome of an attestation to its VM and clears its fault. Evidence that is judged again moves no deadline.
-/// `false` when there is no such VM.
-pub fn update_after_attestation(
-    tx: &mut dyn Tx,
-    id: &str,
-    after: &AfterAttestation<'_>,
-) -> Result<bool, StoreError> {
-    let (facts, machine) = (json(after.facts)?, json(after.machine)?);
-    let changed = tx.execute(
-        "UPDATE vms SET status = $2, status_detail = $3, facts = $4, machine = $5, last_attested_at = $6, \
-         last_seen_at = $6, silent_after = CASE WHEN last_attested_at = $6 THEN silent_after ELSE \
-         $6 + silence_limit_s * 1000 END, last_attestation_id = $7, baseline = $8, \
-         baseline_scope = $9, profile = $10, fault = NULL WHERE id = $1",
-        params![
-            id,
-            after.status.as_str(),
-            after.status_detail,
-            &facts,
-            &machine,
-            after.at,
-            after.attestation_id,
-            after.baseline,
-            after.baseline_scope.map(ScopeKind::as_str),
-            after.profile,
-        ],
-    )?;
-    if let (1, Some(boot)) = (changed, after.boot) {
-        tx.execute(
-            "UPDATE vms SET current_boot_id = $2, reset_count = $3, restart_count = $4, clock_ms = $5, \
-             firmware_version = $6, log_sha256 = $7, counted_ak_name = ak_name WHERE id = $1",
-            params![
-                id,
-                boot.boot_id,
-                boot.reset_count,
-                boot.restart_count,
-                boot.clock_ms,
-                boot.firmware_version,
-                boot.log_sha256,
-            ],
-        )?;
-    }
-    Ok(changed == 1)
-}
-
 /// Notes a sign of life of the agent that is no evidence. Does not change the status.
 pub fn touch(tx: &mut dyn Tx, id: &str, now: Time) -> Result<bool, StoreError> {
     let sql = format!("UPDATE vms SET last_seen_at = $2, silent_after = {} WHERE id = $1", put_off("$2"));
@@ -454,104 +303,6 @@ pub fn set_cadence(
     let sql = "UPDATE vms SET interval_s = $2, silence_limit_s = $3, \
                silent_after = COALESCE(last_attested_at, enrolled_at) + CAST($3 AS BIGINT) * 1000 WHERE id = $1";
     Ok(tx.execute(sql, params![id, interval_s, silence_limit_s])? == 1)
-}
-
-/// Enrolments of a known TPM that may follow each other at once.
-pub const REENROLMENTS_AT_ONCE: i64 = 5;
-/// After them, milliseconds from one to the next: five an hour.
-pub const REENROLMENT_PACE_MS: i64 = 720_000;
-
-/// Milliseconds that a VM must wait before it may enrol again; 0 when it may now.
-pub fn reenrolment_wait_ms(tx: &mut dyn Tx, id: &str, now: Time) -> Result<i64, StoreError> {
-    let room = (REENROLMENTS_AT_ONCE - 1) * REENROLMENT_PACE_MS;
-    Ok((reenrolment_debt_ms(tx, id, now)? - room).max(0))
-}
-
-/// Milliseconds until the pace has made up for all enrolments so far. Bounded, so that a clock that was set back costs
-/// no more than the pace.
-fn reenrolment_debt_ms(tx: &mut dyn Tx, id: &str, now: Time) -> Result<i64, StoreError> {
-    let sql = "SELECT reenrolments_paid_at FROM vms WHERE id = $1";
-    let paid_at = match query_one(tx, sql, params![id])? {
-        Some(row) => row.columns().opt_time()?,
-        None => None,
-    };
-    let debt = paid_at.map_or(0, |at| at.unix_ms().saturating_sub(now.unix_ms()));
-    Ok(debt.clamp(0, REENROLMENTS_AT_ONCE * REENROLMENT_PACE_MS))
-}
-
-/// What a TPM that is known already brings when it enrols again.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Reenrolment<'a> {
-    /// Attestation key, TPM2B_PUBLIC.
-    pub ak_public: &'a [u8],
-    /// TPM name of the attestation key.
-    pub ak_name: &'a [u8],
-    /// SHA-256 of the new bearer token of the agent; the old one stops working.
-    pub agent_token_sha256: &'a [u8],
-    /// Endorsement certificate, DER; `None` keeps the stored one.
-    pub ek_certificate: Option<&'a [u8]>,
-    /// The machine.
-    pub machine: &'a MachineInfo,
-    /// When.
-    pub now: Time,
-}
-
-/// Replaces attestation key and agent token of a VM. Its name, history and used challenges stay, and so does where
-/// its TPM stood: a restored snapshot could enrol another key at will. Counts against the pace of
-/// [`reenrolment_wait_ms`], which the caller asked.
-pub fn reenrol(tx: &mut dyn Tx, id: &str, new: &Reenrolment<'_>) -> Result<bool, StoreError> {
-    let machine = json(new.machine)?;
-    let paid_at = new.now.unix_ms() + reenrolment_debt_ms(tx, id, new.now)? + REENROLMENT_PACE_MS;
-    let sql = format!(
-        "UPDATE vms SET agent_token_sha256 = $2, ek_certificate = COALESCE($3, ek_certificate), machine = $4, \
-         last_seen_at = $5, silent_after = {}, ak_public = $6, ak_name = $7, \
-         reenrolments_paid_at = $8 WHERE id = $1",
-        put_off("$5")
-    );
-    let changed = tx.execute(
-        &sql,
-        params![
-            id,
-            new.agent_token_sha256,
-            new.ek_certificate,
-            &machine,
-            new.now,
-            new.ak_public,
-            new.ak_name,
-            paid_at
-        ],
-    )?;
-    Ok(changed == 1)
-}
-
-/// Removes a VM with its boots, attestations and alerts, and from the proposal that it is a member of. Logs, baselines
-/// and the audit log stay; a baseline of this VM alone stops being current. Its TPM may enrol again as a new VM.
-pub fn delete(tx: &mut dyn Tx, id: &str, now: Time) -> Result<bool, StoreError> {
-    let proposal = query_one(tx, "SELECT proposal_id FROM vms WHERE id = $1", params![id])?
-        .map_or(Ok(None), |row| row.columns().opt_text())?;
-    if let Some(proposal) = proposal {
-        tx.execute("UPDATE vms SET proposal_id = NULL, proposal_since = NULL WHERE id = $1", params![id])?;
-        super::proposals::settle(tx, &proposal, id, now)?;
-    }
-    tx.execute("UPDATE baselines SET is_current = 0 WHERE scope_kind = 'vm' AND scope_id = $1", params![id])?;
-    super::inventory::forget_vm(tx, id)?;
-    let incidents = super::incidents::of_vm(tx, id)?;
-    for sql in [
-        "DELETE FROM alerts WHERE vm_id = $1",
-        "DELETE FROM attestations WHERE vm_id = $1",
-        "DELETE FROM boots WHERE vm_id = $1",
-        "DELETE FROM enrolments WHERE vm_id = $1",
-        "DELETE FROM reappraise_queue WHERE vm_id = $1",
-        "DELETE FROM monitoring WHERE scope_kind = 'vm' AND scope_id = $1",
-        "DELETE FROM assessments WHERE resource_id = $1",
-        "DELETE FROM vm_log_facts WHERE vm_id = $1",
-    ] {
-        tx.execute(sql, params![id])?;
-    }
-    for incident in incidents {
-        super::incidents::settle(tx, &incident, now)?;
-    }
-    Ok(tx.execute("DELETE FROM vms WHERE id = $1", params![id])? == 1)
 }
 
 /// Monitored VMs that have been silent for longer than they may and are not stale yet, longest silence first.
