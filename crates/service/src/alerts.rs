@@ -198,13 +198,15 @@ pub async fn resurface(state: &AppState) -> Result<usize, StoreError> {
     }
 }
 
-/// Resolves `agent-silent` of a VM that nobody waits for any more.
+/// Resolves `agent-silent` of a VM that nobody waits for any more. Once somebody does again, that is another silence: who
+/// dismissed this one did not dismiss that.
 pub fn no_longer_silent(
     tx: &mut dyn Tx,
     vm_id: &str,
     because: &str,
     now: Time,
 ) -> Result<Vec<String>, StoreError> {
+    forget_dismissals(tx, vm_id, &[AlertReason::AgentSilent], because, now)?;
     auto_resolve(tx, vm_id, &[AlertReason::AgentSilent], because, now)
 }
 
@@ -244,12 +246,13 @@ fn raise_for(
     )
 }
 
-/// Ends every alert of a VM that is no longer monitored.
+/// Ends every alert of a VM that is no longer monitored, and nobody waits for its agent.
 pub fn resolve_all(
     tx: &mut dyn Tx,
     vm_id: &str,
     because: &str,
     now: Time,
 ) -> Result<Vec<String>, StoreError> {
+    forget_dismissals(tx, vm_id, &[AlertReason::AgentSilent], because, now)?;
     auto_resolve(tx, vm_id, AlertReason::ALL, because, now)
 }

@@ -330,6 +330,25 @@ fn who_is_stale_and_then_leaves_is_let_go(world: World) {
     world.pass_ms(905 * S);
     assert_eq!(sweep(&world), 1);
     assert_eq!(status(&world, &ids[1]), VmStatus::Stale);
+    // Who dismisses this silence does not dismiss that of another start.
+    let alert = world.open_alerts(&ids[1])[0].id.clone();
+    ann.post(&format!("/v1/alerts/{alert}/dismiss"), &json!({ "comment": "known" }));
+    sync(json!([of(1, "stopped", "stopped"), old]));
+    assert_eq!(status(&world, &ids[1]), VmStatus::Unmonitored);
+    sync(json!([of(1, "stopped", "running"), old]));
+    world.pass_ms(905 * S);
+    assert_eq!(sweep(&world), 1);
+    assert_eq!(world.open_alerts(&ids[1])[0].reason, AlertReason::AgentSilent);
+    // Nor that which begins when monitoring is switched on again.
+    let alert = world.open_alerts(&ids[1])[0].id.clone();
+    ann.post(&format!("/v1/alerts/{alert}/dismiss"), &json!({ "comment": "known" }));
+    let scope = json!({ "kind": "vm", "group": "default", "id": ids[1] });
+    for enabled in [false, true] {
+        ann.put("/v1/monitoring", &json!({ "scope": scope, "enabled": enabled }));
+    }
+    world.pass_ms(905 * S);
+    assert_eq!(sweep(&world), 1);
+    assert_eq!(world.open_alerts(&ids[1]).len(), 1);
 }
 
 /// Who dismissed one silence did not dismiss the next one, whatever the agent showed in between.
