@@ -142,7 +142,7 @@ fn streams_are_bounded() {
     for stream in &mut open {
         stream.begin();
     }
-    let refused = server.admin().get("/v1/events");
+    let refused = server.with_scope("viewer").get("/v1/events");
     assert_eq!((refused.status, refused.code().as_str()), (429, "too-many"));
     assert_eq!(server.admin().get("/v1/events?format=json").status, 200);
     drop(open.pop());
