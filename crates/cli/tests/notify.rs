@@ -193,6 +193,8 @@ fn targets_are_made_tested_changed_and_removed() {
     service.says(&["notify", "deliveries", "--dead"], &["nothing was given up"]);
     service.says(&["notify", "replay"], &["nothing was given up that could be told again"]);
     service.says(&["notify", "target", "remove", "ops"], &["removed"]);
+    let unknown = service.ends(&["notify", "deliveries", "--target", "nope"], 4);
+    assert!(unknown.contains("there is no such notification target"), "{unknown}");
     let unknown = service.ends(&["notify", "target", "show", "ops"], 4);
     assert!(unknown.contains("veriboot notify target list"), "{unknown}");
     assert!(

@@ -316,6 +316,11 @@ fn what_a_receiver_refuses_is_given_up_and_can_be_replayed() {
     assert_eq!(dead["items"][0]["last_error"], "the receiver answered 400");
     assert!(server.admin().get("/metrics").text().contains("veriboot_dead_letters 1"));
 
+    for none in [0, refused + 1000, u64::MAX] {
+        let replayed =
+            server.admin().post("/v1/notification-deliveries/replay", &json!({ "sequence": none }));
+        assert_eq!((replayed.status, replayed.json()["queued"].clone()), (200, json!(0)), "{none}");
+    }
     let replayed = server
         .with_scope("operator")
         .post("/v1/notification-deliveries/replay", &json!({ "target": "hook" }));

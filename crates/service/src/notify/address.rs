@@ -45,13 +45,15 @@ fn is_local_v6(ip: Ipv6Addr) -> bool {
         || METADATA_V6.contains(&ip)
 }
 
-/// The IPv4 address that an IPv6 address stands for: mapped, compatible, NAT64, 6to4.
+/// The IPv4 address that an IPv6 address stands for: mapped, translated, compatible, NAT64, 6to4.
 fn embedded(ip: Ipv6Addr) -> Option<Ipv4Addr> {
     let [a, b, c, d, e, f, g, h] = ip.segments();
     let v4 = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
     match [a, b, c, d, e, f] {
         // ::/96 holds the mapped-compatible ones; :: and ::1 are told apart by their own rules.
-        [0, 0, 0, 0, 0, 0xffff] | [0x64, 0xff9b, 0, 0, 0, 0] => Some(v4(g, h)),
+        [0, 0, 0, 0, 0, 0xffff] | [0, 0, 0, 0, 0xffff, 0] | [0x64, 0xff9b, 0, 0, 0, 0] => Some(v4(g, h)),
+        // The NAT64 prefix of a site (RFC 8215), as long as it can be.
+        [0x64, 0xff9b, 1, ..] => Some(v4(g, h)),
         [0, 0, 0, 0, 0, 0] if g != 0 => Some(v4(g, h)),
         [0x2002, high, low, ..] => Some(v4(high, low)),
         _ => None,
@@ -122,6 +124,9 @@ mod tests {
             "::ffff:169.254.169.254",
             "::7f00:1",
             "64:ff9b::a9fe:a9fe",
+            "64:ff9b:1::a9fe:a9fe",
+            "64:ff9b:1:ffff:ffff:ffff:7f00:1",
+            "::ffff:0:127.0.0.1",
             "2002:7f00:1::",
             "2002:a9fe:a9fe::1",
         ] {
@@ -139,6 +144,8 @@ mod tests {
             "2001:db8::1",
             "::ffff:192.0.2.7",
             "64:ff9b::c000:207",
+            "64:ff9b:1::c000:207",
+            "::ffff:0:192.0.2.7",
             "2002:c000:207::",
         ] {
             assert!(!is_local(other.parse().unwrap()), "{other}");

@@ -85,13 +85,20 @@ pub(super) fn post(request: Post<'_>) -> Result<(), SendError> {
         (false, true) => format!("the receiver answered {}", status.as_u16()),
         (false, false) => format!("the receiver answered {}: {answer}", status.as_u16()),
     };
-    Err(match status.as_u16() {
-        // What somebody can mend at the receiver, or passes: kept until it is too old.
-        401 | 403 | 404 | 407 | 408 | 421 | 425 | 429 | 500.. => {
-            SendError::failed(message).after(retry_after_s)
-        }
-        _ => SendError::refused(message).after(retry_after_s),
-    })
+    let error = match is_refusal(status.as_u16()) {
+        true => SendError::refused(message),
+        false => SendError::failed(message),
+    };
+    Err(error.after(retry_after_s))
+}
+
+/// Whether an answer says that the receiver understood the message and does not want it. Everything else passes, or
+/// somebody can mend it at the receiver or at the target: it is kept until it is too old.
+fn is_refusal(status: u16) -> bool {
+    match status {
+        300..=399 | 401..=405 | 407 | 408 | 421 | 423 | 425 | 429 | 500.. => false,
+        _ => true,
+    }
 }
 
 fn agent(settings: &TargetSettings) -> Result<ureq::Agent, SendError> {
@@ -139,6 +146,18 @@ fn retry_after_s(text: &str, now: Time) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_was_understood_is_refused() {
+        for kept in
+            [301, 307, 308, 401, 402, 403, 404, 405, 407, 408, 421, 423, 425, 429, 500, 501, 503, 599, 999]
+        {
+            assert!(!is_refusal(kept), "{kept}");
+        }
+        for refused in [400, 406, 409, 410, 411, 413, 414, 415, 422, 431, 451] {
+            assert!(is_refusal(refused), "{refused}");
+        }
+    }
 
     #[test]
     fn a_receiver_says_when_to_come_back_in_seconds_or_as_a_date() {

@@ -44,9 +44,18 @@ pub(super) fn line(event: &Event) -> String {
     format!("{}: {}", event.severity, one_line(&event.summary()))
 }
 
-/// A text without line breaks and control characters.
+/// A text without line breaks, control characters and those that steer how others are shown.
 pub(super) fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars().map(plain).collect()
+}
+
+/// A character as a line of text may have it.
+pub(super) fn plain(c: char) -> char {
+    match c {
+        c if c.is_control() => ' ',
+        c if is_shown_as_it_is(c) => c,
+        _ => char::REPLACEMENT_CHARACTER,
+    }
 }
 
 /// Everything about an event that people read.
@@ -90,6 +99,7 @@ mod tests {
         assert_eq!(excerpt("  <html>\r\n\u{1b}[31m no \u{0}"), "<html> [31m no");
         assert_eq!(excerpt(&"x".repeat(1000)).chars().count(), EXCERPT_CHARS + 1);
         assert_eq!(excerpt(""), "");
+        assert_eq!(one_line("a\r\nb\u{202e}c\u{200b}é"), "a  b\u{fffd}c\u{fffd}é");
         assert_eq!(excerpt("a\u{202e}b\u{2066}"), "a\u{fffd}b\u{fffd}");
     }
 }

@@ -210,6 +210,10 @@ pub fn replay(
     sequence: Option<u64>,
     now: Time,
 ) -> Result<u64, StoreError> {
+    if sequence == Some(0) {
+        // There is no such event, and below it stands for all.
+        return Ok(0);
+    }
     let queued = tx.execute(
         "UPDATE deliveries SET state = 'waiting', queued_at = $1, attempts = 0 WHERE state = 'dead' \
          AND (target_id = $2 OR $2 = '') AND (sequence = $3 OR $3 = 0)",
