@@ -75,14 +75,14 @@ fn an_edit_is_found_as_ever() {
     let mut memo = Memo::new(1 << 20);
     let genuine = own("secure-boot");
     learned(&mut memo, &genuine);
-    let at = genuine.windows(6).position(|w| w == b"d\0b\0x\0").unwrap();
+    let db = genuine.windows(4).position(|w| w == b"d\0b\0").unwrap();
     let mut edited = genuine.clone();
-    edited[at + 200] ^= 1;
+    edited[db + 200] ^= 1;
     assert_same(&edited, &memo);
     let report = examine_with(&edited, &memo).report;
     assert!(report.findings.iter().any(|finding| finding.code == "log-digest-mismatch"));
-    let dbx = report.entries.iter().find(|entry| entry.kind == ComponentKind::RevocationDb).unwrap();
-    assert_eq!(dbx.content, Content::Opaque);
+    let db = report.entries.iter().find(|entry| entry.kind == ComponentKind::SignatureDb).unwrap();
+    assert_eq!(db.content, Content::Opaque);
     // What such a log teaches is what is true of it: the genuine one stays what it is.
     let all: Vec<u32> = (0..200).collect();
     memo.learn(&edited, &all);
