@@ -1,9 +1,9 @@
 //! From bytes to facts that depend on these bytes alone, each kept by its digest or id.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use veriboot_appraisal::{
-    Baseline, CompiledBaseline, Judgement, LogReport, Profile, boot_key, examine, judge,
+    Baseline, CompiledBaseline, Judgement, LogReport, Profile, boot_key, examine, examine_with, judge,
 };
 use veriboot_eventlog::HashAlg;
 use veriboot_store::{baselines, logs};
@@ -43,16 +43,28 @@ pub(crate) enum Broken {
 #[derive(Clone, Debug)]
 pub(super) struct Examined {
     pub report: Arc<LogReport>,
-    /// Whether it is not in memory for the next evidence.
-    fresh: bool,
+    /// Set when it is not in memory for the next evidence.
+    fresh: Option<Fresh>,
+}
+
+/// What there is to be learned from a log that was not in memory.
+#[derive(Clone, Debug)]
+struct Fresh {
+    content: Arc<Vec<u8>>,
+    /// Indices of events that the memo does not have.
+    unknown: Arc<Vec<u32>>,
 }
 
 impl Examined {
     /// Keeps it for evidence to come.
     pub fn keep(&self, state: &AppState) {
-        if self.fresh {
-            let weight = weight::report(&self.report);
-            state.attest.logs.put(self.report.sha256.clone(), Arc::clone(&self.report), weight);
+        let Some(fresh) = &self.fresh else { return };
+        let weight = weight::report(&self.report);
+        state.attest.logs.put(self.report.sha256.clone(), Arc::clone(&self.report), weight);
+        if !fresh.unknown.is_empty() {
+            let mut memo = state.attest.memo.write().unwrap_or_else(PoisonError::into_inner);
+            // What panics here is a fault that costs time and no verdict.
+            let _ = guarded(|| memo.learn(&fresh.content, &fresh.unknown));
         }
     }
 }
@@ -64,15 +76,27 @@ pub(super) async fn examined(
 ) -> Result<Result<Option<Examined>, Broken>, ApiError> {
     let Some(log) = log else { return Ok(Ok(None)) };
     if let Some(report) = state.attest.logs.get(&log.sha256) {
-        return Ok(Ok(Some(Examined { report, fresh: false })));
+        return Ok(Ok(Some(Examined { report, fresh: None })));
     }
     let content = match bytes_of(state, log).await? {
-        Ok(content) => content,
+        Ok(content) => Arc::new(content),
         Err(broken) => return Ok(Err(broken)),
     };
     let long = content.len() > LONG_LOG_BYTES;
-    let report = work::run(&state.attest.long_work, long, move || examine(&content)).await;
-    Ok(report.map(|report| Some(Examined { report: Arc::new(report), fresh: true })))
+    let (bytes, memo) = (Arc::clone(&content), Arc::clone(&state.attest.memo));
+    let examined = move || match long {
+        // Nobody waits for a long log to be done with the memo.
+        true => (examine(&bytes), Vec::new()),
+        false => {
+            let examined = examine_with(&bytes, &memo.read().unwrap_or_else(PoisonError::into_inner));
+            (examined.report, examined.unknown)
+        }
+    };
+    let examined = work::run(&state.attest.long_work, long, examined).await;
+    Ok(examined.map(|(report, unknown)| {
+        let fresh = Some(Fresh { content, unknown: Arc::new(unknown) });
+        Some(Examined { report: Arc::new(report), fresh })
+    }))
 }
 
 /// The bytes of a log: those that came with the evidence, or those that are stored under its digest.

@@ -24,10 +24,10 @@ mod weight;
 mod work;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::Semaphore;
-use veriboot_appraisal::{CompiledBaseline, Judgement, LogReport, Profile};
+use veriboot_appraisal::{CompiledBaseline, Judgement, LogReport, Memo, Profile};
 use veriboot_store::{Store, settings};
 use veriboot_tpm::{AttestationKey, PcrSelection, alg};
 use veriboot_wire::{Blob, Challenge, Directions, Finding, Time};
@@ -63,6 +63,8 @@ const BANKS: [u16; 2] = [alg::SHA256, alg::SHA384];
 const PCRS: std::ops::Range<u32> = 0..16;
 /// Bytes of memory for examinations of event logs ([`weight`]).
 const LOG_CACHE_BYTES: usize = 96 * 1024 * 1024;
+/// Bytes of memory for events that many logs have in common: some hundred kinds of machines.
+const MEMO_BYTES: usize = 16 * 1024 * 1024;
 /// Bytes of memory for judgements.
 const JUDGEMENT_CACHE_BYTES: usize = 48 * 1024 * 1024;
 /// Bytes of memory for baselines.
@@ -110,6 +112,8 @@ pub struct AttestState {
     learn_boots: u32,
     selections: Vec<PcrSelection>,
     logs: Cache<String, Arc<LogReport>>,
+    /// Events of logs whose quotes were believed. Read for as long as a short log is examined.
+    memo: Arc<RwLock<Memo>>,
     judgements: Cache<JudgementKey, Arc<Judgement>>,
     boot_keys: Cache<BootKeyKey, Option<String>>,
     differences: Cache<LogPair, Arc<Vec<Finding>>>,
@@ -158,6 +162,7 @@ impl AttestState {
             measured_only_groups: config.measured_only_groups.iter().cloned().collect(),
             selections: BANKS.iter().filter_map(|bank| PcrSelection::new(*bank, PCRS)).collect(),
             logs: Cache::new(LOG_CACHE_BYTES),
+            memo: Arc::new(RwLock::new(Memo::new(MEMO_BYTES))),
             judgements: Cache::new(JUDGEMENT_CACHE_BYTES),
             boot_keys: Cache::new(BOOT_KEY_CACHE_ENTRIES),
             differences: Cache::new(DIFFERENCE_CACHE_BYTES),
@@ -180,6 +185,7 @@ impl AttestState {
     /// Forgets everything that can be read again from the database.
     pub fn forget(&self) {
         self.logs.clear();
+        *self.memo.write().unwrap_or_else(PoisonError::into_inner) = Memo::new(MEMO_BYTES);
         self.judgements.clear();
         self.boot_keys.clear();
         self.differences.clear();
