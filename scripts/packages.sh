@@ -39,6 +39,7 @@ for group in "$@"; do
         need prometheus-alertmanager prometheus-alertmanager "is told of alerts in tests"
         /usr/bin/python3 -c "import aiosmtpd" 2>/dev/null || want python3-aiosmtpd "is the mail server of tests"
         need mke2fs e2fsprogs "makes ext4 file systems for tests of disk images"
+        need virsh libvirt-clients "lists virtual machines of libvirt's driver for tests"
         need promtool prometheus "loads the alert rules and scrapes the service in a test"
         need qemu-img qemu-utils "makes qcow2 images for tests of disk images"
         if ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then

@@ -4,6 +4,7 @@ mod changes;
 mod gather;
 mod link;
 mod list;
+mod program;
 mod proxmox;
 mod show;
 mod sources;
