@@ -10,7 +10,7 @@ use crate::tx::{Row, Tx, params, query_one};
 const NO_CLAIM_S: i64 = 3600;
 
 /// A claim that ends after this time was made by a clock that was ahead; `until` is the end of one that is made now.
-pub(super) fn ahead(until: Time) -> Time {
+pub(crate) fn ahead(until: Time) -> Time {
     until.plus_s(NO_CLAIM_S)
 }
 

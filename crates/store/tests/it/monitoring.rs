@@ -1,5 +1,5 @@
 use veriboot_store::reappraisals::{self, NewReappraisal};
-use veriboot_store::{monitoring, reappraise_queue, vms};
+use veriboot_store::{assessments, monitoring, reappraise_queue, vms};
 use veriboot_wire::{Monitoring, Scope, ScopeKind};
 
 use crate::harness::{add_vm, at, on_both, place};
@@ -117,6 +117,7 @@ async fn a_claim_of_a_clock_that_was_ahead_holds_nothing_up(db) {
         };
         reappraisals::enqueue(tx, &new)?;
         reappraise_queue::queue(tx, "vm", at(0))?;
+        assessments::enqueue(tx, "x", at(0))?;
         let day = 86_400_000;
         // A replica whose clock is a day ahead claims all of it, and dies.
         for now in [day, 1000] {
@@ -124,10 +125,12 @@ async fn a_claim_of_a_clock_that_was_ahead_holds_nothing_up(db) {
             assert!(monitoring::claim(tx, None, "me", at(now), until)?.is_some(), "{now}");
             assert!(reappraisals::claim(tx, None, "me", at(now), until)?.is_some(), "{now}");
             assert_eq!(reappraise_queue::claim(tx, 10, at(now), until)?.len(), 1, "{now}");
+            assert!(assessments::claim(tx, "me", at(now), until)?.is_some(), "{now}");
             // What somebody has now nobody else gets.
             assert!(monitoring::claim(tx, None, "you", at(now + 1), at(now + 60_001))?.is_none());
             assert!(reappraisals::claim(tx, None, "you", at(now + 1), at(now + 60_001))?.is_none());
             assert_eq!(reappraise_queue::claim(tx, 10, at(now + 1), at(now + 60_001))?.len(), 0);
+            assert!(assessments::claim(tx, "you", at(now + 1), at(now + 60_001))?.is_none());
         }
         Ok(())
     }).await.unwrap();

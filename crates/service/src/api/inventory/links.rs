@@ -7,7 +7,7 @@ use veriboot_store::inventory as store;
 use veriboot_store::{Tx, vms::VmRow};
 use veriboot_wire::{
     InventoryItem, InventoryItemDetail, InventoryLink, InventoryLinkSuggested, InventoryLinked,
-    InventoryQuery, MatchedBy, Problem, Time,
+    InventoryQuery, InventorySuggestion, MatchedBy, Problem, Time,
 };
 
 use super::super::{audit, check_comment, find_vm};
@@ -20,6 +20,8 @@ use crate::{ApiError, AppState, posture, silence};
 
 /// Pairs that one call links.
 const MAX_LINKED: usize = 1000;
+/// Pairs that one transaction links.
+const BATCH: usize = 100;
 
 /// Refuses a link that what is known contradicts.
 fn check(tx: &mut dyn Tx, item: &InventoryItem, vm: &VmRow) -> Result<(), ApiError> {
@@ -153,51 +155,110 @@ pub(crate) async fn link_suggested(
     Body(request): Body<InventoryLinkSuggested>,
 ) -> Result<Json<InventoryLinked>, ApiError> {
     check_comment(request.comment.as_deref())?;
-    let now = state.clock.now();
-    let dry_run = request.dry_run;
-    let (linked, left, more) = state
-        .write(move |tx| {
-            let (mut linked, mut left) = (Vec::new(), 0_u64);
-            let mut query = InventoryQuery {
-                source: request.source.clone(),
-                group: request.group.clone(),
-                matched: Some(false),
-                limit: Some(veriboot_wire::MAX_PAGE_ROWS),
-                ..InventoryQuery::default()
-            };
-            loop {
-                let page = store::list(tx, &query)?;
-                for item in page.items {
-                    let suggestions = store::suggestions_for_item(tx, &item)?;
-                    let only = match suggestions.as_slice() {
-                        [only] if only.by_hand_because.is_none() => only,
-                        [] => continue,
-                        _ => {
-                            left += 1;
-                            continue;
+    let InventoryLinkSuggested { source, group, dry_run, comment } = request;
+    let found = find_all(&state, source, group).await?;
+    let mut answer = InventoryLinked { dry_run, linked: Vec::new(), left: found.left, more: found.more };
+    if dry_run {
+        answer.linked = found.pairs.into_iter().map(|(_, suggestion)| suggestion).collect();
+        return Ok(Json(answer));
+    }
+    for batch in found.pairs.chunks(BATCH) {
+        let (work, now) = ((caller.clone(), comment.clone(), batch.to_vec()), state.clock.now());
+        let linked = state
+            .write(move |tx| {
+                let (caller, comment, batch) = &work;
+                let mut linked = Vec::new();
+                for (item_id, suggestion) in batch {
+                    // Looked at once more: it may be another's by now.
+                    let item = find(tx, item_id)?;
+                    let Candidate::Only(vm, again) = candidate(tx, &item)? else { continue };
+                    if again.vm_id == suggestion.vm_id {
+                        written(tx, caller, &item, &vm, MatchedBy::Suggestion, comment.as_deref(), now)?;
+                        linked.push(again);
+                    }
+                }
+                Ok(linked)
+            })
+            .await?;
+        answer.left += u64::try_from(batch.len() - linked.len()).unwrap_or(0);
+        answer.linked.extend(linked);
+    }
+    Ok(Json(answer))
+}
+
+/// What an item may be, where many are linked at once.
+enum Candidate {
+    /// Nothing that is known.
+    None,
+    /// Somebody has to look at it.
+    ByHand,
+    /// This VM.
+    Only(Box<VmRow>, InventorySuggestion),
+}
+
+fn candidate(tx: &mut dyn Tx, item: &InventoryItem) -> Result<Candidate, ApiError> {
+    let mut suggestions = store::suggestions_for_item(tx, item)?;
+    let only = match (suggestions.pop(), suggestions.is_empty()) {
+        (None, _) => return Ok(Candidate::None),
+        (Some(only), true) if only.by_hand_because.is_none() => only,
+        _ => return Ok(Candidate::ByHand),
+    };
+    let vm = find_vm(tx, &only.vm_id, None)?;
+    // What a link by hand would be refused for is left alone.
+    Ok(match check(tx, item, &vm) {
+        Ok(()) => Candidate::Only(Box::new(vm), only),
+        Err(_) => Candidate::ByHand,
+    })
+}
+
+/// Items that can be one VM only, by id, with what is suggested.
+#[derive(Default)]
+struct Found {
+    pairs: Vec<(String, InventorySuggestion)>,
+    left: u64,
+    more: bool,
+}
+
+/// Looks at every item without an agent, a page at a time, so that nobody who writes waits for it.
+async fn find_all(
+    state: &AppState,
+    source: Option<String>,
+    group: Option<String>,
+) -> Result<Found, ApiError> {
+    let mut query = InventoryQuery {
+        source,
+        group,
+        matched: Some(false),
+        limit: Some(veriboot_wire::MAX_PAGE_ROWS),
+        ..InventoryQuery::default()
+    };
+    let mut found = Found::default();
+    loop {
+        let (part, room) = (query.clone(), MAX_LINKED.saturating_sub(found.pairs.len()));
+        let (page, next) = state
+            .read(move |tx| {
+                let mut page = Found::default();
+                let items = store::list(tx, &part)?;
+                for item in &items.items {
+                    match candidate(tx, item)? {
+                        Candidate::None => {}
+                        Candidate::ByHand => page.left += 1,
+                        Candidate::Only(..) if page.pairs.len() >= room => {
+                            page.more = true;
+                            break;
                         }
-                    };
-                    if linked.len() >= MAX_LINKED {
-                        return Ok((linked, left, true));
+                        Candidate::Only(_, suggestion) => page.pairs.push((item.id.clone(), suggestion)),
                     }
-                    let vm = find_vm(tx, &only.vm_id, None)?;
-                    // What a link by hand would be refused for is left alone.
-                    if check(tx, &item, &vm).is_err() {
-                        left += 1;
-                        continue;
-                    }
-                    if !request.dry_run {
-                        let (how, comment) = (MatchedBy::Suggestion, request.comment.as_deref());
-                        written(tx, &caller, &item, &vm, how, comment, now)?;
-                    }
-                    linked.push(only.clone());
                 }
-                query.cursor = page.next_cursor;
-                if query.cursor.is_none() {
-                    return Ok((linked, left, false));
-                }
-            }
-        })
-        .await?;
-    Ok(Json(InventoryLinked { dry_run, linked, left, more }))
+                Ok((page, items.next_cursor))
+            })
+            .await?;
+        found.pairs.extend(page.pairs);
+        found.left += page.left;
+        found.more = page.more;
+        query.cursor = next;
+        if found.more || query.cursor.is_none() {
+            return Ok(found);
+        }
+    }
 }

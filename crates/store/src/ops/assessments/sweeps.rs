@@ -5,6 +5,7 @@
 
 use veriboot_wire::Time;
 
+use crate::ops::claims::ahead;
 use crate::tx::{Columns, Tx, params, query_one};
 use crate::{StoreError, new_id};
 
@@ -104,9 +105,11 @@ pub fn pending(tx: &mut dyn Tx) -> Result<u64, StoreError> {
 pub fn claim(tx: &mut dyn Tx, by: &str, now: Time, until: Time) -> Result<Option<Sweep>, StoreError> {
     let sql = format!(
         "UPDATE posture_sweeps SET claimed_by = $1, claimed_until = $3 WHERE id = (SELECT id FROM posture_sweeps \
-         WHERE finished_at IS NULL AND claimed_until <= $2 ORDER BY created_at, id LIMIT 1) RETURNING {COLUMNS}"
+         WHERE finished_at IS NULL AND (claimed_until <= $2 OR claimed_until > $4) ORDER BY created_at, id LIMIT 1) \
+         RETURNING {COLUMNS}"
     );
-    query_one(tx, &sql, params![by, now, until])?.map(|row| read(&mut row.columns())).transpose()
+    let row = query_one(tx, &sql, params![by, now, until, ahead(until)])?;
+    row.map(|row| read(&mut row.columns())).transpose()
 }
 
 /// Notes how far a claimed sweep came, and keeps the claim until then. `false` when somebody else has it by now.
