@@ -95,10 +95,7 @@ pub(super) fn post(request: Post<'_>) -> Result<(), SendError> {
 /// Whether an answer says that the receiver understood the message and does not want it. Everything else passes, or
 /// somebody can mend it at the receiver or at the target: it is kept until it is too old.
 fn is_refusal(status: u16) -> bool {
-    match status {
-        300..=399 | 401..=405 | 407 | 408 | 421 | 423 | 425 | 429 | 500.. => false,
-        _ => true,
-    }
+    !matches!(status, 300..=399 | 401..=405 | 407 | 408 | 421 | 423 | 425 | 429 | 500..)
 }
 
 fn agent(settings: &TargetSettings) -> Result<ureq::Agent, SendError> {
