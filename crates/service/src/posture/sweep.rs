@@ -18,10 +18,10 @@ use crate::AppState;
 /// Resources of the first batch.
 const BATCH: u32 = 500;
 /// Fewest and most resources of a batch: large ones write pages that many resources share once.
-const MIN_BATCH: u32 = 50;
+const MIN_BATCH: u32 = 250;
 const MAX_BATCH: u32 = 4000;
 /// How long a batch shall take of the writer, at most: attestations wait for as long.
-const HOLD_MS: i64 = 250;
+const HOLD_MS: i64 = 400;
 /// How long a claim lasts without a note.
 const CLAIM_S: i64 = 60;
 /// How often is looked for sweeps that wait.
@@ -167,6 +167,7 @@ struct Batch {
 }
 
 fn compare(tx: &mut dyn Tx, phase: Phase, after: &str, size: u32, now: Time) -> Result<Batch, StoreError> {
+    assessments::read_along_indexes(tx)?;
     let references = settings::current(tx)?;
     let (ids, mut different, changes) = match phase {
         Phase::Vms => {
@@ -189,6 +190,10 @@ fn compare(tx: &mut dyn Tx, phase: Phase, after: &str, size: u32, now: Time) -> 
 }
 
 fn refresh(tx: &mut dyn Tx, phase: Phase, ids: &[String], now: Time) -> Result<(), StoreError> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    assessments::read_along_indexes(tx)?;
     match phase {
         Phase::Vms => super::vms(tx, ids, false, now),
         Phase::Items => super::items(tx, ids, false, now),

@@ -4,7 +4,7 @@ use veriboot_wire::{Configured, Facts, MachineInfo, PowerState, SecurityType, Vm
 
 use crate::StoreError;
 use crate::rows::write_rows;
-use crate::tx::{Param, Row, Tx, params, query_one};
+use crate::tx::{Backend, Param, Row, Tx, params, query_one};
 
 /// What is stored about a VM that checks ask for.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,7 +39,8 @@ pub struct VmInputs {
 
 const HEAD: &str = "SELECT v.id, v.name, v.group_name, v.scale_set, v.status, v.status_detail, v.facts, \
      v.security_type, v.machine, CASE WHEN v.ek_certificate IS NULL THEN 0 ELSE 1 END, v.log_sha256, \
-     v.posture_key, f.facts FROM vms v LEFT JOIN vm_log_facts f ON f.vm_id = v.id AND f.log_sha256 = v.log_sha256";
+     v.posture_key, (SELECT f.facts FROM vm_log_facts f WHERE f.vm_id = v.id AND f.log_sha256 = v.log_sha256) \
+     FROM vms v";
 
 fn read(row: Row) -> Result<VmInputs, StoreError> {
     let mut c = row.columns();
@@ -58,6 +59,15 @@ fn read(row: Row) -> Result<VmInputs, StoreError> {
         posture_key: c.opt_text()?,
         log_facts: c.opt_text()?,
     })
+}
+
+/// For transactions that look at many resources: until its end, PostgreSQL reads along indexes. What it knows of tables that
+/// have just grown lets it expect a large part of them for a few ids, and read all.
+pub fn read_along_indexes(tx: &mut dyn Tx) -> Result<(), StoreError> {
+    if tx.backend() == Backend::Postgres {
+        tx.execute("SET LOCAL enable_seqscan = off", &[])?;
+    }
+    Ok(())
 }
 
 /// Of one VM.

@@ -19,7 +19,8 @@ pub use counts::{
     CheckStatus, SetCount, causes, counts, counts_by_group, counts_of_set, set_counts, sets_page,
 };
 pub use inputs::{
-    ItemInputs, VmInputs, inputs_after, inputs_of, inputs_of_all, items_of_vms, put_log_facts, set_keys,
+    ItemInputs, VmInputs, inputs_after, inputs_of, inputs_of_all, items_of_vms, put_log_facts,
+    read_along_indexes, set_keys,
 };
 pub use list::list;
 pub use scores::{NewPoint, Point, points, purge_points, put_points};
