@@ -171,7 +171,8 @@ pub(crate) async fn link_suggested(
                 for (item_id, suggestion) in batch {
                     // Looked at once more: it may be another's by now.
                     let item = find(tx, item_id)?;
-                    let Candidate::Only(vm, again) = candidate(tx, &item)? else { continue };
+                    let Candidate::Only(only) = candidate(tx, &item)? else { continue };
+                    let (vm, again) = *only;
                     if again.vm_id == suggestion.vm_id {
                         written(tx, caller, &item, &vm, MatchedBy::Suggestion, comment.as_deref(), now)?;
                         linked.push(again);
@@ -193,7 +194,7 @@ enum Candidate {
     /// Somebody has to look at it.
     ByHand,
     /// This VM.
-    Only(Box<VmRow>, InventorySuggestion),
+    Only(Box<(VmRow, InventorySuggestion)>),
 }
 
 fn candidate(tx: &mut dyn Tx, item: &InventoryItem) -> Result<Candidate, ApiError> {
@@ -206,7 +207,7 @@ fn candidate(tx: &mut dyn Tx, item: &InventoryItem) -> Result<Candidate, ApiErro
     let vm = find_vm(tx, &only.vm_id, None)?;
     // What a link by hand would be refused for is left alone.
     Ok(match check(tx, item, &vm) {
-        Ok(()) => Candidate::Only(Box::new(vm), only),
+        Ok(()) => Candidate::Only(Box::new((vm, only))),
         Err(_) => Candidate::ByHand,
     })
 }
@@ -247,7 +248,7 @@ async fn find_all(
                             page.more = true;
                             break;
                         }
-                        Candidate::Only(_, suggestion) => page.pairs.push((item.id.clone(), suggestion)),
+                        Candidate::Only(only) => page.pairs.push((item.id.clone(), only.1)),
                     }
                 }
                 Ok((page, items.next_cursor))
