@@ -40,8 +40,10 @@ impl Output {
         let mut table = trimmed(self.layout(above, heads, usize::from(u16::MAX))).into_iter();
         let mut lines: Vec<String> = table.by_ref().take(1).collect();
         let room = width.unwrap_or(usize::MAX).saturating_sub(BELOW.len()).max(MIN_SENTENCE_WIDTH);
-        let indented =
-            |text: &str| super::wrapped(text, room).into_iter().map(|line| format!("{BELOW}{line}"));
+        let indented = |text: &str| {
+            let lines = super::wrapped(text, room).into_iter();
+            lines.map(|line| format!("{BELOW}{}", line.replace(TOGETHER, " ")))
+        };
         lines.extend(indented(&below.join(BETWEEN)));
         lines.extend(table.by_ref().take(1));
         for (line, tail) in table.zip(tails) {
