@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 pub mod attacks;
+pub mod baselines;
 pub mod boot;
 pub mod captured;
 pub mod operator;
