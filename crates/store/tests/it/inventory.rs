@@ -327,6 +327,14 @@ async fn an_item_excuses_the_silence_of_its_own_machine_only(db) {
         attested(tx, &rows[1].id, 250)?;
         look(tx, "a", &[with(1, PowerState::Stopped)], true, at(260))?;
         assert_eq!(inventory::absent_since(tx, &rows[1].id)?, Some(Absence::Gone { since: at(260) }));
+        // That of a machine that never runs and is removed at last: the VM attested while it was stopped.
+        look(tx, "a", &[with(1, PowerState::Stopped), with(3, PowerState::Stopped)], true, at(261))?;
+        attested(tx, &rows[2].id, 262)?;
+        linked(tx, 3, &rows[2].id, MatchedBy::Suggestion)?;
+        look(tx, "a", &[with(1, PowerState::Stopped)], true, at(263))?;
+        assert_eq!(inventory::absent_since(tx, &rows[2].id)?, None, "it was removed, and something else went silent");
+        linked(tx, 3, &rows[2].id, MatchedBy::Link)?;
+        assert_eq!(inventory::absent_since(tx, &rows[2].id)?, Some(Absence::Gone { since: at(261) }));
         // Gone before it enrolled: it lives, whatever an old item with its key says.
         let late = InventoryFacts { ek_sha256: Some("ek of default/late".into()), ..with(5, PowerState::Running) };
         look(tx, "a", &[with(1, PowerState::Stopped), late], true, at(270))?;

@@ -4,8 +4,9 @@
 //! * Nothing was heard of the VM (evidence, a fault, an enrolment) after the item was stopped or gone. One that was heard
 //!   of was started again, or the item is that of another machine.
 //! * An item that was linked with others, as it was suggested, was there when the VM attested last: a guest can name
-//!   itself like the item of another machine that never runs. What verified identity or somebody by hand says needs
-//!   no such thing.
+//!   itself like the item of another machine that never runs. Where the VM was heard of while it was stopped, it excuses
+//!   nothing once it is gone either: who removes such a machine stops no other. What verified identity or somebody by
+//!   hand says needs no such thing.
 //! * No other item of the VM says that it runs, or does not say.
 
 use veriboot_wire::{Absence, Time};
@@ -28,7 +29,8 @@ pub fn absent_since(tx: &mut dyn Tx, vm_id: &str) -> Result<Option<Absence>, Sto
         "SELECT CAST(COALESCE(SUM(CASE WHEN i.gone_at IS NULL AND i.stopped_at IS NULL THEN 1 ELSE 0 END), 0) AS BIGINT), \
          CAST(COALESCE(SUM(CASE WHEN i.gone_at IS NULL AND {excuses} THEN 1 ELSE 0 END), 0) AS BIGINT), \
          MAX(CASE WHEN {excuses} THEN COALESCE(i.stopped_at, i.gone_at) END), \
-         MAX(CASE WHEN {excuses} THEN COALESCE(i.gone_at, i.stopped_at) END) \
+         MAX(CASE WHEN {excuses} THEN CASE WHEN i.matched_by = 'suggestion' THEN COALESCE(i.stopped_at, i.gone_at) \
+         ELSE COALESCE(i.gone_at, i.stopped_at) END END) \
          FROM inventory_vms i JOIN inventory_sources s ON s.name = i.source \
          WHERE i.vm_id = $1 AND s.retired_at IS NULL"
     );
