@@ -122,8 +122,7 @@ fn an_answer_that_is_cut_off_shows_nothing() {
     let body = page(None);
     let half = promising("200 OK", body.len(), body.get(..20).unwrap());
     fails(vec![first.clone(), half], "token list", 3, &["error: "]);
-    let busy =
-        r#"{"error":{"code":"overloaded","fault":"service","message":"more requests are in flight than the service takes"}}"#;
+    let busy = r#"{"error":{"code":"overloaded","fault":"service","message":"more requests are in flight than the service takes"}}"#;
     fails(
         vec![first.clone(), whole("503 Service Unavailable", busy)],
         "token list --json",
@@ -150,7 +149,8 @@ fn parameters_are_said_as_flags() {
         ("limit must be 1 to 1000", "--limit must be 1 to 1000"),
         ("expires_at must be in the future", "--until must be in the future"),
     ] {
-        let refused = format!(r#"{{"error":{{"code":"invalid-value","fault":"client","message":"{message}"}}}}"#);
+        let refused =
+            format!(r#"{{"error":{{"code":"invalid-value","fault":"client","message":"{message}"}}}}"#);
         fails(vec![whole("400 Bad Request", &refused)], "token list", 4, &[said]);
     }
 }
