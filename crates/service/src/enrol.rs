@@ -356,7 +356,7 @@ impl Newcomer {
         )?;
         inventory::note_machine(tx, &vm.id, &pending.machine.machine_uuid)?;
         // Enrolling is no attestation: an agent that only ever enrols must not keep its VM looking healthy.
-        if vm.status == VmStatus::Healthy {
+        if matches!(vm.status, VmStatus::Healthy | VmStatus::Pending) {
             crate::status::set(tx, &vm, VmStatus::Pending, Some(ENROLLED_AGAIN), self.now)?;
         }
         audit::append(

@@ -11,7 +11,7 @@ use veriboot_store::reappraise_queue::{self, Claimed};
 use veriboot_store::{StoreError, Tx};
 
 use crate::attest::{ReappraiseError, reappraise};
-use crate::{ApiError, AppState, background};
+use crate::{ApiError, AppState, background, posture};
 
 /// VMs that are judged at the same time.
 const AT_ONCE: u32 = 16;
@@ -71,8 +71,10 @@ pub async fn drain(state: &AppState, most: u64) -> Result<u64, StoreError> {
 }
 
 async fn again(state: AppState, claimed: Claimed) -> Result<(), StoreError> {
+    let mut unjudged = false;
     match reappraise(&state, &claimed.vm_id).await {
-        Ok(_) | Err(ReappraiseError::UnknownVm | ReappraiseError::NoEvidence) => {}
+        Ok(_) | Err(ReappraiseError::UnknownVm) => {}
+        Err(ReappraiseError::NoEvidence) => unjudged = true,
         // Its own attestations are judged by what is decided.
         Err(ReappraiseError::Overtaken) => {}
         Err(ReappraiseError::Store(error)) => return Err(error),
@@ -80,7 +82,15 @@ async fn again(state: AppState, claimed: Claimed) -> Result<(), StoreError> {
             tracing::warn!(vm = claimed.vm_id, %error, "a VM cannot be judged again; its next attestation is");
         }
     }
-    state.store.write(move |tx: &mut dyn Tx| reappraise_queue::done(tx, &claimed)).await
+    let now = state.clock.now();
+    let done = move |tx: &mut dyn Tx| {
+        if unjudged {
+            // Whoever queued it left its checks to the judging.
+            posture::refresh(tx, &claimed.vm_id, now)?;
+        }
+        reappraise_queue::done(tx, &claimed)
+    };
+    state.store.write(done).await
 }
 
 /// VMs that wait, for tests and metrics.

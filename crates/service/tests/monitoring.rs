@@ -115,7 +115,7 @@ fn a_scope_is_switched_as_a_whole(world: &World) {
 /// What was healthy before the pause is not taken for healthy after it: what judges may be another by then, or broken.
 fn nothing_is_healthy_before_it_was_judged_again(world: &World) {
     let operator = Operator::new(world, "ann");
-    let guest = world.healthy_guest("db-0");
+    let mut guest = world.healthy_guest("db-0");
     let id = guest.vm_id();
     put(&operator, "vm", "db-0", false);
     // The switch alone, as a replica leaves it that dies before it judges.
@@ -161,6 +161,35 @@ fn nothing_is_healthy_before_it_was_judged_again(world: &World) {
     world.block_on(veriboot_service::attest::reappraise(world.state(), &id)).unwrap();
     assert_eq!(world.vm(&id).status, VmStatus::Healthy);
     assert!(world.open_alerts(&id).is_empty());
+
+    // Enrolling is no attesting, and what was shown before it makes nobody healthy.
+    put(&operator, "vm", "db-0", false);
+    switch(world);
+    guest.agent.enroll().unwrap();
+    drain(world);
+    let vm = world.vm(&id);
+    assert_eq!(vm.status, VmStatus::Pending);
+    assert!(vm.status_detail.unwrap().contains("enrolled again"));
+    assert_eq!(guest.attest().status, VmStatus::Healthy);
+
+    // Where nothing is left to be judged, the checks do not speak of a VM that is not monitored.
+    let unmonitored = |world: &World| {
+        let id = id.clone();
+        world.write(move |tx| {
+            let sql = "SELECT COUNT(*) FROM assessments WHERE resource_id = $1 AND cause = 'monitoring-off'";
+            tx.query(sql, &[id.as_str().into()])?.into_iter().next().unwrap().columns().int()
+        })
+    };
+    put(&operator, "vm", "db-0", false);
+    assert!(unmonitored(world) > 0);
+    let of = id.clone();
+    world.write(move |tx| {
+        let sql = "UPDATE attestations SET ak_public = $2 WHERE vm_id = $1";
+        tx.execute(sql, &[of.as_str().into(), b"another"[..].into()])
+    });
+    switch(world);
+    drain(world);
+    assert_eq!((world.vm(&id).status, unmonitored(world)), (VmStatus::Pending, 0));
 }
 
 fn the_most_specific_setting_wins(world: &World) {
