@@ -16,6 +16,7 @@ mod heartbeats;
 mod history;
 mod inventory;
 mod keys;
+mod maintenance;
 mod monitoring;
 mod plans;
 mod proposals;
