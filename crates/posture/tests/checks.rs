@@ -403,6 +403,15 @@ fn descriptions_have_the_values() {
     });
     let stale = say(CheckId::AttestationHealthy, &stale);
     assert!(stale.contains("stale") && stale.contains("since noon"), "{stale}");
+    // The service may have failed as well as the agent, and the VM may have left: the detail says which.
+    let detail = |status, detail| {
+        let vm = enrolled(|vm| (vm.status, vm.status_detail) = (status, Some(detail)));
+        say(CheckId::AttestationHealthy, &vm)
+    };
+    let broken = detail(VmStatus::Error, "The service could not appraise it.");
+    assert!(broken.contains("could not appraise") && !broken.contains("The agent"), "{broken}");
+    let left = detail(VmStatus::Unmonitored, "The VM is gone from its inventory.");
+    assert!(left.contains("gone from its inventory") && !left.contains("switched off"), "{left}");
     assert!(
         say(CheckId::SecureBootEnabled, &only(item(Configured::Off, Configured::On))).contains("azure-prod")
     );

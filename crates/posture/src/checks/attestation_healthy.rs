@@ -16,13 +16,14 @@ pub(crate) fn assess(facts: &ResourceFacts<'_>) -> Outcome {
         }
         VmStatus::Stale => Outcome::unhealthy("agent-silent", say("The agent stopped reporting.")),
         VmStatus::Error => {
-            Outcome::unhealthy("platform-fault", say("The agent reports a fault of TPM or log."))
+            Outcome::unhealthy("platform-fault", say("Its evidence cannot be made or appraised."))
         }
-        VmStatus::Pending => {
-            Outcome::unhealthy("never-attested", say("Nothing was attested since the VM enrolled."))
-        }
+        VmStatus::Pending => Outcome::unhealthy(
+            "never-attested",
+            say("No evidence was accepted since it enrolled, or since monitoring was switched on."),
+        ),
         VmStatus::Unmonitored => {
-            Outcome::not_applicable("monitoring-off", say("Integrity monitoring is switched off."))
+            Outcome::not_applicable("monitoring-off", say("Nobody waits for its evidence."))
         }
     }
 }
