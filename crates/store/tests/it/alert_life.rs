@@ -108,6 +108,7 @@ async fn the_same_cause_opens_the_same_alert_again(db) {
 on_both! {
 async fn what_an_open_alert_did_not_show_before_is_told(db) {
     let id = member(&db.store, "default", None, "db-0").await;
+    let other = member(&db.store, "default", None, "db-1").await;
     db.store.write(move |tx| {
         let changed = |tx: &mut dyn Tx| -> Result<usize, StoreError> {
             Ok(kinds(tx)?.iter().filter(|kind| *kind == "alert.changed").count())
@@ -151,6 +152,12 @@ async fn what_an_open_alert_did_not_show_before_is_told(db) {
         fail(tx, &id, &clock(1), 300)?;
         let told = changed(tx)?;
         fail(tx, &id, &clock(2), 301)?;
+        assert_eq!(changed(tx)?, told);
+        // What it was opened with is not new when a part of it was away.
+        fail(tx, &other, &both, 350)?;
+        let told = changed(tx)?;
+        fail(tx, &other, &kernel("a"), 351)?;
+        fail(tx, &other, &both, 352)?;
         assert_eq!(changed(tx)?, told);
         // Opened again, it begins anew.
         healthy(tx, &id, 400)?;

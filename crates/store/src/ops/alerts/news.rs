@@ -21,10 +21,10 @@ const MAX_CHARS: usize = 200;
 /// Hex digits that stand for what failed together.
 const DIGITS: usize = 16;
 
-/// Something new about an alert.
+/// Something other about an alert than the last time.
 pub(super) struct News {
-    /// One sentence for the timeline.
-    pub comment: String,
+    /// One sentence for the timeline; `None` where that is less than before, and nothing new.
+    pub comment: Option<String>,
     /// Everything that was shown, for the alert's row.
     pub shown: String,
 }
@@ -55,17 +55,24 @@ fn set_of(marks: &BTreeSet<Mark<'_>>) -> Result<String, StoreError> {
 /// What these findings show that an open alert has not shown since it was opened.
 pub(super) fn news(tx: &mut dyn Tx, open: &Alert, findings: &[Finding]) -> Result<Option<News>, StoreError> {
     let (before, now) = (marks(&open.findings), marks(findings));
-    let new: Vec<_> = now.difference(&before).collect();
-    if new.is_empty() {
+    if now == before {
         return Ok(None);
     }
+    let new: Vec<_> = now.difference(&before).collect();
     let row = query_one(tx, "SELECT shown FROM alerts WHERE id = $1", params![&open.id])?;
     let mut shown: Vec<String> = row.map(|row| row.columns().json()).transpose()?.unwrap_or_default();
+    if new.is_empty() && !shown.is_empty() {
+        return Ok(None);
+    }
     let known = |shown: &[String], word: &String| shown.contains(word);
     for word in before.iter().map(code_of).chain([set_of(&before)?]) {
         if !known(&shown, &word) {
             shown.push(word);
         }
+    }
+    if new.is_empty() {
+        // What it was opened with is not new when all of it is seen again.
+        return Ok(Some(News { comment: None, shown: json(&shown)? }));
     }
     let set = set_of(&now)?;
     let sets = shown.iter().filter(|word| word.starts_with("set:")).count();
@@ -96,5 +103,5 @@ pub(super) fn news(tx: &mut dyn Tx, open: &Alert, findings: &[Finding]) -> Resul
         ""
     };
     let comment = format!("shows what it did not show before: {}{more}{last}", told.join("; "));
-    Ok(Some(News { comment, shown: json(&shown)? }))
+    Ok(Some(News { comment: Some(comment), shown: json(&shown)? }))
 }

@@ -254,20 +254,21 @@ fn count(
 ) -> Result<Raised, StoreError> {
     let other_cause = cause(&open.findings) != cause(alert.findings);
     let news = news(tx, open, alert.findings)?;
+    let comment = news.as_ref().and_then(|news| news.comment.as_deref());
     let next = Next {
         state: open.state,
         closed_at: None,
         suppressed_by: None,
         again: false,
-        changed: other_cause || news.is_some(),
+        changed: other_cause || comment.is_some(),
         shown: news.as_ref().map(|news| news.shown.as_str()),
     };
-    let step = news.as_ref().map(|news| step(alert.at, open.state, Some(&news.comment)));
+    let step = comment.map(|comment| step(alert.at, open.state, Some(comment)));
     describe(tx, open, alert, &next, step)?;
     if other_cause {
         incidents::join(tx, &open.id, open.incident_id.as_deref(), alert, place)?;
     }
-    if news.is_some() {
+    if comment.is_some() {
         told(tx, &open.id, "alert.changed", alert.at)?;
     }
     Ok(Raised { id: open.id.clone(), count: open.count + 1, became: Became::Counted })
