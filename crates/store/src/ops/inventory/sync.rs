@@ -126,10 +126,10 @@ pub fn sync(tx: &mut dyn Tx, sync: &Sync<'_>) -> Result<Outcome, StoreError> {
     Ok(outcome)
 }
 
-/// Which enrolled VMs have these endorsement keys.
 /// Enrolled VMs by endorsement key and group.
 type Enrolled = BTreeMap<(String, String), String>;
 
+/// Which enrolled VMs have these endorsement keys.
 fn enrolled(tx: &mut dyn Tx, waiting: &[Pending<'_>]) -> Result<Enrolled, StoreError> {
     let keys: Vec<Param<'_>> = waiting
         .iter()
