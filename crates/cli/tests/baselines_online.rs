@@ -223,4 +223,11 @@ fn baselines_and_profiles_are_changed_from_the_command_line() {
         &["baseline.import", "baseline.retire", "profile.assign", "profile.put"],
     );
     s.run("veriboot audit verify", &[]);
+
+    // Evidence that is not believed cannot be accepted, and the dry run says so.
+    std::fs::write(&guests[0].log, corpus::golden("cmdline").unwrap().event_log).unwrap();
+    guests[0].agent.attest_once().unwrap();
+    let said = s.run("veriboot baseline accept web-0 --dry-run", &["would be refused: the last attestation"]);
+    assert!(!said.contains("Would be trusted"), "{said}");
+    s.ends("veriboot baseline accept web-0", 4, "not-learnable");
 }

@@ -2,8 +2,8 @@
 
 use clap::Args;
 use veriboot_wire::{
-    AlertReason, Attestation, BaselineAccept, BaselineSummary, Finding, MonitoringStatus, Scope, ScopeKind,
-    VmDetail,
+    AlertReason, Attestation, BaselineAccept, BaselineSummary, FactState, Finding, MonitoringStatus, Scope,
+    ScopeKind, VmDetail,
 };
 
 use crate::client::{Client, segment};
@@ -51,10 +51,15 @@ pub fn run(args: AcceptArgs, client: &Client, out: Output) -> Result<(), CliErro
         let scope = next_scope(&vm);
         if out.json {
             let judges = members(&scope, client)?;
+            let refused = refusal(last.as_ref(), &boot_id);
             return out.print_json(&serde_json::json!({
-                "vm": id, "boot_id": boot_id, "scope": scope, "vms": judges,
+                "vm": id, "boot_id": boot_id, "scope": scope, "vms": judges, "refused": refused,
                 "differences": last.map(|last| differences(last.findings)),
             }));
+        }
+        if let Some(why) = refusal(last.as_ref(), &boot_id) {
+            out.line(&format!("{}: boot {}", safe(&vm.summary.name), safe(&boot_id)))?;
+            return out.sentence("", &format!("would be refused: {}", safe(&why)));
         }
         trusted(&vm, &boot_id, booted.as_ref(), last, "Would be trusted", out)?;
         return out.line(&format!("would judge {}", judged(&scope, &vm, client)?));
@@ -76,6 +81,21 @@ pub fn run(args: AcceptArgs, client: &Client, out: Output) -> Result<(), CliErro
         _ => format!(": {}", judged(&baseline.scope, &vm, client)?),
     };
     out.line(&format!("{}@{} judges from now on{who}", safe(&baseline.name), baseline.version))
+}
+
+/// Why the service would refuse to learn from this boot: only deviations can be accepted, and only those of the last boot.
+fn refusal(last: Option<&Attestation>, boot_id: &String) -> Option<String> {
+    let last = last?;
+    if last.boot_id.as_ref().is_some_and(|booted| booted != boot_id) {
+        return Some("the VM's last boot is another one by now".to_owned());
+    }
+    let blocks = |f: &&Finding| f.fails() && f.reason != Some(AlertReason::BaselineDeviation);
+    if let Some(finding) = last.findings.iter().find(blocks) {
+        return Some(format!("the last attestation cannot be learned from: {}", finding.message));
+    }
+    let believed = last.facts.quote == FactState::Valid && last.facts.log == FactState::Valid;
+    (!believed)
+        .then(|| "the last attestation does not show a valid quote and a log that replays to it".to_owned())
 }
 
 /// Says what is trusted, or would be.
@@ -138,9 +158,8 @@ fn judged(scope: &Scope, vm: &VmDetail, client: &Client) -> Result<String, CliEr
         ScopeKind::Image => format!("image {id} in group {group}"),
         ScopeKind::Group => format!("group {group}"),
     };
-    let count = members(scope, client)?;
-    let vms = match count {
-        Some(1) => "the VM".to_owned(),
+    let vms = match members(scope, client)? {
+        Some(1) => return Ok(format!("the VM of {of}, unless it has a baseline of its own")),
         Some(count) => format!("the {count} VMs"),
         None => "the VMs".to_owned(),
     };
