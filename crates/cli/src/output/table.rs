@@ -44,7 +44,10 @@ impl Output {
             let lines = super::wrapped(text, room).into_iter();
             lines.map(|line| format!("{BELOW}{}", line.replace(TOGETHER, " ")))
         };
-        lines.extend(indented(&below.join(BETWEEN)));
+        let named: Vec<&str> = below.iter().copied().filter(|name| !name.is_empty()).collect();
+        if !named.is_empty() {
+            lines.extend(indented(&named.join(BETWEEN)));
+        }
         lines.extend(table.by_ref().take(1));
         for (line, tail) in table.zip(tails) {
             lines.push(line);
@@ -100,8 +103,9 @@ fn fitting(header: &[&str], rows: &[Vec<Styled>], width: usize) -> usize {
     let mut used = 0;
     let fits = |column: &usize| {
         let wanted = column_width(header, rows, *column);
-        // A sentence is wrapped, but not squeezed.
-        used += if *column == last { wanted.min(MIN_SENTENCE_WIDTH) } else { wanted };
+        // A sentence is wrapped, but not squeezed, and no id in it is broken that has room below.
+        let whole = longest_word(rows, *column).min(width.saturating_sub(BELOW.len()));
+        used += if *column == last { wanted.min(MIN_SENTENCE_WIDTH.max(whole)) } else { wanted };
         let fits = used <= width;
         used += GAP;
         fits
@@ -118,6 +122,12 @@ fn column_width(header: &[&str], rows: &[Vec<Styled>], column: usize) -> usize {
     let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.text.chars().count());
     let title = header.get(column).map_or(0, |title| title.chars().count());
     cells.max().unwrap_or(0).max(title)
+}
+
+/// Characters of the longest word in a column.
+fn longest_word(rows: &[Vec<Styled>], column: usize) -> usize {
+    let words = rows.iter().filter_map(|row| row.get(column)).flat_map(|cell| cell.text.split_whitespace());
+    words.map(|word| word.chars().count()).max().unwrap_or(0)
 }
 
 /// Lines without the spaces around them, and a rule that is as wide as what stands above and below it.
@@ -190,6 +200,20 @@ mod tests {
             lines.iter().skip(2).all(|line| line.contains(ID) && line.ends_with("on this VM")),
             "{lines:#?}"
         );
+    }
+
+    #[test]
+    fn an_id_in_the_last_column_is_not_broken_and_columns_without_a_name_leave_no_sign() {
+        let out = Output { json: false, color: false, now: Time::from_unix_ms(0) };
+        let key = "f82335a3d1b6614f1dcfb82e1717d078d4de1b34f19c09c4516786d23b36b4bc";
+        let row = || vec![["this service", "ES256", key].map(Styled::from).into_iter().collect()];
+        let lines = out.table_lines(&["WHOSE", "ALGORITHM", "KEY ID"], row(), Some(80));
+        assert!(lines.iter().any(|line| line.ends_with(key)), "{lines:#?}");
+        assert!(lines.iter().all(|line| line.chars().count() <= 80), "{lines:#?}");
+        let lines = out.table_lines(&["WHOSE", "ALGORITHM", ""], row(), Some(24));
+        assert!(lines.iter().all(|line| !line.trim().is_empty()), "{lines:#?}");
+        let lines = out.table_lines(&["WHOSE", "ALGORITHM", ""], row(), Some(16));
+        assert_eq!(lines.get(1).map(String::as_str), Some("    ALGORITHM"), "{lines:#?}");
     }
 
     #[test]
