@@ -49,26 +49,39 @@ impl From<Problem> for CliError {
     fn from(problem: Problem) -> Self {
         let detail = problem.error;
         let hint = match detail.code.as_str() {
-            "unauthenticated" => {
-                Some("run `veriboot login`, or give another token with VERIBOOT_TOKEN or --token-file")
-            }
-            "version-conflict" => Some("look at the present version, then try again"),
-            "precondition-failed" => {
-                Some("look at it again, then try again without --etag or with the present one")
-            }
-            "count-differs" => {
-                Some("they became more or fewer meanwhile: run it again and look at what it finds")
-            }
-            _ => list_of(&detail.message),
+            "not-found" if detail.message.starts_with("there is no such check") => Some(checks()),
+            code => known_hint(code, &detail.message).map(str::to_owned),
         };
         // Documents have members of the same names as the API; what is said about them stays as it is.
         let said = |text: String| match of_a_document(&detail.code) {
             true => text,
             false => words::of_the_cli(&text),
         };
-        let hint = hint.map(str::to_owned).or(detail.hint.map(said));
+        let hint = hint.or(detail.hint.map(said));
         Self { message: said(detail.message), code: detail.code, hint, exit: EXIT_REFUSED }
     }
+}
+
+/// What to do on the command line about a refusal, where that is not what the API says.
+fn known_hint(code: &str, message: &str) -> Option<&'static str> {
+    Some(match code {
+        "unauthenticated" => {
+            "run `veriboot login`, or give another token with VERIBOOT_TOKEN or --token-file"
+        }
+        "version-conflict" => "look at the present version, then try again",
+        "precondition-failed" => "look at it again, then try again without --etag or with the present one",
+        "count-differs" => "they became more or fewer meanwhile: run it again and look at what it finds",
+        "inventory-source-retired" => {
+            "use it again with `veriboot inventory sources set NAME`, or sync as another source"
+        }
+        _ => return list_of(message),
+    })
+}
+
+/// The checks that this release knows.
+fn checks() -> String {
+    let ids: Vec<&str> = veriboot_posture::checks().iter().map(|check| check.id.as_str()).collect();
+    format!("the checks are {}", ids.join(", "))
 }
 
 /// Whether a refusal is about the content of a file.
@@ -93,8 +106,9 @@ fn list_of(message: &str) -> Option<&'static str> {
         "profile" => "`veriboot profile list` shows all of them",
         "proposal" => "`veriboot proposal list --all` shows all of them",
         "re-appraisal" => "`veriboot baseline progress` shows the last ones",
-        "scale set" => "`veriboot scale-set list` shows all of them",
-        "check" => "`veriboot posture` and `veriboot recommendation list` name the checks",
+        "scale set" => {
+            "`veriboot scale-set list` shows all of them and their groups; --group is `default` unless given"
+        }
         "incident" => "`veriboot incident list --all` shows all of them",
         "maintenance window" => "`veriboot maintenance list --all` shows all of them",
         "suppression rule" => "`veriboot suppression list --all` shows all of them",

@@ -160,14 +160,18 @@ fn people(args: &ShowArgs, detail: &RecommendationDetail, out: Output) -> Result
         out.line(&format!("  {:<9} {}", command.platform, safe(&command.command)))?;
     }
     out.line("")?;
-    table(&detail.resources.items, out)?;
+    let empty = match counts.unhealthy + counts.healthy {
+        0 => "it applies to nothing here",
+        _ => "it holds wherever it applies",
+    };
+    table(&detail.resources.items, empty, out)?;
     if detail.resources.next_cursor.is_some() {
         out.line(&format!("… more than {}: raise --limit or filter", args.limit))?;
     }
     Ok(())
 }
 
-fn table(affected: &[Assessment], out: Output) -> Result<(), CliError> {
+fn table(affected: &[Assessment], empty: &str, out: Output) -> Result<(), CliError> {
     let rows = affected
         .iter()
         .map(|a| {
@@ -181,9 +185,5 @@ fn table(affected: &[Assessment], out: Output) -> Result<(), CliError> {
             ]
         })
         .collect();
-    out.table(
-        &["VM", "GROUP", "KIND", "CAUSE", "SINCE", "WHAT WAS FOUND"],
-        rows,
-        "it holds wherever it applies",
-    )
+    out.table(&["VM", "GROUP", "KIND", "CAUSE", "SINCE", "WHAT WAS FOUND"], rows, empty)
 }

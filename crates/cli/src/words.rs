@@ -1,7 +1,7 @@
 //! The words of the API, said in those of the command line: members and parameters become flags.
 
 /// Whole phrases of messages and hints, looked for first.
-const PHRASES: [(&str, &str); 17] = [
+const PHRASES: [(&str, &str); 19] = [
     ("Failed to deserialize query string: ", ""),
     ("`?group=`", "--group"),
     ("`GET /v1/monitoring` lists the settings", "`veriboot monitoring list` shows the settings"),
@@ -18,6 +18,8 @@ const PHRASES: [(&str, &str); 17] = [
         "give at least one member of the filter",
         "give --reason, --scale-set, --group, --incident or another one",
     ),
+    ("; GET /v1/checks lists them", ""),
+    ("set settings.allow_local to permit that", "give --allow-local to permit that"),
     ("scope.id must be 1", "the name of the scale set or image must be 1"),
     ("scope.group must be", "--group must be"),
     // The type of an alert; kinds of events are said in another sentence.
@@ -29,7 +31,7 @@ const PHRASES: [(&str, &str); 17] = [
 ];
 
 /// Members and parameters whose names no sentence uses for anything else.
-const NAMES: [(&str, &str); 16] = [
+const NAMES: [(&str, &str); 31] = [
     ("scale_set", "--scale-set"),
     ("name_prefix", "--name"),
     ("expires_at", "--until"),
@@ -46,11 +48,26 @@ const NAMES: [(&str, &str); 16] = [
     ("min_severity", "--min-severity"),
     ("digest_s", "--digest"),
     ("If-Match", "--etag"),
+    ("settings.url", "--url"),
+    ("settings.file", "--file"),
+    ("settings.host", "--host"),
+    ("settings.port", "--port"),
+    ("settings.tls", "--tls"),
+    ("settings.username", "--username"),
+    ("settings.from", "--from"),
+    ("settings.to", "--to"),
+    ("settings.ca", "--server-ca"),
+    ("secrets.signing_secret", "--signing-secret-file"),
+    ("secrets.authorization", "--authorization-file"),
+    ("secrets.password", "--password-file"),
+    ("route.groups", "--group"),
+    ("route.kinds", "--event"),
+    ("route.digest_s", "--digest"),
 ];
 
 /// Parameters whose names are everyday words: flags only where a sentence says what they must be.
-const MEMBERS: [&str; 10] =
-    ["limit", "comment", "reason", "until", "from", "group", "name", "uses", "days", "profile"];
+const MEMBERS: [&str; 9] =
+    ["limit", "comment", "reason", "until", "from", "group", "uses", "days", "profile"];
 
 /// Says `text` of the service in the words of the command line.
 pub fn of_the_cli(text: &str) -> String {
@@ -65,6 +82,10 @@ pub fn of_the_cli(text: &str) -> String {
         if text.strip_prefix(member).is_some_and(|rest| rest.starts_with(" must ")) {
             text.insert_str(0, "--");
         }
+    }
+    // The name of what a command makes stands behind it, or behind a flag of another name.
+    if text.starts_with("name must ") {
+        text.insert_str(0, "the ");
     }
     text
 }
@@ -103,6 +124,18 @@ mod tests {
             ("name the group with `?group=`, or use the id", "name the group with --group, or use the id"),
             ("give `expected_etag` again", "give --etag again"),
             ("kind must be one of a, b", "--type must be one of a, b"),
+            ("name must be 1 to 63 characters", "the name must be 1 to 63 characters"),
+            ("there is no such check; GET /v1/checks lists them", "there is no such check"),
+            (
+                "settings.url is an address of this machine: set settings.allow_local to permit that",
+                "--url is an address of this machine: give --allow-local to permit that",
+            ),
+            ("settings.from: it has no @", "--from: it has no @"),
+            (
+                "settings.username and secrets.password go together",
+                "--username and --password-file go together",
+            ),
+            ("route.digest_s must be 60 to 86400", "--digest must be 60 to 86400"),
             (
                 "If-Match and expected_version name different versions",
                 "--etag and --replaces name different versions",

@@ -47,6 +47,14 @@ fn lists_say_what_is_missing() {
     says(&["inventory", "changes", "--source", "nope"], "no changes match");
     says(&["posture", "--group", "nope"], "nothing was assessed in group nope");
 
+    let show = ["recommendation", "show", "vtpm-enabled", "--group", "nope"];
+    says(&show, "it applies to nothing here");
+    says(&["inventory", "sources", "set", "lba"], "nothing was synced to it yet");
+    says(
+        &["inventory", "sources", "set", "lab", "--group", "shop"],
+        "source lab is in use: format recognised, group shop",
+    );
+
     let (csv, said) = told(&service, &["inventory", "list", "--csv", "--limit", "2"]);
     assert_eq!(csv.lines().count(), 3, "{csv}");
     assert_eq!(said, "… more than 2 VMs: raise --limit or filter\n");

@@ -12,7 +12,7 @@ use crate::output::{Output, Styled, Tone, safe};
 pub enum SourcesCommand {
     /// List sources, with when each was last synced
     List(ListArgs),
-    /// Make a source, say something else about it, or use it again
+    /// Make a source, say something else about it, or use it again; what is not given is taken away
     Set(SetArgs),
     /// Stop using a source: its VMs are gone from the inventory, their history stays
     Retire(RetireArgs),
@@ -37,7 +37,7 @@ pub struct SetArgs {
     /// Format of what is posted to it without one [default: recognised]
     #[arg(long)]
     format: Option<InventoryFormat>,
-    /// Group of all its VMs, in place of what its exports say
+    /// Group of all its VMs from the next sync on, in place of what its exports say
     #[arg(long)]
     group: Option<String>,
     /// What it is for
@@ -64,7 +64,13 @@ pub fn run(command: SourcesCommand, client: &Client, out: Output) -> Result<(), 
             if out.json {
                 return out.print_json(&source);
             }
-            out.line(&format!("source {} is in use", safe(&source.name)))
+            let format = source.format.map_or("recognised", InventoryFormat::as_str);
+            let group = source.group.as_deref().map_or("as exported".to_owned(), safe);
+            out.line(&format!("source {} is in use: format {format}, group {group}", safe(&source.name)))?;
+            match source.last_sync_at {
+                Some(_) => Ok(()),
+                None => out.line("nothing was synced to it yet"),
+            }
         }
         SourcesCommand::Retire(args) => {
             client.delete(&format!("/v1/inventory/sources/{}", segment(&args.name)))?;
