@@ -1,7 +1,7 @@
 //! The words of the API, said in those of the command line: members and parameters become flags.
 
 /// Whole phrases of messages and hints, looked for first.
-const PHRASES: [(&str, &str); 19] = [
+const PHRASES: [(&str, &str); 20] = [
     ("Failed to deserialize query string: ", ""),
     ("`?group=`", "--group"),
     ("`GET /v1/monitoring` lists the settings", "`veriboot monitoring list` shows the settings"),
@@ -19,6 +19,7 @@ const PHRASES: [(&str, &str); 19] = [
         "give --reason, --scale-set, --group, --incident or another one",
     ),
     ("; GET /v1/checks lists them", ""),
+    ("the message names the member and its limits", "the message says what it may be; --help what it is for"),
     ("set settings.allow_local to permit that", "give --allow-local to permit that"),
     ("scope.id must be 1", "the name of the scale set or image must be 1"),
     ("scope.group must be", "--group must be"),
@@ -66,8 +67,7 @@ const NAMES: [(&str, &str); 31] = [
 ];
 
 /// Parameters whose names are everyday words: flags only where a sentence says what they must be.
-const MEMBERS: [&str; 9] =
-    ["limit", "comment", "reason", "until", "from", "group", "uses", "days", "profile"];
+const MEMBERS: [&str; 9] = ["limit", "comment", "reason", "until", "from", "group", "image", "uses", "days"];
 
 /// Says `text` of the service in the words of the command line.
 pub fn of_the_cli(text: &str) -> String {
@@ -84,7 +84,7 @@ pub fn of_the_cli(text: &str) -> String {
         }
     }
     // The name of what a command makes stands behind it, or behind a flag of another name.
-    if text.starts_with("name must ") {
+    if text.starts_with("name must ") || text.starts_with("profile must ") {
         text.insert_str(0, "the ");
     }
     text

@@ -139,7 +139,7 @@ fn targets_are_made_tested_changed_and_removed() {
     let url = format!("http://127.0.0.1:{port}/hook");
     service.says(&["notify", "target", "list"], &["no notification targets"]);
     let refused = service.ends(&["notify", "target", "add", "ops", "--kind", "webhook", "--url", &url], 4);
-    assert!(refused.contains("allow_local"), "{refused}");
+    assert!(refused.contains("give --allow-local"), "{refused}");
     let add = [
         "notify",
         "target",
