@@ -62,9 +62,11 @@ impl Examined {
         let weight = weight::report(&self.report);
         state.attest.logs.put(self.report.sha256.clone(), Arc::clone(&self.report), weight);
         if !fresh.unknown.is_empty() {
-            let mut memo = state.attest.memo.write().unwrap_or_else(PoisonError::into_inner);
-            // What panics here is a fault that costs time and no verdict.
-            let _ = guarded(|| memo.learn(&fresh.content, &fresh.unknown));
+            // Whoever reads it is not waited for: another log with these events comes.
+            if let Ok(mut memo) = state.attest.memo.try_write() {
+                // What panics here is a fault that costs time and no verdict.
+                let _ = guarded(|| memo.learn(&fresh.content, &fresh.unknown));
+            }
         }
     }
 }
