@@ -89,7 +89,9 @@ fn scopes_hold() {
         // A stream has no end, and a scope has to be named.
         let path = match path.as_str() {
             "/v1/events" => "/v1/events?format=json".to_owned(),
-            "/v1/monitoring/status" => "/v1/monitoring/status?kind=group&group=default".to_owned(),
+            "/v1/monitoring/status" | "/v1/profile-assignments/status" => {
+                format!("{path}?kind=group&group=default")
+            }
             _ => path,
         };
         let as_viewer = viewer.send(&method, &path, Some("application/json"), b"{}");
