@@ -202,6 +202,7 @@ fn baselines_and_profiles_are_changed_from_the_command_line() {
     s.ends("veriboot profile set strict strict.toml --etag 1", 4, "precondition-failed");
     s.ends("veriboot profile set strict strict.toml --etag 1", 4, "--etag");
     s.ends("veriboot profile set strict strict.toml --etag 1 --replaces 1", 2, "cannot be used with");
+    s.ends("veriboot inventory link --suggested --etag 1", 2, "cannot be used with");
     s.run("veriboot profile set strict strict.toml --etag 2", &["strict@2 is that already"]);
     s.ends("veriboot profile assign own-keys --scale-set web --etag 0", 4, "precondition-failed");
     s.run(

@@ -23,7 +23,7 @@ pub struct LinkArgs {
     #[arg(long)]
     group: Option<String>,
     /// Link every item that can be one VM only and agrees with it in enough; the others are left to you
-    #[arg(long, conflicts_with = "item")]
+    #[arg(long, conflicts_with_all = ["item", "etag"])]
     suggested: bool,
     /// With --suggested: only say what would be linked
     #[arg(long, requires = "suggested")]
