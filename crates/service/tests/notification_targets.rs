@@ -7,7 +7,7 @@ mod notify_support;
 mod outbox;
 
 use common::{Client, Reply, TestServer};
-use notify_support::{Answer, OK, Receiver, until};
+use notify_support::{Answer, BROKEN, OK, Receiver, until};
 use outbox::{TARGETS, add, enrolled, health, pass, webhook};
 use serde_json::{Value, json};
 
@@ -155,4 +155,24 @@ fn a_target_that_is_switched_off_is_told_nothing() {
     assert_eq!(patch(&server.admin(), "hook", &json!({ "enabled": true })).status, 200);
     let told = enrolled(&server);
     assert_eq!(receiver.wait_for(1)[0].sequence(), told);
+}
+
+#[test]
+fn an_alertmanager_that_cannot_be_told_is_known_before_the_first_alert() {
+    let server = TestServer::start();
+    let receiver = Receiver::start(BROKEN);
+    let settings = json!({ "url": receiver.url(), "allow_local": true });
+    add(&server, &json!({ "name": "am", "kind": "alertmanager", "settings": settings }));
+    pass(&server, 60_000);
+    assert_eq!(receiver.wait_for(1)[0].body, b"[]");
+    until(
+        || (health(&server, "am")["failures"] == 1).then_some(()),
+        || format!("a failing target: {}", health(&server, "am")),
+    );
+    receiver.answer(OK);
+    pass(&server, 120_000);
+    until(
+        || (health(&server, "am")["failures"] == 0).then_some(()),
+        || format!("a target that works: {}", health(&server, "am")),
+    );
 }

@@ -282,10 +282,12 @@ impl Turn<'_> {
         }
     }
 
-    /// Tells an Alertmanager once more what is open.
+    /// Tells an Alertmanager once more what is open. Where nothing is, it is told so: one that cannot be reached is known
+    /// before the first alert.
     async fn repeat(&mut self) -> Result<(), StoreError> {
         let mut cursor = None;
         let mut told = 0;
+        let mut reached = false;
         let mut outcome = Ok(());
         let started = Instant::now();
         while told < MAX_REPEATED && outcome.is_ok() && started.elapsed() < TURN {
@@ -305,12 +307,16 @@ impl Turn<'_> {
                 }
             }
             if !facts.is_empty() {
+                reached = true;
                 outcome = tell(self.state, &self.target, Message::Open(facts)).await;
             }
             match page.next_cursor {
                 Some(next) => cursor = Some(next),
                 None => break,
             }
+        }
+        if !reached {
+            outcome = tell(self.state, &self.target, Message::Open(Vec::new())).await;
         }
         self.repeat_at = Some(self.state.clock.now().plus_s(alertmanager::REPEAT_S));
         self.note(&[], outcome).await.map(drop)
