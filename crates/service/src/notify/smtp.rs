@@ -49,7 +49,7 @@ pub(super) fn deliver(
             if !clear.greet()?.starttls {
                 return Err(SendError::failed("the mail server does not offer STARTTLS".to_owned()));
             }
-            clear.command("STARTTLS")?.expect(220)?;
+            clear.command("STARTTLS")?.with_code(220)?;
             let mut session = Session { stream: clear.stream.secured(settings)?, unread: Vec::new() };
             session.hand_over(target, true, envelope, message)
         }
@@ -83,7 +83,7 @@ impl Reply {
         SendError::failed(format!("the mail server: {} {}", self.code, self.lines.join(" ")))
     }
 
-    fn expect(self, code: u16) -> Result<Self, SendError> {
+    fn with_code(self, code: u16) -> Result<Self, SendError> {
         if self.code == code { Ok(self) } else { Err(self.words()) }
     }
 }
@@ -91,7 +91,7 @@ impl Reply {
 impl<S: Read + Write> Session<S> {
     fn begin(stream: S) -> Result<Self, SendError> {
         let mut session = Self { stream, unread: Vec::new() };
-        session.reply()?.expect(220)?;
+        session.reply()?.with_code(220)?;
         Ok(session)
     }
 
@@ -126,14 +126,14 @@ impl<S: Read + Write> Session<S> {
             }
             mail.push_str(" SMTPUTF8");
         }
-        self.command(&mail)?.expect(250)?;
+        self.command(&mail)?.with_code(250)?;
         for to in to {
             let reply = self.command(&format!("RCPT TO:<{to}>"))?;
             if !matches!(reply.code, 250 | 251) {
                 return Err(reply.words());
             }
         }
-        self.command("DATA")?.expect(354)?;
+        self.command("DATA")?.with_code(354)?;
         self.say(&stuffed(message))?;
         let reply = self.reply()?;
         match reply.code {
@@ -148,7 +148,7 @@ impl<S: Read + Write> Session<S> {
     }
 
     fn greet(&mut self) -> Result<Abilities, SendError> {
-        let reply = self.command("EHLO [127.0.0.1]")?.expect(250)?;
+        let reply = self.command("EHLO [127.0.0.1]")?.with_code(250)?;
         let mut abilities = Abilities::default();
         for line in reply.lines.iter().skip(1) {
             let mut words = line.split_ascii_whitespace().map(str::to_ascii_uppercase);
@@ -169,11 +169,11 @@ impl<S: Read + Write> Session<S> {
     fn log_in(&mut self, abilities: &Abilities, user: &str, password: &str) -> Result<(), SendError> {
         if abilities.plain {
             let both = STANDARD.encode(format!("\0{user}\0{password}"));
-            self.command(&format!("AUTH PLAIN {both}"))?.expect(235)?;
+            self.command(&format!("AUTH PLAIN {both}"))?.with_code(235)?;
         } else if abilities.login {
-            self.command("AUTH LOGIN")?.expect(334)?;
-            self.command(&STANDARD.encode(user))?.expect(334)?;
-            self.command(&STANDARD.encode(password))?.expect(235)?;
+            self.command("AUTH LOGIN")?.with_code(334)?;
+            self.command(&STANDARD.encode(user))?.with_code(334)?;
+            self.command(&STANDARD.encode(password))?.with_code(235)?;
         } else {
             return Err(SendError::failed(
                 "the mail server offers neither AUTH PLAIN nor AUTH LOGIN".to_owned(),
