@@ -309,6 +309,10 @@ fn list_of(kind: Guid, member: &[u8]) -> Vec<u8> {
 fn windows_settings(events: &TaggedEvents<'_>) -> Box<[(StateFlag, bool)]> {
     let mut settings = Vec::new();
     events.walk(&mut |event| {
+        if let Some(on) = event.hvci() {
+            settings.push((StateFlag::Hvci, on));
+            return;
+        }
         let flag = match event.id {
             0x0004_0001 => StateFlag::BootDebugging,
             0x0005_0001 => StateFlag::KernelDebugging,

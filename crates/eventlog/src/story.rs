@@ -168,8 +168,8 @@ pub struct WindowsStory {
     pub virtual_secure_mode: Option<String>,
     /// Virtualisation-based security required by policy.
     pub vbs_required: Option<bool>,
-    /// HVCI policy was measured.
-    pub hvci_policy: bool,
+    /// Hypervisor-enforced code integrity, as every policy for it that was measured says; `None` when none was.
+    pub hvci: Option<bool>,
     /// How BitLocker was unlocked; 0 means it was not.
     pub bitlocker_unlock: Option<u64>,
     /// Early-launch anti-malware.
@@ -442,6 +442,10 @@ impl WindowsStory {
                 }
                 return;
             }
+            if let Some(on) = event.hvci() {
+                self.hvci = Some(on && self.hvci != Some(false));
+                return;
+            }
             let value = event.value();
             let flag = if let TaggedValue::Flag(flag) = value { Some(flag) } else { None };
             let number = if let TaggedValue::Number(number) = value { Some(number) } else { None };
@@ -465,7 +469,6 @@ impl WindowsStory {
                 0x0005_0021 => self.flight_signing = any(self.flight_signing),
                 0x0009_0001 if self.elam.len() < 16 => self.elam.push(short(&value)),
                 0x000A_0001 => self.vbs_required = any(self.vbs_required),
-                0x000A_0007 => self.hvci_policy = true,
                 _ => {}
             }
         });

@@ -48,11 +48,35 @@ fn the_story_tells_the_security_state() {
         (Some(false), Some(false), Some(false))
     );
     assert_eq!(
-        (windows.bitlocker_unlock, windows.vbs_required, windows.hvci_policy),
-        (Some(1), Some(true), true)
+        (windows.bitlocker_unlock, windows.vbs_required, windows.hvci),
+        (Some(1), Some(true), Some(true))
     );
     assert_eq!(windows.data_execution_prevention.as_deref(), Some("opt-out (1)"));
     assert_eq!(windows.elam, ["Example Anti-Malware"]);
     assert_eq!(windows.modules.len(), 8);
     assert!(windows.modules.iter().all(|m| m.validated == Some(true) && m.publisher.is_some()));
+}
+
+/// A policy that is measured and says no is no protection, and neither is one that nobody can read.
+#[test]
+fn hvci_is_what_its_policy_says() {
+    let bytes = read("windows.bin");
+    let policy = [7, 0, 0x0A, 0, 8, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0];
+    let at = bytes.windows(policy.len()).position(|window| window == policy).unwrap();
+    let told = |value: [u8; 8]| {
+        let mut bytes = bytes.clone();
+        bytes[at + 8..at + 16].copy_from_slice(&value);
+        story(&parse(&bytes).unwrap()).windows.unwrap().hvci
+    };
+    assert_eq!(told(1_u64.to_le_bytes()), Some(true));
+    assert_eq!(told(0_u64.to_le_bytes()), Some(false));
+    assert_eq!(told(2_u64.to_le_bytes()), Some(false));
+    let mut other = bytes.clone();
+    // The same eight bytes as an unreadable policy of no bytes, and something unknown behind it.
+    other[at + 4..at + 8].copy_from_slice(&0_u32.to_le_bytes());
+    other[at + 8..at + 16].copy_from_slice(&[9, 0, 0x0A, 0, 0, 0, 0, 0]);
+    assert_eq!(story(&parse(&other).unwrap()).windows.unwrap().hvci, Some(false));
+    let mut none = bytes;
+    none[at] = 9;
+    assert_eq!(story(&parse(&none).unwrap()).windows.unwrap().hvci, None);
 }

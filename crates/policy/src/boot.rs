@@ -349,7 +349,7 @@ fn windows(told: Option<&WindowsStory>, whole: bool) -> Record {
         .with_some("hypervisor", told.hypervisor.clone())
         .with_some("virtual_secure_mode", told.virtual_secure_mode.clone())
         .with_some("vbs_required", told.vbs_required)
-        .with("hvci_policy", told.hvci_policy)
+        .with_some("hvci", told.hvci)
         .with_some("bitlocker_unlock", told.bitlocker_unlock)
         .with("elam", told.elam.clone())
         .with_some("modules", bounded(modules.collect()))

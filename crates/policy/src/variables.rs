@@ -335,7 +335,7 @@ static WINDOWS: Schema = Schema {
             .absent(NOT_WINDOWS),
         member("vbs_required", Type::Bool, Proven, "Virtualisation-based security required by policy")
             .absent(NOT_WINDOWS),
-        member("hvci_policy", Type::Bool, Proven, "Whether a policy for HVCI was measured")
+        member("hvci", Type::Bool, Proven, "Hypervisor-enforced code integrity (memory integrity)")
             .absent(NOT_WINDOWS),
         member("bitlocker_unlock", Type::Int, Proven, "How BitLocker was unlocked; 0 means it was not")
             .absent(NOT_WINDOWS),

@@ -167,7 +167,7 @@ fn good_conditions_are_left_alone() {
         "dbx.hashes >= 250",
         "has(kernel.version) && kernel.version.matches('^6[.](1|12)[.]')",
         "has(firmware.version) && firmware.version.startsWith('edk2-') && firmware.version.contains('2024')",
-        "windows.measured && windows.code_integrity && !windows.test_signing && !windows.boot_debugging && !windows.kernel_debugging && !windows.safe_mode && !windows.win_pe && windows.hvci_policy",
+        "windows.measured && windows.code_integrity && !windows.test_signing && !windows.boot_debugging && !windows.kernel_debugging && !windows.safe_mode && !windows.win_pe && windows.hvci",
         "secure_boot.enabled || vm.group == 'lab'",
         "!findings.exists(f, f.change == 'firmware-update')",
         "parameters.exists(p, p.name == 'lockdown' && p.value in ['integrity', 'confidentiality'])",

@@ -69,6 +69,8 @@ pub enum StateFlag {
     SafeMode,
     /// Windows: preinstallation environment.
     WinPe,
+    /// Windows: hypervisor-enforced code integrity.
+    Hvci,
 }
 
 impl StateFlag {
@@ -89,6 +91,7 @@ impl StateFlag {
         Self::FlightSigning,
         Self::SafeMode,
         Self::WinPe,
+        Self::Hvci,
     ];
 
     /// The word in rules.
@@ -109,6 +112,7 @@ impl StateFlag {
             Self::FlightSigning => "flight-signing",
             Self::SafeMode => "safe-mode",
             Self::WinPe => "win-pe",
+            Self::Hvci => "hvci",
         }
     }
 
@@ -144,6 +148,7 @@ impl StateFlag {
             Self::FlightSigning => "flight signing",
             Self::SafeMode => "safe mode",
             Self::WinPe => "Windows PE",
+            Self::Hvci => "hypervisor-enforced code integrity (HVCI)",
         }
     }
 
@@ -204,6 +209,10 @@ impl StateFlag {
             Self::SafeMode => "Run `bcdedit /deletevalue safeboot` as administrator, then reboot.",
             Self::WinPe => {
                 "Find out who booted the preinstallation environment instead of the installed system."
+            }
+            Self::Hvci => {
+                "Switch memory integrity on in Windows Security (device security, core isolation) or by the policy \"Turn on \
+                 virtualization based security\", then reboot."
             }
         }
     }

@@ -3,10 +3,12 @@
 use std::path::Path;
 
 use serde::Serialize;
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 use veriboot_eventlog::{
     BootStory, CertificateStory, DigestMismatch, EventLog, Format, HashAlg, KeyStory, Measurement, Warning,
     WindowsStory, check_digests, ima_boot_aggregate, measurements, replay, story,
 };
+use veriboot_wire::counted;
 
 use super::events::{self, clip};
 use crate::error::CliError;
@@ -154,9 +156,9 @@ impl Page {
             Format::Ccel => "CCEL (confidential VM)",
         };
         self.out.line(&format!(
-            "{}: {format} event log, {} events, {}",
+            "{}: {format} event log, {}, {}",
             crate::output::safe(&file.display().to_string()),
-            story.events,
+            counted(story.events, "event"),
             if banks.is_empty() { "no active bank".to_owned() } else { banks.join(" + ") },
         ))?;
         if log.sessions > 1 {
@@ -334,6 +336,7 @@ impl Page {
         switch("kernel debug", windows.kernel_debugging, false)?;
         switch("safe mode", windows.safe_mode, false)?;
         switch("Windows PE", windows.win_pe, false)?;
+        switch("HVCI", windows.hvci, true)?;
         for (label, value) in [
             ("memory (DEP)", &windows.data_execution_prevention),
             ("driver policy", &windows.driver_load_policy),
@@ -344,9 +347,6 @@ impl Page {
             if let Some(value) = value {
                 self.item(label, value, Tone::Plain)?;
             }
-        }
-        if windows.hvci_policy {
-            self.item("HVCI", "policy measured", Tone::Good)?;
         }
         if !windows.elam.is_empty() {
             self.item("anti-malware", &format!("early launch: {}", windows.elam.join(", ")), Tone::Plain)?;
@@ -414,22 +414,20 @@ fn names(certificates: &[CertificateStory], hashes: usize) -> String {
     if certificates.len() > 20 {
         parts.push(format!("{} more", certificates.len() - 20));
     }
-    match hashes {
-        0 => {}
-        1 => parts.push("1 hash".to_owned()),
-        count => parts.push(format!("{count} hashes")),
+    if hashes > 0 {
+        parts.push(counted(hashes, "hash"));
     }
     if parts.is_empty() { "none".to_owned() } else { parts.join(", ") }
 }
 
-/// Breaks text at blanks into lines of at most `room` characters; words that are longer are broken.
+/// Breaks text at blanks into lines of at most `room` columns of a terminal; words that are longer are broken.
 fn wrap(text: &str, room: usize) -> Vec<String> {
     let room = room.max(10);
     let mut lines = Vec::new();
     let mut line = String::new();
     let mut used = 0;
     for word in text.split(' ') {
-        let len = word.chars().count();
+        let len = word.width();
         if used > 0 && used + 1 + len > room {
             lines.push(std::mem::take(&mut line));
             used = 0;
@@ -439,12 +437,13 @@ fn wrap(text: &str, room: usize) -> Vec<String> {
             used += 1;
         }
         for c in word.chars() {
-            if used == room {
+            let columns = c.width().unwrap_or(0);
+            if used + columns > room {
                 lines.push(std::mem::take(&mut line));
                 used = 0;
             }
             line.push(c);
-            used += 1;
+            used += columns;
         }
     }
     lines.push(line);
@@ -460,5 +459,6 @@ mod tests {
         assert_eq!(wrap("root=UUID=1 ro quiet", 13), ["root=UUID=1", "ro quiet"]);
         assert_eq!(wrap(&"x".repeat(25), 10), ["x".repeat(10), "x".repeat(10), "x".repeat(5)]);
         assert_eq!(wrap("", 10), [""]);
+        assert_eq!(wrap("測試測試測試", 11), ["測試測試測", "試"]);
     }
 }

@@ -12,6 +12,7 @@ use crate::text::{Hex, Text, Utf16};
 
 const AGGREGATION: u32 = 0x4000_0000;
 const LOADED_MODULE: u32 = 0x4001_0003;
+const HVCI_POLICY: u32 = 0x000A_0007;
 
 /// A sequence of tagged events that fills its bytes exactly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,6 +176,13 @@ impl<'a> TaggedEvent<'a> {
             }
         }
         Some(module)
+    }
+
+    /// Whether this is a policy for hypervisor-enforced code integrity (VBS_HVCI_POLICY), and if so, whether it is
+    /// enforced: bit 0, which Azure Attestation calls HypervisorEnforcedCodeIntegrityEnable. What cannot be read as a
+    /// number enforces nothing.
+    pub fn hvci(&self) -> Option<bool> {
+        (self.id == HVCI_POLICY).then(|| self.number().is_some_and(|bits| bits & 1 != 0))
     }
 
     /// Little-endian number of 1, 2, 4 or 8 bytes.
@@ -367,7 +375,7 @@ const NAMES: &[(u32, &str, Kind)] = &[
     (0x000A_0004, "VBS_MMIO_NX_REQUIRED", Kind::Flag),
     (0x000A_0005, "VBS_MSR_FILTERING_REQUIRED", Kind::Flag),
     (0x000A_0006, "VBS_MANDATORY_ENFORCEMENT", Kind::Flag),
-    (0x000A_0007, "VBS_HVCI_POLICY", Kind::Bytes),
+    (0x000A_0007, "VBS_HVCI_POLICY", Kind::Number),
     (0x000A_0008, "VBS_MICROSOFT_BOOT_CHAIN_REQUIRED", Kind::Flag),
     (0x000A_0009, "VBS_DUMP_USES_AMEROOT", Kind::Flag),
     (0x000A_000A, "VBS_VSM_NOSECRETS_ENFORCED", Kind::Flag),

@@ -131,7 +131,7 @@ def main():
     loader = flag(0x00050002, 1) + flag(0x00050003, 0) + flag(0x00050021, 0) + flag(0x00050001, 0)
     loader += flag(0x00050005, 0) + flag(0x00050006, 0) + number(0x00050004, 1)
     loader += number(0x0005000A, 1) + number(0x00050012, 1) + number(0x0005000E, 1)
-    loader += tagged(0x00050009, utf16("\\Windows\0")) + flag(0x000A0001, 1) + tagged(0x000A0007, bytes(8))
+    loader += tagged(0x00050009, utf16("\\Windows\0")) + flag(0x000A0001, 1) + number(0x000A0007, 1)
     log.event(12, EVENT_TAG, tagged(0x40010001, loader))
     modules = ["winload.efi", "ntoskrnl.exe", "hal.dll", "ci.dll", "hvix64.exe", "securekernel.exe"]
     for file in modules:
