@@ -11,7 +11,7 @@
 //! the firmware version, whose 64 bits nobody hits by trying keys, and then nothing can be compared.
 
 use veriboot_tpm::Quote;
-use veriboot_wire::Finding;
+use veriboot_wire::{Finding, counted};
 
 use crate::code;
 use crate::conclude::PreviousBoot;
@@ -36,9 +36,9 @@ pub(crate) fn check(quote: &Quote, previous: &PreviousBoot) -> Vec<Finding> {
     if resets < 0 {
         findings.push(back(
             code::RESET_COUNT_WENT_BACK.finding(format!(
-                "The TPM was reset {} times less than at the last attestation: a snapshot was restored, the TPM was \
+                "The TPM was reset {} less than at the last attestation: a snapshot was restored, the TPM was \
                  cleared, or another copy of the vTPM answers",
-                resets.unsigned_abs()
+                counted(resets.unsigned_abs(), "time")
             )),
             previous.reset_count,
             quote.reset_count,

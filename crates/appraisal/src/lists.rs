@@ -2,6 +2,7 @@
 
 use veriboot_eventlog::decode::variable::Content;
 use veriboot_eventlog::{ComponentKind, Decoded, Event};
+use veriboot_wire::counted;
 
 use crate::text::certificate_name;
 
@@ -38,12 +39,11 @@ pub(crate) fn items(kind: ComponentKind, event: &Event<'_>) -> Vec<String> {
     }
     match certificates.count() {
         0 => {}
-        more => items.push(format!("{more} more certificates")),
+        more => items.push(counted(more, "more certificate")),
     }
     match database.hash_count() {
         0 => {}
-        1 => items.push("1 hash".to_owned()),
-        count => items.push(format!("{count} hashes")),
+        count => items.push(counted(count, "hash")),
     }
     items
 }

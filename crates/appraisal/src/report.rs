@@ -9,7 +9,7 @@ use veriboot_eventlog::{
     ComponentKind, Digest, DigestMismatch, Event, EventLog, EventType, Format, HashAlg, Hashes, Known, Label,
     Replay, hashes_knowing, labelled, parse,
 };
-use veriboot_wire::Finding;
+use veriboot_wire::{Finding, counted};
 
 use crate::content::{self, Content, SignatureId};
 use crate::memo::{Memo, Seen};
@@ -404,8 +404,10 @@ fn unknown_registers(report: &mut LogReport, log: &EventLog<'_>) {
 
 fn cut_and_trailing(report: &mut LogReport, log: &EventLog<'_>) {
     if let Some(cut) = &log.cut {
-        let mut finding = code::LOG_CUT
-            .finding(format!("Reading the event log stopped after {} events: {cut}", log.events.len()));
+        let mut finding = code::LOG_CUT.finding(format!(
+            "Reading the event log stopped after {}: {cut}",
+            counted(log.events.len(), "event")
+        ));
         finding.hint =
             Some("Read the log again from the firmware; a log that stays cut was damaged or edited.".into());
         report.findings.push(finding);
@@ -469,6 +471,8 @@ fn warnings(report: &mut LogReport, log: &EventLog<'_>) {
         report.findings.push(finding);
     }
     if let Some(more) = all.len().checked_sub(MAX_LISTED).filter(|n| *n > 0) {
-        report.findings.push(code::LOG_WARNING.finding(format!("{more} more things in the log are unusual")));
+        report
+            .findings
+            .push(code::LOG_WARNING.finding(format!("{} like these", counted(more, "more warning"))));
     }
 }

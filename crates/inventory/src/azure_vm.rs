@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use veriboot_wire::{Configured, ConfiguredSecurity, InventoryFacts, InventoryFormat, PowerState};
+use veriboot_wire::{Configured, ConfiguredSecurity, InventoryFacts, InventoryFormat, PowerState, counted};
 
 use crate::bounded::{List, Text};
 use crate::{Listing, ReadError, item, json, tags};
@@ -138,7 +138,10 @@ pub(crate) fn read(text: &str) -> Result<Listing, ReadError> {
         listing.push(item, note)?;
     }
     if without_power > 0 {
-        listing.note(format!("{without_power} VMs have no powerState: make the export with `az vm list -d`"));
+        listing.note(format!(
+            "{} without powerState: make the export with `az vm list -d`",
+            counted(without_power, "VM")
+        ));
     }
     Ok(listing)
 }

@@ -107,7 +107,7 @@ fn azure() {
         ]
     );
     let notes = read(&sample("az-vm.json"), &Options::default()).unwrap().notes;
-    assert_eq!(notes, ["1 VMs have no powerState: make the export with `az vm list -d`"]);
+    assert_eq!(notes, ["1 VM without powerState: make the export with `az vm list -d`"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What differs between two baselines, in the words of findings.
 
-use veriboot_wire::{Finding, Severity};
+use veriboot_wire::{Finding, Severity, counted};
 
 use super::compiled::CompiledBaseline;
 use super::document::{Baseline, ReferenceBoot, Source, Unlisted};
@@ -100,7 +100,7 @@ fn sentence(source: &Source) -> String {
             let mut names: Vec<String> =
                 from.iter().take(MAX_FILES).map(|file| quoted(&shortened(&file.name, 80))).collect();
             if from.len() > MAX_FILES {
-                names.push(format!("{} more files", from.len() - MAX_FILES));
+                names.push(counted(from.len() - MAX_FILES, "more file"));
             }
             format!("predicted from {}", names.join(", "))
         }

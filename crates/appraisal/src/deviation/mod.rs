@@ -6,7 +6,7 @@ mod topic;
 mod words;
 
 use veriboot_eventlog::ComponentKind;
-use veriboot_wire::{ChangeAction, Finding, Severity};
+use veriboot_wire::{ChangeAction, Finding, Severity, counted};
 
 use self::following::attach_what_follows;
 use self::topic::Topic;
@@ -84,7 +84,8 @@ pub(crate) fn weigh(
     findings.sort_by_key(|f| std::cmp::Reverse(f.severity));
     if findings.len() > MAX_FINDINGS {
         let rest = findings.split_off(MAX_FINDINGS);
-        let mut more = code::MORE_CHANGES.finding(format!("{} more components differ", rest.len()));
+        let mut more = code::MORE_CHANGES
+            .finding(format!("Beside these, {} changed", counted(rest.len(), "more component")));
         if !rest.iter().any(Finding::fails) {
             more.severity = Severity::Info;
             more.reason = None;

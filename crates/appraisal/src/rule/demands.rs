@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use veriboot_eventlog::{ComponentKind, EventType, Format};
-use veriboot_wire::{ChangeClass, Finding};
+use veriboot_wire::{ChangeClass, Finding, counted};
 
 use super::{Minimum, Parameters, Rule, Says, StateFlag, Switch};
 use crate::authority::of_images;
@@ -147,7 +147,7 @@ fn dbx(minimum: &Minimum, report: &LogReport) -> Vec<Finding> {
 
 /// A number of entries in words.
 pub(super) fn entries(count: usize) -> String {
-    if count == 1 { "1 entry".to_owned() } else { format!("{count} entries") }
+    counted(count, "entry")
 }
 
 fn state_of(state: &BTreeMap<StateFlag, Switch>, report: &LogReport) -> Vec<Finding> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use veriboot_eventlog::{ComponentKind, Digest};
-use veriboot_wire::{ChangeClass, Finding};
+use veriboot_wire::{ChangeClass, Finding, counted};
 
 use super::Authority;
 use crate::authority::{Doubt, admitted};
@@ -54,9 +54,11 @@ pub(super) fn violations(
     let message = match (strangers.is_empty(), bare) {
         (true, 0) => return None,
         (false, _) => format!("{} has certificates that no rule names: {strangers}", kind.title()),
-        (true, _) => format!("{} has {bare} bare hashes, and rules name certificates only", kind.title()),
+        (true, _) => {
+            format!("{} has {}, and rules name certificates only", kind.title(), counted(bare, "bare hash"))
+        }
     };
-    let seen = if strangers.is_empty() { format!("{bare} hashes") } else { strangers };
+    let seen = if strangers.is_empty() { counted(bare, "hash") } else { strangers };
     Some(finding(kind, entry, message, &seen))
 }
 

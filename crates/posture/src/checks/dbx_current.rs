@@ -1,6 +1,6 @@
 //! Whether dbx has the entries that it has had for long everywhere else.
 
-use veriboot_wire::PostureReferences;
+use veriboot_wire::{PostureReferences, counted};
 
 use super::with_log;
 use crate::{Outcome, ResourceFacts};
@@ -31,15 +31,19 @@ pub(crate) fn assess(facts: &ResourceFacts<'_>, references: &PostureReferences) 
         0 | 1 => Outcome::unhealthy(
             "dbx-empty",
             format!(
-                "dbx revokes nothing; a current one has {wanted} entries or more: loaders with known holes are accepted."
+                "dbx revokes nothing; a current one has {} or more: loaders with known holes are accepted.",
+                counted(wanted, "entry")
             ),
         ),
         _ if entries < wanted => Outcome::unhealthy(
             "dbx-old",
             format!(
-                "dbx has {entries} entries; a current one has {wanted} or more: loaders with known holes are accepted."
+                "dbx has {}; a current one has {wanted} or more: loaders with known holes are accepted.",
+                counted(entries, "entry")
             ),
         ),
-        _ => Outcome::healthy(format!("dbx has {entries} entries ({wanted} or more are current).")),
+        _ => {
+            Outcome::healthy(format!("dbx has {} ({wanted} or more are current).", counted(entries, "entry")))
+        }
     }
 }

@@ -5,7 +5,7 @@
 
 use serde_json::json;
 use veriboot_wire::{
-    AlertState, Incident, IncidentMember, IncidentQuery, IncidentState, Page, Time, techniques,
+    AlertState, Incident, IncidentMember, IncidentQuery, IncidentState, Page, Time, counted, techniques,
 };
 
 use super::alerts::{AlertRaise, cause, classes_of, read_classes, write_classes};
@@ -183,7 +183,7 @@ fn tell(tx: &mut dyn Tx, id: &str, kind: &str, at: Time) -> Result<(), StoreErro
     let incident =
         by_id(tx, id)?.ok_or_else(|| StoreError::failed("an incident that was just written is gone"))?;
     let count = incident.members;
-    let vms = if count == 1 { "1 VM".to_owned() } else { format!("{count} VMs") };
+    let vms = counted(count, "VM");
     let message = format!("{vms} of {}: {}", incident.scale_set, incident.message);
     let mut data = serde_json::to_value(&incident).map_err(StoreError::failed)?;
     if let Some(members) = data.as_object_mut() {
