@@ -307,6 +307,7 @@ impl Agent {
             log,
             log_absent_because,
             machine: machine::describe(),
+            kernel: None,
         })
     }
 

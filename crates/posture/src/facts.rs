@@ -1,6 +1,6 @@
 //! What checks are made on.
 
-use veriboot_wire::{Configured, Facts, PowerState, SecurityType, VmStatus};
+use veriboot_wire::{Configured, Facts, KernelReport, PowerState, SecurityType, VmStatus};
 
 use crate::LogFacts;
 
@@ -31,6 +31,8 @@ pub struct VmFacts<'a> {
     pub arch: &'a str,
     /// Version of the agent, as it says.
     pub agent_version: &'a str,
+    /// What the agent says about the running kernel. It can make an assessment worse, never better.
+    pub kernel: Option<&'a KernelReport>,
     /// Whether the TPM gave an EK certificate.
     pub ek_certificate: bool,
     /// What its event log shows; `None` when there is none that a quote proves.

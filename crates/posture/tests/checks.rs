@@ -9,8 +9,8 @@ use veriboot_posture::{
     references,
 };
 use veriboot_wire::{
-    AssessmentStatus, Configured, FactState, Facts, PostureReferences, PowerState, SecurityType, Time,
-    VmStatus,
+    AssessmentStatus, Configured, FactState, Facts, KernelReport, LockdownLevel, ModuleEvents,
+    PostureReferences, PowerState, SecurityType, TAINT_UNSIGNED_MODULE, Time, VmStatus,
 };
 
 const HEALTHY: AssessmentStatus = AssessmentStatus::Healthy;
@@ -70,6 +70,7 @@ fn vm() -> VmFacts<'static> {
         os: "linux",
         arch: "x86_64",
         agent_version: "1.2.0",
+        kernel: None,
         ek_certificate: true,
         log: Some(log()),
     }
@@ -333,6 +334,31 @@ fn cases() -> Vec<(CheckId, ResourceFacts<'static>, i64, AssessmentStatus, Optio
             Some("not-linux"),
         ),
     ];
+    // All combinations are in the tests of `kernel`.
+    for (report, cause) in [
+        (
+            KernelReport { taint: Some(TAINT_UNSIGNED_MODULE), ..KernelReport::default() },
+            "unsigned-module-loaded",
+        ),
+        (
+            KernelReport {
+                lockdown: Some(LockdownLevel::None),
+                module_signatures_enforced: Some(false),
+                ..KernelReport::default()
+            },
+            "enforcement-off-in-kernel",
+        ),
+        (
+            KernelReport {
+                refused: ModuleEvents { count: 1, ..ModuleEvents::default() },
+                ..KernelReport::default()
+            },
+            "module-refused",
+        ),
+    ] {
+        let facts = enrolled(|vm| vm.kernel = Some(Box::leak(Box::new(report))));
+        cases.push((C::KernelModulesSigned, facts, EARLY, UNHEALTHY, Some(cause)));
+    }
     // Shown only where Secure Boot and vTPM are both on.
     for (secure_boot, vtpm) in [(Off, On), (On, Off), (Unknown, Off), (Off, Unknown), (Unsupported, On)] {
         let facts = only(item(secure_boot, vtpm));

@@ -66,6 +66,7 @@ fn row(n: usize, at: veriboot_wire::Time) -> VmRow {
         proposal_id: None,
         boot_key: None,
         posture_key: None,
+        kernel: None,
     }
 }
 

@@ -500,6 +500,7 @@ impl Newcomer {
             proposal_id: None,
             boot_key: None,
             posture_key: None,
+            kernel: None,
         }
     }
 }

@@ -68,6 +68,7 @@ fn vm(server: &TestServer, name: &str, group: &str, scale_set: Option<&str>) -> 
         proposal_id: None,
         boot_key: None,
         posture_key: None,
+        kernel: None,
     };
     let id = row.id.clone();
     server.block_on(server.state().store.write(move |tx| vms::insert(tx, &row))).unwrap();
@@ -139,6 +140,7 @@ fn attest(
             status_detail: failing.as_ref().map(|f| f.message.as_str()),
             facts: &facts,
             machine: &MachineInfo::default(),
+            kernel: None,
             baseline: None,
             baseline_scope: None,
             profile: None,

@@ -10,6 +10,7 @@ mod context;
 mod events;
 mod foundation;
 mod inventory;
+mod kernel;
 mod lists;
 mod posture;
 mod proposals;
@@ -33,11 +34,12 @@ const MIGRATIONS: &[&[&str]] = &[
     watch::DDL,
     alerts_more::DDL,
     lists::DDL,
+    kernel::DDL,
 ];
 
 /// The newest schema that this program knows.
-pub(crate) const NEWEST: i64 = 12;
-const _: () = assert!(MIGRATIONS.len() == 12);
+pub(crate) const NEWEST: i64 = 13;
+const _: () = assert!(MIGRATIONS.len() == 13);
 
 /// Unique constraints: name (as PostgreSQL reports it), columns (as SQLite reports it), meaning.
 const UNIQUE: &[(&str, &str, Constraint)] = &[

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{Blob, FactState, Finding, Time, Verdict, VmStatus};
+use crate::{Blob, FactState, Finding, KernelReport, Time, Verdict, VmStatus};
 
 /// Event logs above this many bytes are refused by agent and service (a CCEL area is 1 MiB).
 pub const MAX_EVENT_LOG_BYTES: usize = 4 * 1024 * 1024;
@@ -107,6 +107,10 @@ pub struct Directions {
     pub interval_s: u32,
     /// The time at the service.
     pub now: Time,
+    /// Optional members of evidence that this service takes: `kernel`. A service refuses members that it does not know,
+    /// so an agent sends none of them unasked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accepts: Vec<String>,
 }
 
 /// A single-use challenge, bound to one VM.
@@ -144,6 +148,10 @@ pub struct EvidenceRequest {
     /// The machine as it is now.
     #[serde(default)]
     pub machine: MachineInfo,
+    /// What the running kernel says about modules (Linux), for a service whose directions accept `kernel`. Not proven, and
+    /// nothing that a verdict rests on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<KernelReport>,
 }
 
 /// An event log by content or by digest.

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
-    Assessment, Facts, Finding, MachineInfo, OddOneOut, ScopeKind, SecurityType, Time, Verdict, VmStatus,
+    Assessment, Facts, Finding, KernelReport, MachineInfo, OddOneOut, ScopeKind, SecurityType, Time, Verdict,
+    VmStatus,
 };
 
 /// One VM in a list.
@@ -58,6 +59,9 @@ pub struct VmDetail {
     pub summary: VmSummary,
     /// What the agent says about the machine (advisory).
     pub machine: MachineInfo,
+    /// What the agent says about the running kernel and its modules, in this boot (advisory); absent where it says nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<KernelReport>,
     /// SHA-256 of the EK's public area, hex.
     pub ek_sha256: String,
     /// Whether the TPM gave an EK certificate.

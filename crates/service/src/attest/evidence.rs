@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use veriboot_eventlog::HashAlg;
-use veriboot_wire::{EvidenceRequest, MAX_EVENT_LOG_BYTES, MachineInfo};
+use veriboot_wire::{EvidenceRequest, KernelReport, MAX_EVENT_LOG_BYTES, MachineInfo};
 
-use super::text;
+use super::{kernel, text};
 use crate::ApiError;
 use crate::problem::kinds;
 
@@ -31,6 +31,7 @@ pub(super) struct Evidence {
     pub log: Option<Log>,
     pub log_absent_because: Option<String>,
     pub machine: MachineInfo,
+    pub kernel: Option<KernelReport>,
 }
 
 /// An event log by content or by digest.
@@ -67,6 +68,7 @@ impl Evidence {
             log,
             log_absent_because: request.log_absent_because.map(|why| text::plain(&why, MAX_REASON_CHARS)),
             machine: text::machine(&request.machine),
+            kernel: request.kernel.map(kernel::bounded),
         })
     }
 }

@@ -13,6 +13,7 @@ mod conditions;
 mod difference;
 mod evidence;
 mod examine;
+mod kernel;
 mod learn;
 mod preview;
 mod profiles;
@@ -30,7 +31,7 @@ use tokio::sync::Semaphore;
 use veriboot_appraisal::{CompiledBaseline, Judgement, LogReport, Memo, Profile};
 use veriboot_store::{Store, settings};
 use veriboot_tpm::{AttestationKey, PcrSelection, alg};
-use veriboot_wire::{Blob, Challenge, Directions, Finding, Time};
+use veriboot_wire::{ACCEPTS_KERNEL, Blob, Challenge, Directions, Finding, Time};
 
 use crate::baseline_signing::BaselineSigner;
 use crate::challenge::{CHALLENGE_KEY_BYTES, Challenges, Life};
@@ -270,3 +271,4 @@ fn directed(
         now,
     })
 }
+        accepts: vec![ACCEPTS_KERNEL.to_owned()],

@@ -93,6 +93,7 @@ async fn judged(
         log: last.log_sha256.clone().map(|sha256| Log { sha256, content: None }),
         log_absent_because: evidence.log_absent_because,
         machine: vm.machine.clone(),
+        kernel: None,
     };
     let report = examined(state, evidence.log.as_ref()).await.map_err(broken)?.map_err(cannot)?;
     let mut judges = judging(state, &vm).await.map_err(broken)?;

@@ -102,6 +102,7 @@ impl AttestState {
             log: None,
             log_absent_because: None,
             machine: MachineInfo::default(),
+            kernel: None,
         };
         let quote = self
             .verify(&evidence.ak_public, &input)?

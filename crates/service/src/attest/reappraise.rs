@@ -139,6 +139,7 @@ async fn once(
         log: last.log_sha256.clone().map(|sha256| Log { sha256, content: None }),
         log_absent_because: evidence.log_absent_because.clone(),
         machine: vm.machine.clone(),
+        kernel: None,
     };
     let judges = judging(state, &vm).await.map_err(api_error)?;
     let unjudged = Unjudged {
@@ -375,6 +376,7 @@ impl Repeat {
                 status_detail: detail,
                 facts: &outcome.facts,
                 machine: &vm.machine,
+                kernel: vm.kernel.as_ref(),
                 baseline: reference,
                 baseline_scope: scope,
                 profile: Some(&self.profile.reference),

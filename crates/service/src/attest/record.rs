@@ -1,5 +1,7 @@
 //! The one transaction of an attestation.
 
+use std::borrow::Cow;
+
 use serde_json::json;
 use veriboot_store::judges::Judges;
 use veriboot_store::proposals::{Followed, Rejection};
@@ -9,6 +11,7 @@ use veriboot_store::{
 use veriboot_wire::{Attestation, BaselineOrigin, FactState, ScopeKind, Verdict, VmStatus};
 
 use super::appraise::{Judged, Plan, previous_boot};
+use super::kernel;
 use crate::challenge::ChallengeError;
 use crate::{alerts, posture, proposals};
 
@@ -167,6 +170,10 @@ fn write(
     )?;
     // Whoever got hold of the agent token says nothing about the machine.
     let machine = if quote.is_some() { &plan.evidence.machine } else { &row.machine };
+    let kernel = match quote {
+        Some(quote) => kernel::after(row, quote, plan.evidence.kernel.as_ref()),
+        None => row.kernel.as_ref().map(Cow::Borrowed),
+    };
     let status = if vm.monitoring { plan.judged.status } else { VmStatus::Unmonitored };
     // The log that later evidence of this boot is held against is the one that replayed to a believed quote.
     let replayed = match outcome.facts.log {
@@ -200,6 +207,7 @@ fn write(
             },
             facts: &outcome.facts,
             machine,
+            kernel: kernel.as_deref(),
             baseline: baseline.as_deref(),
             baseline_scope: scope,
             profile: profile.as_deref(),
@@ -253,6 +261,7 @@ fn write(
         status_detail: plan.judged.detail.as_deref().filter(|_| vm.monitoring),
         facts: &outcome.facts,
         machine,
+        kernel: kernel.as_deref(),
         log_sha256: if position.is_some() { replayed } else { row.log_sha256.as_deref() },
     };
     posture::after_attestation(tx, row, &assessed, plan.report.as_deref(), plan.now)?;

@@ -6,10 +6,10 @@
 use aws_lc_rs::digest::{Context, SHA256};
 use veriboot_store::assessments::VmInputs;
 use veriboot_store::vms::VmRow;
-use veriboot_wire::{Facts, MachineInfo, SecurityType, VmStatus};
+use veriboot_wire::{Facts, KernelReport, MachineInfo, SecurityType, VmStatus};
 
 /// Changes with what goes into a key, so that a new release assesses all VMs.
-const VERSION: &str = "1";
+const VERSION: &str = "2";
 
 /// What an attestation has written about its VM.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +22,8 @@ pub(crate) struct After<'a> {
     pub facts: &'a Facts,
     /// What the agent says about the machine.
     pub machine: &'a MachineInfo,
+    /// What it says about the running kernel.
+    pub kernel: Option<&'a KernelReport>,
     /// SHA-256 of the log of the last trusted quote, hex.
     pub log_sha256: Option<&'a str>,
 }
@@ -34,6 +36,7 @@ impl After<'_> {
             facts: self.facts,
             security_type: before.security_type,
             machine: self.machine,
+            kernel: self.kernel,
             ek_certificate: before.ek_certificate.is_some(),
             log_sha256: self.log_sha256,
         })
@@ -47,6 +50,7 @@ pub(super) fn of_inputs(vm: &VmInputs) -> String {
         facts: &vm.facts,
         security_type: vm.security_type,
         machine: &vm.machine,
+        kernel: vm.kernel.as_ref(),
         ek_certificate: vm.ek_certificate,
         log_sha256: vm.log_sha256.as_deref(),
     })
@@ -58,6 +62,7 @@ struct Parts<'a> {
     facts: &'a Facts,
     security_type: SecurityType,
     machine: &'a MachineInfo,
+    kernel: Option<&'a KernelReport>,
     ek_certificate: bool,
     log_sha256: Option<&'a str>,
 }
@@ -84,6 +89,9 @@ fn key(parts: &Parts<'_>) -> String {
     }
     add(if parts.ek_certificate { "ek" } else { "" });
     add(parts.log_sha256.unwrap_or_default());
+    if let Some(said) = parts.kernel.and_then(|kernel| serde_json::to_string(kernel).ok()) {
+        add(&said);
+    }
     let digest = hash.finish();
     hex::encode(digest.as_ref().first_chunk::<16>().copied().unwrap_or_default())
 }

@@ -92,6 +92,7 @@ pub(super) fn vm_changes(
                 os: &vm.machine.os,
                 arch: &vm.machine.arch,
                 agent_version: &vm.machine.agent_version,
+                kernel: vm.kernel.as_ref(),
                 ek_certificate: vm.ek_certificate,
                 log: log_facts(vm),
             }),

@@ -125,6 +125,7 @@ pub fn vm(group: &str, name: &str) -> VmRow {
         proposal_id: None,
         boot_key: None,
         posture_key: None,
+        kernel: None,
     }
 }
 

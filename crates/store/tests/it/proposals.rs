@@ -66,6 +66,7 @@ fn shows(
         status_detail: None,
         facts: &row.facts,
         machine: &row.machine,
+        kernel: None,
         baseline: None,
         baseline_scope: None,
         profile: None,

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use veriboot_store::vms::{self, AfterAttestation, BootPosition, Reenrolment};
 use veriboot_store::{Constraint, StoreError};
-use veriboot_wire::{FactState, Facts, MachineInfo, ScopeKind, VmQuery, VmStatus};
+use veriboot_wire::{FactState, Facts, KernelReport, MachineInfo, ScopeKind, VmQuery, VmStatus};
 
 use crate::harness::{add_vm, at, on_both, vm};
 
@@ -87,11 +87,13 @@ async fn an_untrusted_quote_does_not_move_the_tpm_position(db) {
         boot_id: "boot-1", reset_count: 7, restart_count: 1, clock_ms: 5000, firmware_version: 9, log_sha256: Some("ab"),
     };
     let machine = MachineInfo { kernel: "6.1".into(), ..MachineInfo::default() };
+    let kernel = KernelReport { taint: Some(8192), ..KernelReport::default() };
+    let said = kernel.clone();
     let first_ak = vm("default", "web-0").ak_name;
     let row = db.store.write(move |tx| {
         let after = |attestation_id: &'static str, ms, status, boot| AfterAttestation {
             attestation_id, at: at(ms), status, status_detail: Some("why"), facts: &Facts::UNKNOWN, machine: &machine,
-            baseline: Some("n@1"), baseline_scope: Some(ScopeKind::Image), profile: Some("p@2"), boot,
+            kernel: Some(&kernel), baseline: Some("n@1"), baseline_scope: Some(ScopeKind::Image), profile: Some("p@2"), boot,
         };
         vms::set_fault(tx, &a, "tpm-busy: wait", at(1))?;
         assert_eq!(vms::by_id(tx, &a)?.unwrap().status, VmStatus::Error);
@@ -122,6 +124,7 @@ async fn an_untrusted_quote_does_not_move_the_tpm_position(db) {
         vms::by_id(tx, &b)
     }).await.unwrap().unwrap();
     assert_eq!((row.reset_count, row.clock_ms, row.firmware_version), (Some(7), Some(5000), Some(9)));
+    assert_eq!(row.kernel, Some(said), "an enrolment is no boot");
     assert_eq!((row.log_sha256.as_deref(), row.ak_name), (Some("ab"), vec![0, 11, 8]), "another key keeps them too");
     assert_eq!(row.counted_ak_name, Some(first_ak), "and it is known which key they were read with");
     assert_eq!((row.ek_certificate, row.agent_token_sha256), (Some(vec![0x30]), vec![1; 32]));
@@ -180,7 +183,8 @@ async fn only_evidence_ends_silence(db) {
         // An attestation starts the count again.
         let after = AfterAttestation {
             attestation_id: "a1", at: at(2_000_000), status: VmStatus::Healthy, status_detail: None,
-            facts: &Facts::UNKNOWN, machine: &machine, baseline: None, baseline_scope: None, profile: None, boot: None,
+            facts: &Facts::UNKNOWN, machine: &machine, kernel: None, baseline: None, baseline_scope: None, profile: None,
+            boot: None,
         };
         vms::update_after_attestation(tx, &id, &after)?;
         answers.push((2900, due(tx, 2900)?));

@@ -1,6 +1,6 @@
 //! What the checks of a VM rest on, without its keys and secrets.
 
-use veriboot_wire::{Configured, Facts, MachineInfo, PowerState, SecurityType, VmStatus};
+use veriboot_wire::{Configured, Facts, KernelReport, MachineInfo, PowerState, SecurityType, VmStatus};
 
 use crate::StoreError;
 use crate::rows::write_rows;
@@ -27,6 +27,8 @@ pub struct VmInputs {
     pub security_type: SecurityType,
     /// What the agent says about the machine (advisory).
     pub machine: MachineInfo,
+    /// What the agent says about the running kernel (advisory).
+    pub kernel: Option<KernelReport>,
     /// Whether the TPM gave an EK certificate.
     pub ek_certificate: bool,
     /// SHA-256 of the log of the last trusted quote, hex.
@@ -38,7 +40,7 @@ pub struct VmInputs {
 }
 
 const HEAD: &str = "SELECT v.id, v.name, v.group_name, v.scale_set, v.status, v.status_detail, v.facts, \
-     v.security_type, v.machine, CASE WHEN v.ek_certificate IS NULL THEN 0 ELSE 1 END, v.log_sha256, \
+     v.security_type, v.machine, v.kernel, CASE WHEN v.ek_certificate IS NULL THEN 0 ELSE 1 END, v.log_sha256, \
      v.posture_key, (SELECT f.facts FROM vm_log_facts f WHERE f.vm_id = v.id AND f.log_sha256 = v.log_sha256) \
      FROM vms v";
 
@@ -54,6 +56,7 @@ fn read(row: Row) -> Result<VmInputs, StoreError> {
         facts: c.json()?,
         security_type: c.word()?,
         machine: c.json()?,
+        kernel: c.opt_json()?,
         ek_certificate: c.bool()?,
         log_sha256: c.opt_text()?,
         posture_key: c.opt_text()?,

@@ -1,6 +1,6 @@
 //! What an attestation changes about its VM.
 
-use veriboot_wire::{Facts, MachineInfo, ScopeKind, Time, VmStatus};
+use veriboot_wire::{Facts, KernelReport, MachineInfo, ScopeKind, Time, VmStatus};
 
 use crate::StoreError;
 use crate::tx::{Tx, json, params};
@@ -27,6 +27,8 @@ pub struct AfterAttestation<'a> {
     pub facts: &'a Facts,
     /// What the agent says about the machine.
     pub machine: &'a MachineInfo,
+    /// What the agent says about the running kernel.
+    pub kernel: Option<&'a KernelReport>,
     /// Baseline that judged, as `name@version`.
     pub baseline: Option<&'a str>,
     /// What that baseline applies to.
@@ -62,11 +64,12 @@ pub fn update_after_attestation(
     after: &AfterAttestation<'_>,
 ) -> Result<bool, StoreError> {
     let (facts, machine) = (json(after.facts)?, json(after.machine)?);
+    let kernel = after.kernel.map(json).transpose()?;
     let changed = tx.execute(
         "UPDATE vms SET status = $2, status_detail = $3, facts = $4, machine = $5, last_attested_at = $6, \
          last_seen_at = $6, silent_after = CASE WHEN last_attested_at = $6 THEN silent_after ELSE \
          $6 + silence_limit_s * 1000 END, last_attestation_id = $7, baseline = $8, \
-         baseline_scope = $9, profile = $10, fault = NULL WHERE id = $1",
+         baseline_scope = $9, profile = $10, kernel = $11, fault = NULL WHERE id = $1",
         params![
             id,
             after.status.as_str(),
@@ -78,6 +81,7 @@ pub fn update_after_attestation(
             after.baseline,
             after.baseline_scope.map(ScopeKind::as_str),
             after.profile,
+            kernel.as_deref(),
         ],
     )?;
     if let (1, Some(boot)) = (changed, after.boot) {

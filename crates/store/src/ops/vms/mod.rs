@@ -8,7 +8,7 @@ mod delete;
 mod list;
 mod reenrol;
 
-use veriboot_wire::{Facts, MachineInfo, ScopeKind, SecurityType, Time, VmStatus};
+use veriboot_wire::{Facts, KernelReport, MachineInfo, ScopeKind, SecurityType, Time, VmStatus};
 
 pub use attested::{AfterAttestation, BootPosition, update_after_attestation, use_challenge};
 pub use delete::delete;
@@ -98,6 +98,8 @@ pub struct VmRow {
     pub boot_key: Option<String>,
     /// Hash over what its last assessment rested on.
     pub posture_key: Option<String>,
+    /// What the agent says about the running kernel (advisory), in the boot of the last trusted quote.
+    pub kernel: Option<KernelReport>,
 }
 
 impl VmRow {
@@ -116,7 +118,7 @@ const COLUMNS: &str = "id, name, group_name, scale_set, image, status, status_de
      ek_sha256, ek_public, ek_certificate, ak_public, ak_name, agent_token_sha256, challenge_used_us, interval_s, \
      silence_limit_s, enrolled_at, last_attested_at, last_seen_at, current_boot_id, reset_count, restart_count, \
      clock_ms, firmware_version, counted_ak_name, log_sha256, last_attestation_id, fault, baseline, baseline_scope, \
-     profile, monitoring, proposal_id, boot_key, posture_key";
+     profile, monitoring, proposal_id, boot_key, posture_key, kernel";
 
 fn read(row: Row) -> Result<VmRow, StoreError> {
     let mut c = row.columns();
@@ -159,6 +161,7 @@ fn read(row: Row) -> Result<VmRow, StoreError> {
         proposal_id: c.opt_text()?,
         boot_key: c.opt_text()?,
         posture_key: c.opt_text()?,
+        kernel: c.opt_json()?,
     })
 }
 
@@ -180,11 +183,12 @@ fn put_off(now: &str) -> String {
 /// the TPM is enrolled already.
 pub fn insert(tx: &mut dyn Tx, vm: &VmRow) -> Result<(), StoreError> {
     let (facts, machine) = (json(&vm.facts)?, json(&vm.machine)?);
+    let kernel = vm.kernel.as_ref().map(json).transpose()?;
     let silent_after = silent_after(vm.last_attested_at.unwrap_or(vm.enrolled_at), vm.silence_limit_s);
     let sql = format!(
         "INSERT INTO vms ({COLUMNS}, silent_after) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, \
          $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, \
-         $37, $38, $39)"
+         $37, $38, $39, $40)"
     );
     tx.execute(
         &sql,
@@ -227,6 +231,7 @@ pub fn insert(tx: &mut dyn Tx, vm: &VmRow) -> Result<(), StoreError> {
             vm.proposal_id.as_deref(),
             vm.boot_key.as_deref(),
             vm.posture_key.as_deref(),
+            kernel.as_deref(),
             silent_after,
         ],
     )?;
