@@ -57,7 +57,8 @@ mod scenario {
 
     #[track_caller]
     fn sync(world: &World, operator: &Operator, source: &str, body: &[u8]) -> Value {
-        let answer = post(world, operator, source, "", body);
+        let made = format!("?exported_at={}", world.clock.now());
+        let answer = post(world, operator, source, &made, body);
         assert_eq!(answer.status, 200, "{source}: {}", answer.body);
         answer.body
     }
@@ -294,6 +295,17 @@ mod scenario {
         sync(world, &ann, "lab", &sample("az-vm.json"));
         assert_eq!(ann.get("/v1/inventory/items?group=mine")["items"].as_array().unwrap().len(), 3);
         assert_eq!(put("If-Match: \"7\"\r\n", json!({})).status, 412);
+        // Who means a new one does not replace this one, and who means this one makes no new one.
+        let new = put("If-None-Match: *\r\n", json!({}));
+        assert_eq!((new.status, new.code()), (412, "precondition-failed"), "{}", new.body);
+        assert_eq!(put("If-None-Match: \"1\"\r\n", json!({})).status, 400);
+        let typo = ann.send("PUT", "/v1/inventory/sources/lap", "If-Match: *\r\n", Some(&json!({})));
+        assert_eq!((typo.status, typo.code()), (412, "precondition-failed"), "{}", typo.body);
+        let next = ann.send("PUT", "/v1/inventory/sources/lap", "If-None-Match: *\r\n", Some(&json!({})));
+        assert_eq!((next.status, next.etag.as_deref()), (200, Some("\"1\"")), "{}", next.body);
+        assert_eq!(ann.send("DELETE", "/v1/inventory/sources/lap", "If-Match: \"2\"\r\n", None).status, 412);
+        assert_eq!(ann.send("DELETE", "/v1/inventory/sources/lap", "If-Match: \"1\"\r\n", None).status, 204);
+        assert_eq!(ann.get("/v1/inventory/sources/lab")["comment"], "the lab");
         assert_eq!(put("If-Match: \"1\"\r\n", json!({ "group": "a b" })).status, 400);
         assert_eq!(put("If-Match: \"1\"\r\n", json!({ "format": "az-vm" })).status, 200);
         // Its format holds for what is posted without one.
@@ -307,7 +319,7 @@ mod scenario {
         );
         assert_eq!(post(world, &ann, "lab", "", &sample("az-vm.json")).code(), "inventory-source-retired");
         assert_eq!(ann.get("/v1/inventory/sources")["items"], json!([]));
-        assert_eq!(ann.get("/v1/inventory/sources?all=true")["items"].as_array().unwrap().len(), 1);
+        assert_eq!(ann.get("/v1/inventory/sources?all=true")["items"].as_array().unwrap().len(), 2);
         assert_eq!(ann.get("/v1/inventory/items?source=lab&gone=true")["items"].as_array().unwrap().len(), 3);
         // Used again: its VMs are there again, with their history.
         assert_eq!(put("", json!({})).status, 200);

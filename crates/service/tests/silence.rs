@@ -53,6 +53,7 @@ on_both! {
     a_maintenance_window_is_no_silence
     a_member_that_left_is_not_silent
     who_is_stale_and_then_leaves_is_let_go
+    an_export_that_is_older_than_the_last_evidence_excuses_nothing
     a_dismissed_silence_is_forgotten_when_the_agent_reports
 }
 
@@ -253,8 +254,15 @@ fn inventory_says(world: &World, ek_sha256: &str, power: Option<PowerState>) {
                 tags: Default::default(),
             })
             .collect();
-        let sync =
-            inventory::Sync { source: "cloud", items: &items, complete: true, dry_run: false, by: "ann", at };
+        let sync = inventory::Sync {
+            source: "cloud",
+            items: &items,
+            complete: true,
+            dry_run: false,
+            exported_at: Some(at),
+            by: "ann",
+            at,
+        };
         inventory::sync(tx, &sync)
     });
 }
@@ -293,6 +301,45 @@ fn a_member_that_left_is_not_silent(world: World) {
     assert_eq!(sweep(&world), 1, "it attested after it was stopped");
 }
 
+/// Exported while it was stopped, synced after it was started, attested and went silent.
+fn an_export_that_is_older_than_the_last_evidence_excuses_nothing(world: World) {
+    let ann = Operator::new(&world, "ann");
+    let mut guest = world.healthy_guest("web-0");
+    let id = guest.vm_id();
+    let ek = world.vm(&id).ek_sha256;
+    let sync = |query: &str, power: &str| {
+        let vm = json!({ "name": "web-0", "power": power, "ek_sha256": ek });
+        let document = json!({ "format": veriboot_wire::INVENTORY_SCHEMA, "vms": [vm] });
+        ann.post(&format!("/v1/inventory/sources/cloud/sync{query}"), &document)
+    };
+    let exported_at = |at: Time| format!("?exported_at={at}");
+    sync(&exported_at(world.clock.now()), "running");
+    world.pass_ms(60 * S);
+    let made = world.clock.now();
+    world.pass_ms(60 * S);
+    assert_eq!(guest.attest().status, VmStatus::Healthy);
+    world.pass_ms(60 * S);
+    let synced = sync(&exported_at(made), "stopped");
+    assert_eq!((synced["exported_at"].clone(), synced["notes"].clone()), (json!(made), json!([])));
+    world.pass_ms(905 * S);
+    assert_eq!(sweep(&world), 1, "it was started after the export, and went silent");
+    // One that does not say when it was made, and one that is older than the last, say that they excuse nothing.
+    for query in [String::new(), exported_at(made.plus_s(-1))] {
+        let synced = sync(&query, "stopped");
+        assert!(synced["notes"][0].as_str().unwrap().contains("expected to attest as before"), "{synced}");
+        assert_eq!((synced["exported_at"].clone(), status(&world, &id)), (Value::Null, VmStatus::Stale));
+    }
+    let document = json!({ "format": veriboot_wire::INVENTORY_SCHEMA, "vms": [] });
+    let future = format!("/v1/inventory/sources/cloud/sync{}", exported_at(world.clock.now().plus_s(301)));
+    assert_eq!(ann.refused("POST", &future, &document), (400, "invalid-value".into()));
+    // A new export: it is stopped by now. It was called so for the first time before it attested, which nothing but a
+    // list of it as running takes back.
+    assert_eq!(status(&world, &id), VmStatus::Stale);
+    sync(&exported_at(world.clock.now()), "running");
+    sync(&exported_at(world.clock.now()), "stopped");
+    assert_eq!(status(&world, &id), VmStatus::Unmonitored);
+}
+
 /// Silence came first, and then the inventory says that it left: nobody waits for it, and its alert says why it ended.
 fn who_is_stale_and_then_leaves_is_let_go(world: World) {
     let ann = Operator::new(&world, "ann");
@@ -300,7 +347,8 @@ fn who_is_stale_and_then_leaves_is_let_go(world: World) {
     let ids: Vec<String> = guests.iter().map(|guest| guest.vm_id()).collect();
     let sync = |vms: Value| {
         let document = json!({ "format": veriboot_wire::INVENTORY_SCHEMA, "vms": vms });
-        ann.post("/v1/inventory/sources/cloud/sync", &document)
+        let made = world.clock.now();
+        ann.post(&format!("/v1/inventory/sources/cloud/sync?exported_at={made}"), &document)
     };
     let of = |n: usize, name: &str, power: &str| json!({ "name": name, "power": power, "ek_sha256": world.vm(&ids[n]).ek_sha256 });
     let old = json!({ "name": "old", "power": "stopped" });

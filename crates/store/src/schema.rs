@@ -7,6 +7,7 @@
 mod alerts;
 mod alerts_more;
 mod context;
+mod dated;
 mod events;
 mod foundation;
 mod inventory;
@@ -16,6 +17,7 @@ mod posture;
 mod proposals;
 mod rejections;
 mod signed_baselines;
+mod turning;
 mod watch;
 
 use crate::{Backend, Constraint, OpenError, StoreError, Tx};
@@ -35,11 +37,13 @@ const MIGRATIONS: &[&[&str]] = &[
     alerts_more::DDL,
     lists::DDL,
     kernel::DDL,
+    dated::DDL,
+    turning::DDL,
 ];
 
 /// The newest schema that this program knows.
-pub(crate) const NEWEST: i64 = 13;
-const _: () = assert!(MIGRATIONS.len() == 13);
+pub(crate) const NEWEST: i64 = 15;
+const _: () = assert!(MIGRATIONS.len() == 15);
 
 /// Unique constraints: name (as PostgreSQL reports it), columns (as SQLite reports it), meaning.
 const UNIQUE: &[(&str, &str, Constraint)] = &[

@@ -8,11 +8,15 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use veriboot_inventory::{Listing, MAX_DOCUMENT_BYTES, ReadError};
-use veriboot_service::inventory::files::{self, FileError};
-use veriboot_wire::InventoryFormat;
+use veriboot_service::inventory::files::{self, Document, FileError};
+use veriboot_wire::{InventoryFormat, Time};
 
 use super::{proxmox, virsh};
 use crate::error::CliError;
+use crate::{clock, moment};
+
+/// How far the clock of a file may be ahead of ours, seconds.
+const AHEAD_S: i64 = 300;
 
 /// Where from.
 #[derive(Args, Debug)]
@@ -36,19 +40,38 @@ pub struct FromArgs {
     /// PEM file with the CA of Proxmox VE (/etc/pve/pve-root-ca.pem) [default: the system's roots]
     #[arg(long, value_name = "FILE")]
     pub proxmox_ca: Option<PathBuf>,
+    /// When the export was made: 2026-11-21T18:04:00Z, or how long ago: 30s, 5m, 2h [default: when its files were written
+    /// last, the oldest of them; unknown for standard input]. What it calls stopped or does not list excuses the silence of
+    /// no VM that attested since
+    #[arg(long, value_name = "TIME")]
+    pub exported_at: Option<String>,
+}
+
+/// What was read, and when it was made, where that is known.
+pub struct Gathered {
+    pub listing: Listing,
+    pub exported_at: Option<Time>,
 }
 
 /// Reads it all.
-pub fn listing(from: &FromArgs) -> Result<Listing, CliError> {
+pub fn read(from: &FromArgs) -> Result<Gathered, CliError> {
+    let began = clock::now();
+    let told = from.exported_at.as_deref().map(|text| moment::before(text, began)).transpose()?;
+    let (listing, made) = listing(from, began)?;
+    Ok(Gathered { listing, exported_at: told.or(made) })
+}
+
+/// What is listed, and when that was so. What is asked for is as it is from now on.
+fn listing(from: &FromArgs, began: Time) -> Result<(Listing, Option<Time>), CliError> {
     if let Some(uri) = &from.virsh {
-        return virsh::listing(uri);
+        return Ok((virsh::listing(uri)?, Some(began)));
     }
     if let Some(url) = &from.proxmox {
         let token = from
             .proxmox_token_file
             .as_deref()
             .ok_or_else(|| CliError::usage("no-proxmox-token", "--proxmox needs --proxmox-token-file"))?;
-        return proxmox::listing(url, token, from.proxmox_ca.as_deref());
+        return Ok((proxmox::listing(url, token, from.proxmox_ca.as_deref())?, Some(began)));
     }
     // All together: what one says about a scale set holds for the members in another.
     let mut documents = Vec::new();
@@ -59,12 +82,15 @@ pub fn listing(from: &FromArgs) -> Result<Listing, CliError> {
             std::io::stdin().lock().take(most).read_to_end(&mut bytes).map_err(|e| {
                 CliError::usage("cannot-read-file", format!("cannot read standard input: {e}"))
             })?;
-            documents.push((PathBuf::from("standard input"), bytes));
+            documents.push(Document { path: PathBuf::from("standard input"), bytes, as_of: None });
         } else {
             documents.extend(files::documents(path).map_err(|e| of_file(&e))?);
         }
     }
-    files::of_documents(&documents, from.format, None).map_err(|e| of_file(&e))
+    let listing = files::of_documents(&documents, from.format, None).map_err(|e| of_file(&e))?;
+    // A file of the future was written by a clock that is wrong.
+    let made = files::exported_at(&documents).filter(|at| *at <= began.plus_s(AHEAD_S));
+    Ok((listing, made))
 }
 
 /// What keeps a document from being read.

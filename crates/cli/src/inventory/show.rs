@@ -1,7 +1,7 @@
 //! `veriboot inventory show`.
 
 use clap::Args;
-use veriboot_wire::{InventoryItemDetail, InventoryRow, InventorySuggestion, MatchedBy};
+use veriboot_wire::{InventoryItemDetail, InventoryRow, InventorySuggestion, MatchedBy, Time};
 
 use super::disagreements;
 use super::sync::what;
@@ -70,7 +70,9 @@ pub fn one(detail: &InventoryItemDetail, out: Output) -> Result<(), CliError> {
             format!("{} (linked by {})", safe(name), or(&item.linked_by))
         }
         (Some(name), Some(MatchedBy::Suggestion)) => {
-            format!("{} (as suggested, taken by {})", safe(name), or(&item.linked_by))
+            let by: Vec<&str> = item.agreed_by.iter().map(|by| by.as_str()).collect();
+            let by = if by.is_empty() { String::new() } else { format!(" by {}", by.join(", ")) };
+            format!("{} (as suggested{by}, taken by {})", safe(name), or(&item.linked_by))
         }
         (Some(name), _) => format!("{} (by its endorsement key)", safe(name)),
         (None, _) => "no agent".to_owned(),
@@ -87,7 +89,7 @@ pub fn one(detail: &InventoryItemDetail, out: Output) -> Result<(), CliError> {
         ("group", safe(&f.group)),
         ("scale set", or(&f.scale_set)),
         ("platform", format!("{}, {}, {}", safe(&f.platform), or(&f.os), or(&f.region))),
-        ("power", f.power.to_string()),
+        ("power", absence(f.power.to_string(), item.stopped_at, item.stopped_as_of, out)),
         ("security type", format!("{}{confidential}", f.security_type)),
         ("Secure Boot", f.secure_boot.to_string()),
         ("vTPM", f.vtpm.to_string()),
@@ -95,7 +97,7 @@ pub fn one(detail: &InventoryItemDetail, out: Output) -> Result<(), CliError> {
         ("cloud id", or(&f.cloud_id)),
         ("tags", if tags.is_empty() { "-".to_owned() } else { tags.join(", ") }),
         ("first seen", out.ago(Some(item.first_seen_at))),
-        ("gone", item.gone_at.map_or_else(|| "no".to_owned(), |at| out.ago(Some(at)))),
+        ("gone", item.gone_at.map_or_else(|| "no".to_owned(), |_| absence(String::new(), item.gone_at, item.gone_as_of, out))),
     ])?;
     if !detail.row.disagreements.is_empty() {
         out.line("\ncontradictions:")?;
@@ -112,6 +114,14 @@ pub fn one(detail: &InventoryItemDetail, out: Output) -> Result<(), CliError> {
         out.line(&format!("  {}  {:<8}  {}", change.at, change.kind, safe(&what(change))))?;
     }
     Ok(())
+}
+
+/// Since when something is stopped or gone, and what that is worth where nobody said when the document was made.
+fn absence(what: String, since: Option<Time>, as_of: Option<Time>, out: Output) -> String {
+    let Some(since) = since else { return what };
+    let unknown = if as_of.is_none() { ", as of when is not known: excuses no silence" } else { "" };
+    let since = format!("{}{unknown}", out.ago(Some(since)));
+    if what.is_empty() { since } else { format!("{what}, since {since}") }
 }
 
 /// `web-0 of default, same name: veriboot inventory link ITEM VM`.

@@ -4,7 +4,7 @@ use clap::Args;
 use veriboot_inventory::to_json;
 use veriboot_wire::{InventoryChange, InventoryChangeKind, InventorySynced};
 
-use super::gather::{self, FromArgs};
+use super::gather::{self, FromArgs, Gathered};
 use crate::client::{Client, segment};
 use crate::error::{CliError, EXIT_NEGATIVE};
 use crate::output::{Output, Styled, Tone, safe};
@@ -41,20 +41,22 @@ fn post(
     allow_shrink: bool,
     client: &Client,
 ) -> Result<InventorySynced, CliError> {
-    let listing = gather::listing(&args.from)?;
+    let Gathered { listing, exported_at } = gather::read(&args.from)?;
     let document = to_json(&listing.items)
         .map_err(|e| CliError::usage("cannot-encode", format!("cannot encode the inventory: {e}")))?;
-    let query = [
+    let mut query = vec![
         ("format", "veriboot".to_owned()),
         ("complete", (!args.partial).to_string()),
         ("dry_run", dry_run.to_string()),
         ("allow_shrink", allow_shrink.to_string()),
     ];
+    query.extend(exported_at.map(|at| ("exported_at", at.to_string())));
     let path = format!("/v1/inventory/sources/{}/sync", segment(&args.source));
     let mut synced: InventorySynced =
         client.post_bytes(&path, &query, document.as_bytes()).map_err(shrinks)?;
     synced.format = listing.format;
-    synced.notes = listing.notes;
+    let said = std::mem::replace(&mut synced.notes, listing.notes);
+    synced.notes.extend(said);
     Ok(synced)
 }
 
@@ -67,6 +69,10 @@ fn shrinks(mut error: CliError) -> CliError {
                  the VMs are really gone, or --partial when it lists some only"
                     .to_owned(),
             );
+        }
+        "invalid-value" if error.message.contains("exported_at") => {
+            error.hint =
+                Some("give the time at which the export was made with --exported-at TIME".to_owned());
         }
         "inventory-source-retired" => {
             error.hint = Some(

@@ -9,10 +9,10 @@ use aws_lc_rs::digest::{Context, SHA256};
 use tokio::sync::watch;
 use veriboot_store::StoreError;
 use veriboot_store::inventory::{self, Claimed};
-use veriboot_wire::InventoryFormat;
+use veriboot_wire::{InventoryFormat, Time};
 
-use super::files::{self, FileError};
-use super::{Look, apply};
+use super::files::{self, Document, FileError};
+use super::{Look, apply, made};
 use crate::config::InventorySetting;
 use crate::{ApiError, AppState};
 
@@ -104,10 +104,12 @@ enum Read {
     Listing(veriboot_inventory::Listing, String),
 }
 
-fn digest(documents: &[(std::path::PathBuf, Vec<u8>)], group: Option<&str>) -> String {
+/// SHA-256 over what is read, and whether it is known when it was made: what is known at last is read once more.
+fn digest(documents: &[Document], group: Option<&str>, dated: bool) -> String {
     let mut context = Context::new(&SHA256);
     context.update(group.unwrap_or_default().as_bytes());
-    for (path, bytes) in documents {
+    context.update(&[u8::from(dated)]);
+    for Document { path, bytes, .. } in documents {
         context.update(&[0]);
         context.update(path.to_string_lossy().as_bytes());
         context.update(&[0]);
@@ -120,20 +122,33 @@ fn digest(documents: &[(std::path::PathBuf, Vec<u8>)], group: Option<&str>) -> S
 async fn one(state: &AppState, setting: &InventorySetting, claimed: Claimed) -> Result<(), String> {
     let (path, format): (_, Option<InventoryFormat>) = (setting.path.clone(), setting.format);
     let (group, known) = (claimed.source.group.clone(), claimed.document_sha256);
-    let read = move || -> Result<Read, FileError> {
+    let now = state.clock.now();
+    let read = move || -> Result<(Read, Option<Time>), FileError> {
         let documents = files::documents(&path)?;
-        let sha256 = digest(&documents, group.as_deref());
+        let exported_at = files::exported_at(&documents).filter(|at| !made::is_ahead(*at, now));
+        let sha256 = digest(&documents, group.as_deref(), exported_at.is_some());
         if known.as_ref() == Some(&sha256) {
-            return Ok(Read::Same(sha256));
+            return Ok((Read::Same(sha256), exported_at));
         }
-        Ok(Read::Listing(files::of_documents(&documents, format, group.as_deref())?, sha256))
+        let listing = files::of_documents(&documents, format, group.as_deref())?;
+        Ok((Read::Listing(listing, sha256), exported_at))
     };
     let read = tokio::task::spawn_blocking(read).await.map_err(|e| e.to_string())?;
     let source = setting.name.clone();
-    match read.map_err(|error| format!("{error} [{}]", error.code()))? {
+    let (read, exported_at) = read.map_err(|error| format!("{error} [{}]", error.code()))?;
+    if exported_at.is_none() {
+        // Whoever set the clock of the files hears why their machines are called silent.
+        tracing::warn!(
+            source,
+            "a source of the inventory was made in the future, by its files: it excuses no silence"
+        );
+    }
+    match read {
         Read::Same(sha256) => {
             let now = state.clock.now();
-            let done = state.store.write(move |tx| inventory::synced(tx, &source, Some(&sha256), now)).await;
+            let made = exported_at.map(|at| at.min(now));
+            let done =
+                state.store.write(move |tx| inventory::synced(tx, &source, Some(&sha256), made, now)).await;
             done.map_err(|error| error.to_string())
         }
         Read::Listing(listing, sha256) => {
@@ -144,6 +159,7 @@ async fn one(state: &AppState, setting: &InventorySetting, claimed: Claimed) -> 
                 dry_run: false,
                 allow_shrink: false,
                 by: "configuration".to_owned(),
+                exported_at,
                 document_sha256: Some(sha256),
             };
             apply(state, look).await.map(drop).map_err(|error: ApiError| error.told())

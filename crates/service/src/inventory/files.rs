@@ -3,11 +3,24 @@
 use std::path::{Path, PathBuf};
 
 use veriboot_inventory::{InventoryFormat, Listing, MAX_DOCUMENT_BYTES, Options, ReadError, merge, read};
+use veriboot_wire::Time;
 
 /// Files of a folder that are read.
 pub const MAX_FILES: usize = 20_000;
 /// Endings of files that a folder is read for.
 const ENDINGS: [&str; 3] = ["xml", "json", "toml"];
+
+/// What was read of one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Document {
+    /// The file.
+    pub path: PathBuf,
+    /// What is in it.
+    pub bytes: Vec<u8>,
+    /// As of when: when it was written. The definition of one machine (libvirt domain XML) says nothing about whether it
+    /// runs; one of a folder says that it was there when a file came into the folder or left it last.
+    pub as_of: Option<Time>,
+}
 
 /// Why a file or folder cannot be read as an inventory.
 #[derive(Debug, thiserror::Error)]
@@ -80,11 +93,28 @@ pub fn listing(
     of_documents(&documents, format, group)
 }
 
+/// When documents were made, as far as their files say: the oldest counts. `None` when one does not say.
+pub fn exported_at(documents: &[Document]) -> Option<Time> {
+    documents.iter().map(|document| document.as_of).min().flatten()
+}
+
+/// When something was written.
+fn written_at(about: &std::fs::Metadata) -> Option<Time> {
+    let since = about.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+    Some(Time::from_unix_ms(i64::try_from(since.as_millis()).ok()?))
+}
+
+/// Whether this can be domain XML of one machine, as it is defined.
+fn is_definition(bytes: &[u8]) -> bool {
+    let says = |word: &[u8]| bytes.windows(word.len()).any(|part| part == word);
+    says(b"<domain") && !says(b"<domains") && !says(b"domstatus")
+}
+
 /// The bytes of a file, or of the files of a folder, each with its path. Blocks.
 ///
 /// # Errors
 /// [`FileError`], which names the file.
-pub fn documents(path: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, FileError> {
+pub fn documents(path: &Path) -> Result<Vec<Document>, FileError> {
     let unreadable = |path: &Path, source| FileError::Unreadable { path: path.to_owned(), source };
     let kind = std::fs::metadata(path).map_err(|e| unreadable(path, e))?;
     let mut files = Vec::new();
@@ -111,7 +141,7 @@ pub fn documents(path: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, FileError> {
     let mut left = MAX_DOCUMENT_BYTES;
     let mut all = Vec::with_capacity(files.len());
     for file in files {
-        let bytes = bounded(&file, left).map_err(|e| unreadable(&file, e))?;
+        let (bytes, written) = bounded(&file, left).map_err(|e| unreadable(&file, e))?;
         left = match left.checked_sub(bytes.len()) {
             Some(left) => left,
             None => {
@@ -119,18 +149,21 @@ pub fn documents(path: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, FileError> {
                 return Err(FileError::Content { path: file, error });
             }
         };
-        all.push((file, bytes));
+        let as_of = if kind.is_dir() && is_definition(&bytes) { written_at(&kind) } else { written };
+        all.push(Document { path: file, bytes, as_of });
     }
     Ok(all)
 }
 
-/// At most `most` bytes of a file and one more.
-fn bounded(path: &Path, most: usize) -> std::io::Result<Vec<u8>> {
+/// At most `most` bytes of a file and one more, and when it was written last before that.
+fn bounded(path: &Path, most: usize) -> std::io::Result<(Vec<u8>, Option<Time>)> {
     use std::io::Read as _;
     let mut bytes = Vec::new();
     let most = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
-    std::fs::File::open(path)?.take(most).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    let file = std::fs::File::open(path)?;
+    let written = written_at(&file.metadata()?);
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok((bytes, written))
 }
 
 /// What documents list together.
@@ -138,15 +171,65 @@ fn bounded(path: &Path, most: usize) -> std::io::Result<Vec<u8>> {
 /// # Errors
 /// [`FileError`], which names the file.
 pub fn of_documents(
-    documents: &[(PathBuf, Vec<u8>)],
+    documents: &[Document],
     format: Option<InventoryFormat>,
     group: Option<&str>,
 ) -> Result<Listing, FileError> {
     let mut listings = Vec::with_capacity(documents.len());
-    for (path, bytes) in documents {
+    for Document { path, bytes, .. } in documents {
         let listing = read(bytes, &Options { format, group })
             .map_err(|error| FileError::Content { path: path.clone(), error })?;
         listings.push(listing);
     }
     merge(listings).map_err(FileError::Merge)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{File, write};
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    fn touch(path: &Path, ms: u64) {
+        File::open(path).unwrap().set_modified(UNIX_EPOCH + Duration::from_millis(ms)).unwrap();
+    }
+
+    fn made(path: &Path) -> Option<i64> {
+        exported_at(&documents(path).unwrap()).map(Time::unix_ms)
+    }
+
+    /// A stale file among fresh ones makes all of it stale.
+    #[test]
+    fn the_oldest_file_says_when_an_export_was_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for (name, ms) in [("a.json", 5_000), ("b.json", 3_000), ("c.toml", 4_000)] {
+            write(path(name), "[]").unwrap();
+            touch(&path(name), ms);
+        }
+        assert_eq!((made(folder.path()), made(&path("a.json"))), (Some(3_000), Some(5_000)));
+        assert_eq!(exported_at(&[]), None);
+        let unknown = Document { path: path("-"), bytes: Vec::new(), as_of: None };
+        let known = Document { as_of: Some(Time::from_unix_ms(1)), ..unknown.clone() };
+        assert_eq!(exported_at(&[known, unknown]), None);
+    }
+
+    /// Definitions are written once in the life of a machine: that it is gone is known since its file was removed.
+    #[test]
+    fn definitions_of_a_folder_are_as_old_as_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        write(path("a.xml"), "<domain type='kvm'><name>a</name></domain>").unwrap();
+        touch(&path("a.xml"), 1_000);
+        touch(folder.path(), 9_000);
+        assert_eq!((made(folder.path()), made(&path("a.xml"))), (Some(9_000), Some(1_000)));
+        // What says whether it runs, or lists several, is as old as it is.
+        for says in ["<domstatus state='shutoff'><domain/></domstatus>", "<domains><domain/></domains>"] {
+            write(path("b.xml"), says).unwrap();
+            touch(&path("b.xml"), 2_000);
+            touch(folder.path(), 9_000);
+            assert_eq!(made(folder.path()), Some(2_000), "{says}");
+        }
+    }
 }

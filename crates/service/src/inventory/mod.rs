@@ -4,6 +4,7 @@
 //! |---|---|
 //! | What does a file or folder list? | `files.rs` |
 //! | Which sources does the service read by itself, and when? | `configured.rs` |
+//! | When was a document made, and what is it taken for? | `made.rs` |
 //! | Who contradicts whom about a VM? | `disagree.rs` |
 //! | What does a list show beside an item? | `rows.rs` |
 
@@ -11,6 +12,7 @@ pub mod files;
 
 pub(crate) mod configured;
 mod disagree;
+mod made;
 mod rows;
 
 pub use configured::look as read_configured;
@@ -20,7 +22,7 @@ use serde_json::json;
 use veriboot_inventory::Listing;
 use veriboot_store::inventory::{self, NewSource, Outcome, Sync};
 use veriboot_store::{Tx, assessments, audit, events};
-use veriboot_wire::{InventoryFormat, InventorySource, InventorySynced, Severity, Time};
+use veriboot_wire::{InventoryFormat, InventorySource, InventorySynced, PowerState, Severity, Time, counted};
 
 use crate::problem::kinds;
 use crate::{ApiError, AppState, posture, silence};
@@ -46,6 +48,8 @@ pub(crate) struct Look {
     pub allow_shrink: bool,
     /// Who brings it.
     pub by: String,
+    /// When the document was made, where that is said.
+    pub exported_at: Option<Time>,
     /// SHA-256 of the bytes, where the same need not be read again.
     pub document_sha256: Option<String>,
 }
@@ -97,8 +101,10 @@ fn changes(synced: &InventorySynced) -> u64 {
 }
 
 fn written(tx: &mut dyn Tx, look: &Look, now: Time) -> Result<InventorySynced, ApiError> {
-    match inventory::source(tx, &look.source)? {
-        Some(source) => check_used(&source)?,
+    let known = inventory::source(tx, &look.source)?;
+    let made = made::of(look.exported_at, known.as_ref(), now)?;
+    match &known {
+        Some(source) => check_used(source)?,
         None if look.dry_run => {}
         None => {
             let new = NewSource {
@@ -117,6 +123,7 @@ fn written(tx: &mut dyn Tx, look: &Look, now: Time) -> Result<InventorySynced, A
         items: &look.listing.items,
         complete: look.complete,
         dry_run: look.dry_run,
+        exported_at: made.as_of,
         by: &look.by,
         at: now,
     };
@@ -124,20 +131,26 @@ fn written(tx: &mut dyn Tx, look: &Look, now: Time) -> Result<InventorySynced, A
     let shrinks = outcome.gone >= SHRINK_LEAST && outcome.gone.saturating_mul(2) > outcome.before;
     if shrinks && !look.allow_shrink {
         let message = format!(
-            "{} of {} VMs of source {} are missing in the document",
-            outcome.gone, outcome.before, look.source
+            "{} of {} of source {} missing in the document",
+            outcome.gone,
+            counted(outcome.before, "VM"),
+            look.source
         );
         return Err(ApiError::new(&kinds::INVENTORY_SHRINKS, message));
     }
     if !look.dry_run {
         assess(tx, &look.source, &outcome, now)?;
-        if outcome.added + outcome.changed + outcome.gone + outcome.returned > 0 {
-            let left = inventory::stale_and_left(tx, &look.source, now)?;
+        if outcome.added + outcome.changed + outcome.gone + outcome.returned + outcome.dated > 0 {
+            let left = inventory::stale_and_left(tx, &look.source, made.as_of, now)?;
             silence::let_go(tx, &left, now)?;
         }
-        inventory::synced(tx, &look.source, look.document_sha256.as_deref(), now)?;
+        let complete = made.as_of.filter(|_| look.complete);
+        inventory::synced(tx, &look.source, look.document_sha256.as_deref(), complete, now)?;
     }
-    let synced = told(look, outcome, now);
+    let absent = outcome.gone > 0 || look.listing.items.iter().any(|item| item.power == PowerState::Stopped);
+    let mut synced = told(look, outcome, now);
+    synced.exported_at = made.as_of;
+    synced.notes.extend(made.note.filter(|_| absent));
     if !look.dry_run && changes(&synced) > 0 {
         tell(tx, &synced, &look.by)?;
     }
@@ -164,6 +177,7 @@ fn told(look: &Look, outcome: Outcome, now: Time) -> InventorySynced {
         at: now,
         dry_run: look.dry_run,
         complete: look.complete,
+        exported_at: None,
         items: u64::try_from(look.listing.items.len()).unwrap_or(u64::MAX),
         added: outcome.added,
         changed: outcome.changed,
@@ -218,7 +232,7 @@ fn tell(tx: &mut dyn Tx, synced: &InventorySynced, by: &str) -> Result<(), ApiEr
 /// # Errors
 /// Of the database.
 pub(crate) fn retire(tx: &mut dyn Tx, source: &str, by: &str, now: Time) -> Result<u64, ApiError> {
-    let sync = Sync { source, items: &[], complete: true, dry_run: false, by, at: now };
+    let sync = Sync { source, items: &[], complete: true, dry_run: false, exported_at: None, by, at: now };
     let outcome = inventory::sync(tx, &sync)?;
     inventory::retire(tx, source, now)?;
     assess(tx, source, &outcome, now)?;
@@ -245,6 +259,7 @@ pub(crate) fn retire(tx: &mut dyn Tx, source: &str, by: &str, now: Time) -> Resu
             dry_run: false,
             allow_shrink: true,
             by: by.to_owned(),
+            exported_at: None,
             document_sha256: None,
         };
         tell(tx, &told(&look, outcome.clone(), now), by)?;

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use veriboot_store::inventory::{self, NewSource, Outcome, Sync};
+use veriboot_store::inventory::{self, Linked, NewSource, Outcome, Sync};
 use veriboot_store::{StoreError, Tx, vms};
 use veriboot_wire::{
     Absence, Configured, ConfiguredSecurity, InventoryChangeKind, InventoryChangeQuery, InventoryFacts,
@@ -44,7 +44,10 @@ fn look(
     complete: bool,
     when: Time,
 ) -> Result<Outcome, StoreError> {
-    inventory::sync(tx, &Sync { source, items, complete, dry_run: false, by: "ann", at: when })
+    inventory::sync(
+        tx,
+        &Sync { source, items, complete, dry_run: false, exported_at: Some(when), by: "ann", at: when },
+    )
 }
 
 /// Added, changed, gone, returned, unchanged.
@@ -57,7 +60,7 @@ async fn a_sync_says_what_changed_and_deletes_nothing(db) {
     db.store.write(|tx| {
         source(tx, "lab")?;
         let mut items: Vec<_> = (0..5).map(facts).collect();
-        let planned = inventory::sync(tx, &Sync { source: "lab", items: &items, complete: true, dry_run: true, by: "ann", at: at(1) })?;
+        let planned = inventory::sync(tx, &Sync { source: "lab", items: &items, complete: true, dry_run: true, exported_at: None, by: "ann", at: at(1) })?;
         assert_eq!(counts(&planned), [5, 0, 0, 0, 0]);
         assert!(planned.changes.iter().all(|c| c.id.is_none() && c.item_id.is_none()));
         assert_eq!(inventory::source(tx, "lab")?.unwrap().items, 0);
@@ -210,8 +213,8 @@ async fn links_and_suggestions(db) {
         assert_eq!(of(tx, "web-3")?, []);
         assert_eq!(inventory::suggestions_for_vm(tx, &same_uuid.id)?.len(), 1);
         let item = by_name[0].item_id.clone();
-        assert!(inventory::link(tx, &item, &same_name.id, MatchedBy::Link, "ann", at(2))?);
-        assert!(!inventory::link(tx, &item, &same_name.id, MatchedBy::Link, "ann", at(2))?, "it is linked already");
+        assert!(inventory::link(tx, &item, &same_name.id, Linked::ByHand, "ann", at(2))?);
+        assert!(!inventory::link(tx, &item, &same_name.id, Linked::ByHand, "ann", at(2))?, "it is linked already");
         let linked = inventory::item_for_vm(tx, &same_name.id)?.unwrap();
         assert_eq!((linked.matched_by, linked.linked_by.as_deref()), (Some(MatchedBy::Link), Some("ann")));
         assert_eq!(inventory::suggestions_for_vm(tx, &same_name.id)?, []);
@@ -273,7 +276,7 @@ async fn what_is_taken_together_agrees_in_enough_and_is_the_only_one(db) {
         let copy = enrolled(tx, "default", "copy", None, azure, 77)?;
         let all = inventory::unmatched(tx, "", 100)?;
         let id = all.iter().find(|i| i.facts.key == "again").unwrap().id.clone();
-        inventory::link(tx, &id, &copy, MatchedBy::Link, "ann", at(2))?;
+        inventory::link(tx, &id, &copy, Linked::ByHand, "ann", at(2))?;
         let mut because = std::collections::BTreeMap::new();
         for item in inventory::unmatched(tx, "", 100)? {
             let found = inventory::suggestions_for_item(tx, &item)?;
@@ -301,7 +304,8 @@ async fn an_item_excuses_the_silence_of_its_own_machine_only(db) {
         let attested = |tx: &mut dyn Tx, id: &str, ms: i64| {
             tx.execute("UPDATE vms SET last_attested_at = $2, last_seen_at = $2 WHERE id = $1", &[id.into(), at(ms).into()])
         };
-        let linked = |tx: &mut dyn Tx, n: u32, vm: &str, how| {
+        let by_uuid = Linked::Suggested(&[SuggestedBy::MachineUuid, SuggestedBy::Name]);
+        let linked = |tx: &mut dyn Tx, n: u32, vm: &str, how: Linked<'_>| {
             let items = inventory::list(tx, &InventoryQuery { all: Some(true), ..Default::default() })?.items;
             let item = items.into_iter().find(|i| i.facts.key == facts(n).key).unwrap();
             inventory::link(tx, &item.id, vm, how, "ann", at(300))
@@ -311,11 +315,14 @@ async fn an_item_excuses_the_silence_of_its_own_machine_only(db) {
             vms::insert(tx, row)?;
             attested(tx, &row.id, 100)?;
         }
+        for (n, row) in [(1, &rows[0]), (2, &rows[1]), (3, &rows[2])] {
+            inventory::note_machine(tx, &row.id, facts(n).machine_uuid.as_deref().unwrap())?;
+        }
         // First seen stopped, after the VM was last heard of: that of any machine that never ran.
         look(tx, "a", &[with(1, PowerState::Stopped), with(2, PowerState::Stopped)], true, at(200))?;
-        linked(tx, 1, &rows[0].id, MatchedBy::Suggestion)?;
+        linked(tx, 1, &rows[0].id, by_uuid)?;
         assert_eq!(inventory::absent_since(tx, &rows[0].id)?, None, "somebody took it with many others");
-        linked(tx, 1, &rows[0].id, MatchedBy::Link)?;
+        linked(tx, 1, &rows[0].id, Linked::ByHand)?;
         let stopped = Some(Absence::Stopped { since: at(200) });
         assert_eq!(inventory::absent_since(tx, &rows[0].id)?, stopped, "somebody said so of this one");
         // It is heard of since: a fault is enough to show that it runs.
@@ -323,17 +330,17 @@ async fn an_item_excuses_the_silence_of_its_own_machine_only(db) {
         assert_eq!(inventory::absent_since(tx, &rows[0].id)?, None);
         // Listed as running when it attested, stopped later: a member that is scaled in.
         look(tx, "a", &[with(1, PowerState::Stopped), with(2, PowerState::Running)], true, at(201))?;
-        linked(tx, 2, &rows[1].id, MatchedBy::Suggestion)?;
+        linked(tx, 2, &rows[1].id, by_uuid)?;
         attested(tx, &rows[1].id, 250)?;
         look(tx, "a", &[with(1, PowerState::Stopped)], true, at(260))?;
         assert_eq!(inventory::absent_since(tx, &rows[1].id)?, Some(Absence::Gone { since: at(260) }));
         // That of a machine that never runs and is removed at last: the VM attested while it was stopped.
         look(tx, "a", &[with(1, PowerState::Stopped), with(3, PowerState::Stopped)], true, at(261))?;
         attested(tx, &rows[2].id, 262)?;
-        linked(tx, 3, &rows[2].id, MatchedBy::Suggestion)?;
+        linked(tx, 3, &rows[2].id, by_uuid)?;
         look(tx, "a", &[with(1, PowerState::Stopped)], true, at(263))?;
         assert_eq!(inventory::absent_since(tx, &rows[2].id)?, None, "it was removed, and something else went silent");
-        linked(tx, 3, &rows[2].id, MatchedBy::Link)?;
+        linked(tx, 3, &rows[2].id, Linked::ByHand)?;
         assert_eq!(inventory::absent_since(tx, &rows[2].id)?, Some(Absence::Gone { since: at(261) }));
         // Gone before it enrolled: it lives, whatever an old item with its key says.
         let late = InventoryFacts { ek_sha256: Some("ek of default/late".into()), ..with(5, PowerState::Running) };
@@ -424,7 +431,7 @@ async fn one_replica_reads_a_configured_source(db) {
         assert_eq!(inventory::source_counts(tx)?, (1, 1));
         assert!(inventory::claim_configured(tx, "lab", at(299_999), at(600_000))?.is_none());
         assert!(inventory::claim_configured(tx, "lab", at(300_000), at(600_000))?.is_some());
-        inventory::synced(tx, "lab", Some("digest"), at(3))?;
+        inventory::synced(tx, "lab", Some("digest"), None, at(3))?;
         assert_eq!(inventory::source(tx, "lab")?.unwrap().last_error, None);
         // No longer configured: nobody reads it.
         inventory::configure(tx, "lab", None, None, at(4))?;

@@ -41,6 +41,9 @@ pub struct InventorySyncQuery {
     pub dry_run: Option<bool>,
     /// Takes a document in which more than half of the known VMs are missing.
     pub allow_shrink: Option<bool>,
+    /// When the document was made, RFC 3339. What it calls stopped, or does not list, excuses the silence of no VM that
+    /// attested since; and of none at all when this is absent.
+    pub exported_at: Option<Time>,
 }
 
 /// What a sync did, or would do.
@@ -56,6 +59,9 @@ pub struct InventorySynced {
     pub dry_run: bool,
     /// Whether items that are missing are gone.
     pub complete: bool,
+    /// When the document was made, where that is known and no newer one was synced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exported_at: Option<Time>,
     /// VMs in the document.
     pub items: u64,
     /// New ones.
@@ -74,7 +80,7 @@ pub struct InventorySynced {
     pub changes: Vec<InventoryChange>,
     /// Changes beyond those; `GET /v1/inventory/changes` has all of a sync that was written.
     pub more_changes: u64,
-    /// What the reader left out, and why; at most 20.
+    /// What the reader left out, and why, at most 20; and what the document is not taken for.
     pub notes: Vec<String>,
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::code::{UnknownWord, words};
-use crate::{InventoryChange, InventorySuggestion, MatchedBy, Severity, Time, VmStatus};
+use crate::{InventoryChange, InventorySuggestion, MatchedBy, Severity, SuggestedBy, Time, VmStatus};
 
 words! {
     /// Whether a VM runs, as its inventory says.
@@ -113,6 +113,13 @@ pub struct InventoryItem {
     /// Since when it is stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped_at: Option<Time>,
+    /// When the first document was made that did not list it any more; absent where none said when it was made. Nothing
+    /// that happened later is excused by older documents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gone_as_of: Option<Time>,
+    /// When the first document was made that called it stopped; absent where none said when it was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_as_of: Option<Time>,
     /// The enrolled VM that it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vm_id: Option<String>,
@@ -122,6 +129,9 @@ pub struct InventoryItem {
     /// Who linked it, where an operator did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub linked_by: Option<String>,
+    /// What item and VM had in common when it was linked with others, as it was suggested.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub agreed_by: Vec<SuggestedBy>,
     /// Counts its changes: the `ETag` of writes.
     pub revision: u64,
 }

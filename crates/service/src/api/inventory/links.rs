@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use serde_json::json;
-use veriboot_store::inventory as store;
+use veriboot_store::inventory::{self as store, Linked};
 use veriboot_store::{Tx, vms::VmRow};
 use veriboot_wire::{
     InventoryItem, InventoryItemDetail, InventoryLink, InventoryLinkSuggested, InventoryLinked,
@@ -54,7 +54,7 @@ fn written(
     caller: &Caller,
     item: &InventoryItem,
     vm: &VmRow,
-    how: MatchedBy,
+    how: Linked<'_>,
     comment: Option<&str>,
     now: Time,
 ) -> Result<(), ApiError> {
@@ -62,7 +62,7 @@ fn written(
     if store::link(tx, &item.id, &vm.id, how, &caller.name, now)? {
         let detail = json!({
             "source": item.source, "key": item.facts.key, "name": item.facts.name, "vm_id": vm.id, "vm_name": vm.name,
-            "matched_by": how, "replaces": item.vm_id, "comment": comment,
+            "matched_by": how.matched_by(), "agreed_by": how.agreed_by(), "replaces": item.vm_id, "comment": comment,
         });
         audit(tx, now, caller, "inventory.link", &item.id, &detail)?;
         assess(tx, item, now)?;
@@ -94,7 +94,7 @@ pub(crate) async fn link(
             let item = find(tx, &id)?;
             if_match.check(Some(&tag(&item)))?;
             let vm = find_vm(tx, &request.vm, request.group.as_deref())?;
-            written(tx, &caller, &item, &vm, MatchedBy::Link, request.comment.as_deref(), now)?;
+            written(tx, &caller, &item, &vm, Linked::ByHand, request.comment.as_deref(), now)?;
             let item = find(tx, &id)?;
             detail(tx, item)
         })
@@ -174,7 +174,8 @@ pub(crate) async fn link_suggested(
                     let Candidate::Only(only) = candidate(tx, &item)? else { continue };
                     let (vm, again) = *only;
                     if again.vm_id == suggestion.vm_id {
-                        written(tx, caller, &item, &vm, MatchedBy::Suggestion, comment.as_deref(), now)?;
+                        let how = Linked::Suggested(&again.by);
+                        written(tx, caller, &item, &vm, how, comment.as_deref(), now)?;
                         linked.push(again);
                     }
                 }

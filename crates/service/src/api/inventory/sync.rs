@@ -23,6 +23,8 @@ static READING: Semaphore = Semaphore::const_new(2);
 ///
 /// The body is the document as its tool printed it; `format` names it, or it is recognised. What is missing in a complete
 /// document is gone, and stays in the history. The same document again changes nothing. `dry_run` says what would change.
+/// Give `exported_at`: without it nobody knows whether a machine that the document calls stopped was started since, and its
+/// silence is told.
 #[utoipa::path(post, path = "/v1/inventory/sources/{name}/sync", tag = "inventory", operation_id = "sync_inventory",
     params(("name" = String, Path, description = "Name of the source; it is made when it is new"), InventorySyncQuery),
     request_body(content = String, content_type = "application/octet-stream", description = "The export, at most 64 MiB"),
@@ -74,6 +76,7 @@ pub(crate) async fn sync(
                 dry_run,
                 allow_shrink: query.allow_shrink == Some(true),
                 by: caller.name,
+                exported_at: query.exported_at,
                 document_sha256: None,
             };
             apply(&state, look).await

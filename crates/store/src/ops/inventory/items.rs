@@ -1,7 +1,7 @@
 //! Items: one by one, in lists, and those of an enrolled VM.
 
 use veriboot_wire::{
-    Configured, ConfiguredSecurity, Facts, InventoryItem, InventoryQuery, Page, PowerState, Time, UnlistedVm,
+    Configured, ConfiguredSecurity, Facts, InventoryItem, InventoryQuery, Page, PowerState, UnlistedVm,
     VmStatus,
 };
 
@@ -215,12 +215,4 @@ pub fn counts(tx: &mut dyn Tx) -> Result<(u64, u64, u64), StoreError> {
     let Some(row) = query_one(tx, sql, &[])? else { return Ok((0, 0, 0)) };
     let mut c = row.columns();
     Ok((c.u64()?, c.u64()?, c.u64()?))
-}
-
-/// When something is stopped since, from what was known and what is said now.
-pub(super) fn stopped_at(power: PowerState, known: Option<Time>, now: Time) -> Option<Time> {
-    match power {
-        PowerState::Stopped => Some(known.unwrap_or(now)),
-        PowerState::Running | PowerState::Unknown => None,
-    }
 }

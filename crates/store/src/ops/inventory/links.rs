@@ -1,11 +1,38 @@
 //! Which item is which enrolled VM.
 
-use veriboot_wire::{InventoryChangeKind, InventoryDifference, InventoryItem, MatchedBy, Time};
+use veriboot_wire::{InventoryChangeKind, InventoryDifference, InventoryItem, MatchedBy, SuggestedBy, Time};
 
 use super::changes::{NewChange, note};
 use super::{COLUMNS, items, read_item};
 use crate::StoreError;
-use crate::tx::{Tx, params, query_one};
+use crate::tx::{Tx, json, params, query_one};
+
+/// How an operator linked an item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Linked<'a> {
+    /// This item to this VM.
+    ByHand,
+    /// With others, as it was suggested by what they have in common.
+    Suggested(&'a [SuggestedBy]),
+}
+
+impl Linked<'_> {
+    /// The word for it.
+    pub const fn matched_by(&self) -> MatchedBy {
+        match self {
+            Self::ByHand => MatchedBy::Link,
+            Self::Suggested(_) => MatchedBy::Suggestion,
+        }
+    }
+
+    /// What they have in common, where that was all.
+    pub const fn agreed_by(&self) -> &[SuggestedBy] {
+        match self {
+            Self::ByHand => &[],
+            Self::Suggested(by) => by,
+        }
+    }
+}
 
 fn note_link(
     tx: &mut dyn Tx,
@@ -34,24 +61,25 @@ fn note_link(
     note(tx, &[change]).map(drop)
 }
 
-/// Says that an item is this enrolled VM, as `how` says: [`MatchedBy::Link`] or [`MatchedBy::Suggestion`]. `false` when
-/// there is no such item, or it is this VM already; a suggestion that was taken can be linked by hand after it.
+/// Says that an item is this enrolled VM. `false` when there is no such item, or it is this VM already; a suggestion that
+/// was taken can be linked by hand after it.
 pub fn link(
     tx: &mut dyn Tx,
     item_id: &str,
     vm_id: &str,
-    how: MatchedBy,
+    how: Linked<'_>,
     by: &str,
     at: Time,
 ) -> Result<bool, StoreError> {
     let Some(item) = items::by_id(tx, item_id)? else { return Ok(false) };
-    let confirms = item.matched_by == Some(MatchedBy::Suggestion) && how == MatchedBy::Link;
+    let confirms = item.matched_by == Some(MatchedBy::Suggestion) && how == Linked::ByHand;
     if item.vm_id.as_deref() == Some(vm_id) && !confirms {
         return Ok(false);
     }
-    let sql = "UPDATE inventory_vms SET vm_id = $2, matched_by = $4, linked_by = $3, revision = revision + 1 \
-               WHERE id = $1";
-    tx.execute(sql, params![item_id, vm_id, by, how.as_str()])?;
+    let agreed = json(&how.agreed_by())?;
+    let sql = "UPDATE inventory_vms SET vm_id = $2, matched_by = $4, linked_by = $3, agreed_by = $5, \
+               revision = revision + 1 WHERE id = $1";
+    tx.execute(sql, params![item_id, vm_id, by, how.matched_by().as_str(), &agreed])?;
     note_link(tx, &item, Some(vm_id), by, at)?;
     Ok(true)
 }
@@ -69,8 +97,8 @@ pub fn unlink(tx: &mut dyn Tx, item_id: &str, by: &str, at: Time) -> Result<bool
     };
     let own = own.map(|row| row.columns().text()).transpose()?;
     let matched_by = own.as_ref().map(|_| MatchedBy::VerifiedIdentity.as_str());
-    let sql = "UPDATE inventory_vms SET vm_id = $2, matched_by = $3, linked_by = NULL, revision = revision + 1 \
-               WHERE id = $1";
+    let sql = "UPDATE inventory_vms SET vm_id = $2, matched_by = $3, linked_by = NULL, agreed_by = '[]', \
+               revision = revision + 1 WHERE id = $1";
     tx.execute(sql, params![item_id, own.as_deref(), matched_by])?;
     note_link(tx, &item, own.as_deref(), by, at)?;
     Ok(true)
@@ -92,7 +120,7 @@ pub fn match_enrolled(
         tx.query(&sql, params![ek_sha256, vm_id])?.into_iter().map(read_item).collect::<Result<_, _>>()?;
     for item in &items {
         let sql = "UPDATE inventory_vms SET vm_id = $2, matched_by = 'verified-identity', linked_by = NULL, \
-                   revision = revision + 1 WHERE id = $1";
+                   agreed_by = '[]', revision = revision + 1 WHERE id = $1";
         tx.execute(sql, params![&item.id, vm_id])?;
         note_link(tx, item, Some(vm_id), "service", at)?;
     }
@@ -117,8 +145,8 @@ pub fn note_machine(tx: &mut dyn Tx, vm_id: &str, machine_uuid: &str) -> Result<
 
 /// Forgets that items were this VM, because its record goes. The items stay.
 pub fn forget_vm(tx: &mut dyn Tx, vm_id: &str) -> Result<(), StoreError> {
-    let sql = "UPDATE inventory_vms SET vm_id = NULL, matched_by = NULL, linked_by = NULL, revision = revision + 1 \
-               WHERE vm_id = $1";
+    let sql = "UPDATE inventory_vms SET vm_id = NULL, matched_by = NULL, linked_by = NULL, agreed_by = '[]', \
+               revision = revision + 1 WHERE vm_id = $1";
     tx.execute(sql, params![vm_id])?;
     tx.execute("DELETE FROM inventory_declared WHERE vm_id = $1", params![vm_id])?;
     Ok(())

@@ -21,7 +21,7 @@ pub use items::{
     Enrolled, MAX_CONTRADICTIONS, by_id, contradicting, counts, enrolled, item_for_vm, items_for_vm, list,
     unlisted, unmatched,
 };
-pub use links::{forget_vm, link, match_enrolled, note_machine, unlink};
+pub use links::{Linked, forget_vm, link, match_enrolled, note_machine, unlink};
 pub use sources::{
     Claimed, NewSource, claim_again, claim_configured, configure, failed, list_sources, oldest_sync,
     put_source, retire, source, source_counts, synced,
@@ -37,7 +37,8 @@ use crate::{Backend, StoreError};
 /// Columns of an item, in the order of [`read_item`].
 const COLUMNS: &str = "i.id, i.source, i.item_key, i.name, i.group_name, i.scale_set, i.platform, i.os, i.region, i.power, \
      i.security_type, i.confidential_kind, i.secure_boot, i.vtpm, i.machine_uuid, i.cloud_id, i.ek_sha256, i.tags, \
-     i.first_seen_at, i.changed_at, i.gone_at, i.stopped_at, i.vm_id, i.matched_by, i.linked_by, i.revision";
+     i.first_seen_at, i.changed_at, i.gone_at, i.stopped_at, i.gone_as_of, i.stopped_as_of, i.vm_id, i.matched_by, \
+     i.linked_by, i.agreed_by, i.revision";
 
 fn read_item(row: Row) -> Result<InventoryItem, StoreError> {
     let mut c = row.columns();
@@ -66,9 +67,12 @@ fn read_item(row: Row) -> Result<InventoryItem, StoreError> {
         changed_at: c.time()?,
         gone_at: c.opt_time()?,
         stopped_at: c.opt_time()?,
+        gone_as_of: c.opt_time()?,
+        stopped_as_of: c.opt_time()?,
         vm_id: c.opt_text()?,
         matched_by: c.opt_word()?,
         linked_by: c.opt_text()?,
+        agreed_by: c.json()?,
         revision: c.u64()?,
     })
 }

@@ -39,7 +39,7 @@ pub struct Claimed {
 }
 
 const SELECT: &str = "SELECT s.name, s.format, s.group_name, s.path, s.comment, s.created_at, s.created_by, s.retired_at, \
-     s.last_sync_at, s.failed_at, s.last_error, \
+     s.last_sync_at, s.exported_at, s.failed_at, s.last_error, \
      (SELECT COUNT(*) FROM inventory_vms i WHERE i.source = s.name AND i.gone_at IS NULL), \
      (SELECT COUNT(*) FROM inventory_vms i WHERE i.source = s.name AND i.gone_at IS NULL AND i.vm_id IS NOT NULL), \
      (SELECT COUNT(*) FROM inventory_vms i WHERE i.source = s.name AND i.gone_at IS NOT NULL), \
@@ -61,6 +61,7 @@ fn read_with_digest(row: Row) -> Result<(InventorySource, Option<String>), Store
         created_by: c.text()?,
         retired_at: c.opt_time()?,
         last_sync_at: c.opt_time()?,
+        exported_at: c.opt_time()?,
         failed_at: c.opt_time()?,
         last_error: c.opt_text()?,
         items: c.u64()?,
@@ -166,17 +167,19 @@ pub fn claim_again(tx: &mut dyn Tx, name: &str, at: Time) -> Result<(), StoreErr
     Ok(())
 }
 
-/// Notes a sync that was taken, with the SHA-256 of what was read where it may be skipped next time.
+/// Notes a sync that was taken, with the SHA-256 of what was read where it may be skipped next time, and when a complete
+/// document was made.
 pub fn synced(
     tx: &mut dyn Tx,
     name: &str,
     document_sha256: Option<&str>,
+    exported_at: Option<Time>,
     at: Time,
 ) -> Result<(), StoreError> {
     tx.execute(
-        "UPDATE inventory_sources SET last_sync_at = $2, document_sha256 = $3, failed_at = NULL, last_error = NULL \
-         WHERE name = $1",
-        params![name, at, document_sha256],
+        "UPDATE inventory_sources SET last_sync_at = $2, document_sha256 = $3, failed_at = NULL, last_error = NULL, \
+         exported_at = COALESCE($4, exported_at) WHERE name = $1",
+        params![name, at, document_sha256, exported_at],
     )?;
     Ok(())
 }

@@ -2,15 +2,18 @@
 //!
 //! The items that are said and those that are known are walked side by side in the order of their keys, and written in
 //! batches: the number of statements grows with the batches, and no more than one batch of known items is held.
+//!
+//! What a document says was so when it was made, not when it is synced: what is stopped or gone is so as of then
+//! (`stopped_as_of`, `gone_as_of`). Where a document does not say when it was made, the next one that does tells.
 
 use std::collections::BTreeMap;
 
 use veriboot_wire::{
-    InventoryChange, InventoryChangeKind, InventoryDifference, InventoryFacts, InventoryItem, MatchedBy, Time,
+    InventoryChange, InventoryChangeKind, InventoryDifference, InventoryFacts, InventoryItem, MatchedBy,
+    PowerState, Time,
 };
 
 use super::changes::{NewChange, note};
-use super::items::stopped_at;
 use super::{COLUMNS, read_item, rows_at_once, tuples};
 use crate::tx::{Param, Tx, json, params};
 use crate::{StoreError, new_id};
@@ -20,7 +23,7 @@ pub const MAX_SHOWN_CHANGES: usize = 1000;
 /// Items that are read or written by one statement.
 const BATCH: usize = 500;
 /// Columns that are written.
-const WIDTH: usize = 26;
+const WIDTH: usize = 29;
 
 /// What is to be synced.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +36,8 @@ pub struct Sync<'a> {
     pub complete: bool,
     /// Whether nothing is written.
     pub dry_run: bool,
+    /// When the document was made, at the latest `at`; `None` when that is not known, or a newer one was synced before.
+    pub exported_at: Option<Time>,
     /// Who syncs.
     pub by: &'a str,
     /// When.
@@ -66,6 +71,15 @@ pub struct Outcome {
     pub moved: Vec<String>,
     /// VMs that an item no longer is.
     pub left: Vec<String>,
+    /// Items that were stopped or gone before, and it is known now as of when.
+    pub dated: u64,
+}
+
+/// Items that this document says nothing new of, but as of when they are stopped, or gone.
+#[derive(Default)]
+struct Undated {
+    stopped: Vec<String>,
+    gone: Vec<String>,
 }
 
 /// An item to write.
@@ -79,6 +93,7 @@ struct Pending<'a> {
 pub fn sync(tx: &mut dyn Tx, sync: &Sync<'_>) -> Result<Outcome, StoreError> {
     let mut outcome = Outcome::default();
     let mut waiting: Vec<Pending<'_>> = Vec::with_capacity(BATCH);
+    let mut undated = Undated::default();
     let mut said = sync.items.iter().peekable();
     let mut after = String::new();
     let sql = format!(
@@ -96,17 +111,24 @@ pub fn sync(tx: &mut dyn Tx, sync: &Sync<'_>) -> Result<Outcome, StoreError> {
                 waiting.push(Pending { known: None, said: Some(new) });
             }
             match said.next_if(|facts| facts.key == known.facts.key) {
-                Some(same) if known.gone_at.is_none() && known.facts == *same => outcome.unchanged += 1,
+                Some(same) if known.gone_at.is_none() && known.facts == *same => {
+                    outcome.unchanged += 1;
+                    if known.stopped_at.is_some() && known.stopped_as_of.is_none() {
+                        undated.stopped.push(known.id);
+                    }
+                }
                 Some(other) => waiting.push(Pending { known: Some(known), said: Some(other) }),
                 None if sync.complete && known.gone_at.is_none() => {
                     waiting.push(Pending { known: Some(known), said: None });
                 }
+                None if sync.complete && known.gone_as_of.is_none() => undated.gone.push(known.id),
                 None => {}
             }
             if waiting.len() >= BATCH {
                 write(tx, sync, &mut waiting, &mut outcome)?;
             }
         }
+        date(tx, sync, &mut undated, &mut outcome)?;
         if last_page {
             break;
         }
@@ -217,6 +239,10 @@ fn write<'a>(
         }
         noted.push(Noted { item_id: id.clone(), facts: said, kind, differences });
         let (vm_id, matched_by, linked_by) = matched(known, said, &enrolled);
+        let linked = known.filter(|_| linked_by.is_some());
+        // What was gone and is there again, stopped, is stopped from now on.
+        let (stopped_at, stopped_as_of) =
+            stopped(said.power, known.filter(|item| item.gone_at.is_none()), sync);
         let before = known.and_then(|item| item.vm_id.as_deref());
         if vm_id == before && known.is_none_or(|item| item.gone_at.is_none()) {
             outcome.touched.push(id.clone());
@@ -244,15 +270,13 @@ fn write<'a>(
             first_seen_at: known.map_or(sync.at, |item| item.first_seen_at),
             changed_at: sync.at,
             gone_at: None,
-            // What was gone and is there again, stopped, is stopped from now on.
-            stopped_at: stopped_at(
-                said.power,
-                known.filter(|item| item.gone_at.is_none()).and_then(|item| item.stopped_at),
-                sync.at,
-            ),
+            stopped_at,
+            gone_as_of: None,
+            stopped_as_of,
             vm_id: vm_id.map(str::to_owned),
             matched_by,
             linked_by: linked_by.map(str::to_owned),
+            agreed_by: linked.map(|item| item.agreed_by.clone()).unwrap_or_default(),
             revision: known.map_or(1, |item| item.revision.saturating_add(1)),
         });
     }
@@ -260,7 +284,7 @@ fn write<'a>(
         for part in upserts.chunks(rows_at_once(tx.backend())) {
             upsert(tx, part)?;
         }
-        mark_gone(tx, &gone, sync.at)?;
+        mark_gone(tx, &gone, sync)?;
     }
     tell(tx, sync, noted, outcome)?;
     waiting.clear();
@@ -316,9 +340,12 @@ fn tell(
 }
 
 fn upsert(tx: &mut dyn Tx, items: &[InventoryItem]) -> Result<(), StoreError> {
-    let tags = items.iter().map(|item| json(&item.facts.tags)).collect::<Result<Vec<_>, _>>()?;
+    let tags = items
+        .iter()
+        .map(|item| Ok((json(&item.facts.tags)?, json(&item.agreed_by)?)))
+        .collect::<Result<Vec<_>, StoreError>>()?;
     let mut values: Vec<Param<'_>> = Vec::with_capacity(items.len().saturating_mul(WIDTH));
-    for (item, tags) in items.iter().zip(&tags) {
+    for (item, (tags, agreed)) in items.iter().zip(&tags) {
         let f = &item.facts;
         values.extend_from_slice(params![
             &item.id,
@@ -343,9 +370,12 @@ fn upsert(tx: &mut dyn Tx, items: &[InventoryItem]) -> Result<(), StoreError> {
             item.changed_at,
             item.gone_at,
             item.stopped_at,
+            item.gone_as_of,
+            item.stopped_as_of,
             item.vm_id.as_ref(),
             item.matched_by.map(MatchedBy::as_str),
             item.linked_by.as_ref(),
+            agreed,
             item.revision,
         ]);
     }
@@ -365,17 +395,59 @@ fn upsert(tx: &mut dyn Tx, items: &[InventoryItem]) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn mark_gone(tx: &mut dyn Tx, ids: &[&str], at: Time) -> Result<(), StoreError> {
+/// Since when something is stopped, and as of when that is known.
+fn stopped(
+    power: PowerState,
+    known: Option<&InventoryItem>,
+    sync: &Sync<'_>,
+) -> (Option<Time>, Option<Time>) {
+    match power {
+        PowerState::Stopped => {
+            let before = known.and_then(|item| item.stopped_at);
+            let as_of = known.and_then(|item| item.stopped_as_of).or(sync.exported_at);
+            let at = before.unwrap_or(sync.at);
+            (Some(as_of.map_or(at, |as_of| as_of.min(at))), as_of)
+        }
+        PowerState::Running | PowerState::Unknown => (None, None),
+    }
+}
+
+fn mark_gone(tx: &mut dyn Tx, ids: &[&str], sync: &Sync<'_>) -> Result<(), StoreError> {
     if ids.is_empty() {
         return Ok(());
     }
-    let mut values: Vec<Param<'_>> = vec![at.into()];
+    let since = sync.exported_at.unwrap_or(sync.at);
+    let mut values: Vec<Param<'_>> = params![sync.at, since, sync.exported_at].to_vec();
     values.extend(ids.iter().map(|id| Param::from(*id)));
     let sql = format!(
-        "UPDATE inventory_vms SET gone_at = $1, changed_at = $1, revision = revision + 1 WHERE id IN {}",
-        tuples(2, 1, ids.len())
+        "UPDATE inventory_vms SET gone_at = $2, gone_as_of = $3, changed_at = $1, revision = revision + 1 WHERE id IN {}",
+        tuples(4, 1, ids.len())
     );
     tx.execute(&sql, &values)?;
+    Ok(())
+}
+
+/// Says of items as of when they are stopped or gone, where no document before this one told.
+fn date(
+    tx: &mut dyn Tx,
+    sync: &Sync<'_>,
+    undated: &mut Undated,
+    outcome: &mut Outcome,
+) -> Result<(), StoreError> {
+    let as_of = sync.exported_at.filter(|_| !sync.dry_run);
+    for (column, ids) in [("stopped", &mut undated.stopped), ("gone", &mut undated.gone)] {
+        if let Some(as_of) = as_of.filter(|_| !ids.is_empty()) {
+            let mut values: Vec<Param<'_>> = params![as_of].to_vec();
+            values.extend(ids.iter().map(Param::from));
+            let sql = format!(
+                "UPDATE inventory_vms SET {column}_as_of = $1, revision = revision + 1, \
+                 {column}_at = CASE WHEN {column}_at > $1 THEN $1 ELSE {column}_at END WHERE id IN {}",
+                tuples(2, 1, ids.len())
+            );
+            outcome.dated += tx.execute(&sql, &values)?;
+        }
+        ids.clear();
+    }
     Ok(())
 }
 
