@@ -179,3 +179,35 @@ fn secure_boot_disabled() {
     let judgement = judged("secure-boot", "secure-boot-off");
     assert_eq!(judgement.findings[0].change, Some(C::SecureBootDisabled), "{}", lines(&judgement));
 }
+
+/// What is measured is Windows' format with made-up content; firmware and TPM are real (docs/lab.md).
+#[test]
+fn windows_settings_changed() {
+    let judgement = fails(
+        "windows-events",
+        "windows-events-changed",
+        &[told(
+            C::WindowsPolicyChange,
+            "Windows boot policy boot configuration",
+            12,
+            "TESTSIGNING=no",
+            "TESTSIGNING=yes",
+        )],
+    );
+    let message = &judgement.findings.iter().find(|f| f.change.is_some()).unwrap().message;
+    assert_eq!(
+        message,
+        "Windows boot policy changed: `TESTSIGNING` is `yes` instead of `no`; `VBS_HVCI_POLICY` is `0` instead of `1`"
+    );
+    // The program that had it measured is the same: only what Windows would have said differs.
+    assert_eq!(authenticode("windows-events", "program"), authenticode("windows-events-changed", "program"));
+    let judgement = judged("operator-db", "windows-events");
+    assert!(!judgement.accepts(), "{}", lines(&judgement));
+    for class in [C::UnknownComponent, C::WindowsPolicyChange] {
+        assert!(
+            judgement.findings.iter().any(|f| f.change == Some(class)),
+            "{class}:\n{}",
+            lines(&judgement)
+        );
+    }
+}

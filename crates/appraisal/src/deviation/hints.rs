@@ -27,7 +27,7 @@ impl Topic<'_> {
         self.changes.iter().take(MAX_NAMED_CHANGES).any(told)
     }
 
-    pub fn hint(&self, off: bool) -> Option<String> {
+    pub fn hint(&self, off: bool) -> String {
         use ComponentKind as K;
         let text = match self.kind {
             _ if off => SWITCH_ON,
@@ -35,7 +35,7 @@ impl Topic<'_> {
                 let danger =
                     self.primary_values().and_then(|(old, new)| CmdlineDiff::between(old, new).danger());
                 if let Some(danger) = danger {
-                    return Some(format!("{danger}. Find out who changed the boot loader's configuration."));
+                    return format!("{danger}. Find out who changed the boot loader's configuration.");
                 }
                 "If you changed the boot configuration on purpose, accept this boot as the new baseline."
             }
@@ -65,8 +65,35 @@ impl Topic<'_> {
                 "Compare the boot loader's configuration with the one that you deployed; accept this boot if the change \
                  is yours."
             }
-            _ => return None,
+            K::SecureBootState => {
+                "Look into the VM's firmware settings: outside of the enrolment of keys, Secure Boot is in user or deployed mode."
+            }
+            K::WindowsPolicy => {
+                "Compare `bcdedit /enum all` and the group policy of the machine with what you deployed. If the change is yours, \
+                 accept this boot as the new baseline; otherwise treat the machine as compromised."
+            }
+            K::WindowsModule => {
+                "If Windows Update or a driver that you rolled out ran, accept this boot as the new baseline; otherwise treat \
+                 the machine as compromised."
+            }
+            K::BootOrder | K::BootEntry => {
+                "Firmware settings, `efibootmgr` and installers change boot entries. If one of them ran, or a disk was exchanged, \
+                 accept this boot as the new baseline; what was started is told by findings of its own."
+            }
+            K::PartitionTable => {
+                "If the disk was exchanged, resized or partitioned again, accept this boot as the new baseline."
+            }
+            K::PlatformConfig | K::FirmwareAction | K::ExitBootServices => {
+                "If the VM's hardware or firmware settings were changed on purpose, accept this boot as the new baseline."
+            }
+            K::Separator => {
+                "Separators end what the firmware measures before it starts anything; only another firmware changes them. Find out \
+                 which firmware this VM runs."
+            }
+            K::Unknown => {
+                "Find out what measured this (`veriboot log show --events`) before you accept it: it runs before the operating system."
+            }
         };
-        Some(text.to_owned())
+        text.to_owned()
     }
 }

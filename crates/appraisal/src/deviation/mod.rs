@@ -2,6 +2,7 @@
 
 mod following;
 mod hints;
+mod settings;
 mod topic;
 mod words;
 

@@ -99,10 +99,10 @@ impl<'a> Topic<'a> {
         let class = class::of(self.kind, primary, off);
         finding.change = Some(class);
         finding.risk = Some(class::risk(class).to_owned());
-        finding.hint = match action {
-            Some(ChangeAction::Propose) => Some(APPROVE.to_owned()),
+        finding.hint = Some(match action {
+            Some(ChangeAction::Propose) => APPROVE.to_owned(),
             _ => self.hint(off),
-        };
+        });
         Some(finding)
     }
 

@@ -6,7 +6,7 @@ use veriboot_eventlog::{ComponentKind, EventType};
 
 use super::following::follows;
 use super::topic::Topic;
-use super::{Sides, UNNAMED_IMAGE};
+use super::{Sides, UNNAMED_IMAGE, settings};
 use crate::cmdline::CmdlineDiff;
 use crate::diff::{Change, Item};
 use crate::known_authorities::known_authority;
@@ -85,6 +85,11 @@ impl Topic<'_> {
                 if diff.drop_image_paths() && !diff.is_empty() { diff.describe() } else { full }
             }
             (Some(was), Some(is)) if was != is => {
+                let settings =
+                    (self.kind == ComponentKind::WindowsPolicy).then(|| settings::difference(was, is));
+                if let Some(told) = settings.flatten() {
+                    return told;
+                }
                 format!("now {} instead of {}", quoted(&readable(is)), quoted(&readable(was)))
             }
             _ if old.name != new.name => format!("{} instead of {}", quoted(new.name), quoted(old.name)),
