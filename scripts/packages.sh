@@ -49,8 +49,16 @@ for group in "$@"; do
     capture)
         need openssl openssl "makes signing keys"
         need sbsign sbsigntool "signs boot loader and unified kernel image"
-        need objcopy binutils "builds the unified kernel image"
+        need gcc gcc "compiles the lab's EFI program"
+        need objcopy binutils "builds the unified kernel image and that program"
         need python3 python3 "runs virt-firmware, which edits firmware variables"
+        need qemu-system-aarch64 qemu-system-arm "runs the machine with U-Boot"
+        need aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu "builds U-Boot with variables inside it"
+        need dpkg-source dpkg-dev "unpacks the source of U-Boot"
+        need bison bison "builds the configuration of U-Boot"
+        need flex flex "builds the configuration of U-Boot"
+        need bc bc "builds U-Boot"
+        [ -e /usr/include/openssl/evp.h ] || want libssl-dev "builds the tools of U-Boot"
         python3 -m pip --version >/dev/null 2>&1 || want python3-pip "installs virt-firmware into the cache"
         ;;
     *)

@@ -16,6 +16,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Answers of a TPM are bounded by its largest buffer.
 const MAX_RESPONSE: usize = 8192;
 
+/// A TPM that gets its start-up command.
+const SWITCHED_ON: &str = "not-need-init,startup-clear";
+/// A TPM that goes on.
+const RESUMED: &str = "not-need-init";
+
 /// What kind of TPM to manufacture.
 #[derive(Clone, Debug, Default)]
 pub struct SwtpmOptions {
@@ -63,7 +68,22 @@ impl Swtpm {
         let dir = tempfile::Builder::new().prefix("veriboot-swtpm-").tempdir()?;
         manufacture(&dir.path().join("state"), options)?;
         let mut tpm = Self { child: None, port: 0, dir };
-        tpm.spawn()?;
+        tpm.spawn(SWITCHED_ON)?;
+        Ok(tpm)
+    }
+
+    /// Goes on with a TPM that was stopped without being switched off: its PCRs are those that it had. `state` is its
+    /// folder after `swtpm_ioctl -v`, and stays as it is.
+    pub fn resume(state: &Path) -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("veriboot-swtpm-").tempdir()?;
+        let copy = dir.path().join("state");
+        std::fs::create_dir_all(&copy)?;
+        for file in ["tpm2-00.permall", "tpm2-00.volatilestate"] {
+            std::fs::copy(state.join(file), copy.join(file))
+                .with_context(|| format!("{} has no {file}", state.display()))?;
+        }
+        let mut tpm = Self { child: None, port: 0, dir };
+        tpm.spawn(RESUMED)?;
         Ok(tpm)
     }
 
@@ -104,7 +124,7 @@ impl Swtpm {
     /// Switches a stopped TPM on again, on another port.
     pub fn restart(&mut self) -> Result<()> {
         self.stop();
-        self.spawn()
+        self.spawn(SWITCHED_ON)
     }
 
     /// Power cycle in place: PCRs go back to their reset values and resetCount goes up; same address.
@@ -158,14 +178,14 @@ impl Swtpm {
         Ok(value.to_vec())
     }
 
-    fn spawn(&mut self) -> Result<()> {
+    fn spawn(&mut self, flags: &str) -> Result<()> {
         let state = self.dir.path().join("state");
         let pid_file = self.dir.path().join("pid");
         for _ in 0..20 {
             let _ = std::fs::remove_file(&pid_file);
             let port = free_port_pair()?;
             let mut child = Command::new("swtpm")
-                .args(["socket", "--tpm2", "--flags", "not-need-init,startup-clear"])
+                .args(["socket", "--tpm2", "--flags", flags])
                 .arg("--tpmstate")
                 .arg(format!("dir={}", state.display()))
                 .arg("--server")

@@ -76,7 +76,7 @@ fn logs_name_the_files_that_were_booted() {
             // The UKI carries kernel and initramfs in sections.
             name if name.starts_with("uki") => continue,
             // The EFI stub measures the initramfs; the firmware the kernel, by its Authenticode digest.
-            "direct-kernel" => assert!(has_event(&golden, 9, &digest("initrd"))),
+            "direct-kernel" | "u-boot" => assert!(has_event(&golden, 9, &digest("initrd"))),
             // GRUB measures every file that it reads.
             _ => {
                 for file in ["kernel", "initrd"] {

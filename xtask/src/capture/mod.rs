@@ -3,7 +3,10 @@
 //! opinion.
 
 mod parts;
+mod program;
+mod uboot;
 mod variants;
+mod windows;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -51,12 +54,13 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         for variant in VARIANTS {
             println!("{:<22} {}", variant.name, variant.about);
         }
+        println!("{:<22} {}", uboot::NAME, uboot::ABOUT);
         return Ok(());
     }
     let root = crate::root()?;
     let steps = Steps::start();
     for name in &arguments.variants {
-        if !VARIANTS.iter().any(|variant| variant.name == name) {
+        if name != uboot::NAME && !VARIANTS.iter().any(|variant| variant.name == name) {
             bail!("no variant {name}; `cargo xtask capture --list` shows them");
         }
     }
@@ -95,7 +99,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             });
         }
     });
-    let failures = failures.into_inner().unwrap_or_default();
+    let mut failures = failures.into_inner().unwrap_or_default();
+    if (all || arguments.variants.iter().any(|name| name == uboot::NAME))
+        && let Err(error) = session.capture_uboot(&steps)
+    {
+        failures.push(format!("{}: {error:#}", uboot::NAME));
+    }
     if !failures.is_empty() {
         bail!("{}", failures.join("\n\n"));
     }
@@ -164,6 +173,19 @@ impl Session {
             }
         }
         Ok(format!("event log of {} bytes", capture.event_log.len()))
+    }
+
+    fn capture_uboot(&self, steps: &Steps) -> Result<()> {
+        let place = uboot::Place {
+            lab: &self.lab,
+            agent: self.agent.as_deref(),
+            work: &self.work,
+            output: &self.output,
+            nonce: &nonce(uboot::NAME),
+        };
+        let summary = place.capture(&|what| steps.say(uboot::NAME, what))?;
+        steps.say(uboot::NAME, &summary);
+        Ok(())
     }
 
     fn job(&self, variant: &Variant) -> Job {

@@ -12,21 +12,24 @@ use veriboot_testkit::vm::{
 };
 
 use super::variants::{Age, Chain, Edit, Menu, Variant};
+use super::{program, windows};
 
 /// Owner of the variables of shim.
 const SHIM_GUID: &str = "605dab50-e046-4300-abb6-3dd810dd8b23";
 /// Owner of the variables that UEFI defines.
-const GLOBAL_GUID: &str = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
+pub const GLOBAL_GUID: &str = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
 /// Owner of db, dbx, dbt and dbr.
-const IMAGE_SECURITY_GUID: &str = "d719b2cb-3d3a-4596-a3bc-dad00e67656f";
+pub const IMAGE_SECURITY_GUID: &str = "d719b2cb-3d3a-4596-a3bc-dad00e67656f";
 /// The SBAT level that shim's project published in May 2025; shim 16.1 itself sets that of February 2025.
 const SBAT_LEVEL: &str = "sbat,1,2025051000\nshim,4\ngrub,5\ngrub.proxmox,2\n";
 /// Digests that nothing has: SHA-256 of nothing the lab boots.
-const REVOKED: [u8; 3] = [0xa1, 0xb2, 0xc3];
+pub const REVOKED: [u8; 3] = [0xa1, 0xb2, 0xc3];
 /// Where systemd-stub looks for credentials of one image, and of all.
 const CREDENTIALS: [&str; 2] = ["EFI/Linux/veriboot.efi.extra.d/lab.cred", "loader/credentials/all.cred"];
 /// Where the extra program is on the boot disk.
 const PROGRAM: &str = "EFI/extra/program.efi";
+/// What it has the firmware measure, if that is its job (`measure.c`).
+const EVENTS: &str = "EFI/extra/events.bin";
 
 /// Files and packages of one variant.
 pub struct Parts<'a> {
@@ -121,6 +124,11 @@ impl<'a> Parts<'a> {
             if *edit == Edit::Program {
                 builder = builder.boot_file(PROGRAM, self.program()?);
             }
+            if let Edit::Windows(settings) = edit {
+                let events = self.folder.join("events.bin");
+                fs::write(&events, windows::events(*settings))?;
+                builder = builder.boot_file(PROGRAM, self.measuring_program()?).boot_file(EVENTS, events);
+            }
         }
         if variant.second_disk {
             let kernel = self.kernel.image.clone();
@@ -192,6 +200,16 @@ impl<'a> Parts<'a> {
         let program = self.folder.join("program.efi");
         let image = package.path("usr/libexec/fwupd/efi/fwupdx64.efi.signed")?;
         self.lab_key()?.sign(&image, &program)?;
+        self.image("program", &program)?;
+        Ok(program)
+    }
+
+    /// The program that has the firmware measure what [`EVENTS`] says.
+    fn measuring_program(&mut self) -> Result<PathBuf> {
+        let package = &self.others.gnu_efi;
+        self.uses(package);
+        let program = self.folder.join("program.efi");
+        self.lab_key()?.sign(&program::build(package, &self.folder)?, &program)?;
         self.image("program", &program)?;
         Ok(program)
     }
@@ -273,7 +291,7 @@ impl<'a> Parts<'a> {
                 .collect(),
             // Files of the boot disk.
             Edit::Credentials => Vec::new(),
-            Edit::Program => {
+            Edit::Program | Edit::Windows(_) => {
                 let set = |name, data| VarsEdit::Set { name, guid: GLOBAL_GUID, attributes: 7, data };
                 vec![
                     set("SysPrep0000", load_option("Extra program", PROGRAM)),

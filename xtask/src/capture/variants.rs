@@ -89,6 +89,16 @@ pub enum Edit {
     Credentials,
     /// A program that the firmware runs before the boot loader, signed with the lab's key.
     Program,
+    /// The same place for a program that has the firmware measure what Windows would.
+    Windows(WindowsSettings),
+}
+
+/// What Windows' loader says of its settings.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct WindowsSettings {
+    pub test_signing: bool,
+    /// Hypervisor-enforced code integrity.
+    pub hvci: bool,
 }
 
 /// What happens after the boot.
@@ -276,6 +286,18 @@ pub const VARIANTS: &[Variant] = &[
         name: "extra-program",
         about: "a program (fwupd, SysPrep0000), signed by the operator, runs before the boot loader",
         edits: &[Edit::LabDb, Edit::Program],
+        ..PLAIN
+    },
+    Variant {
+        name: "windows-events",
+        about: "a program (SysPrep0000) has the firmware measure what Windows' loader would, HVCI on",
+        edits: &[Edit::LabDb, Edit::Windows(WindowsSettings { test_signing: false, hvci: true })],
+        ..PLAIN
+    },
+    Variant {
+        name: "windows-events-changed",
+        about: "the same with test signing on and HVCI off",
+        edits: &[Edit::LabDb, Edit::Windows(WindowsSettings { test_signing: true, hvci: false })],
         ..PLAIN
     },
     Variant {

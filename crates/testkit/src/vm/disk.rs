@@ -59,8 +59,13 @@ impl DiskPlan {
         self
     }
 
-    /// Writes the disk image.
-    pub(super) fn write(&self, image: &Path) -> Result<()> {
+    /// The device path node of its partition, which the short form of a path starts with.
+    pub fn device_path_node(&self) -> Result<Vec<u8>> {
+        Ok(gpt::device_path_node(self.bytes()? / gpt::BLOCK, self.number))
+    }
+
+    /// Size of the disk.
+    fn bytes(&self) -> Result<u64> {
         let mut content = 0;
         for file in &self.files {
             content += match &file.source {
@@ -70,7 +75,12 @@ impl DiskPlan {
                 BootSource::Text(text) => text.len() as u64,
             };
         }
-        let bytes = (content + (12 << 20)).max(MIN_BYTES).next_multiple_of(1 << 20);
+        Ok((content + (12 << 20)).max(MIN_BYTES).next_multiple_of(1 << 20))
+    }
+
+    /// Writes the disk image.
+    pub(super) fn write(&self, image: &Path) -> Result<()> {
+        let bytes = self.bytes()?;
         let table = gpt::table(bytes / gpt::BLOCK, self.number);
         let mut file =
             fs::File::create(image).with_context(|| format!("cannot write {}", image.display()))?;

@@ -64,6 +64,18 @@ pub(super) fn table(blocks: u64, number: u8) -> Table {
     }
 }
 
+/// The device path node of the partition, a hard drive media device path (UEFI 2.10, section 10.3.5.1).
+pub(super) fn device_path_node(blocks: u64, number: u8) -> Vec<u8> {
+    let mut node = vec![4, 1, 42, 0];
+    node.extend_from_slice(&1_u32.to_le_bytes());
+    node.extend_from_slice(&FIRST_BLOCK.to_le_bytes());
+    node.extend_from_slice(&table(blocks, number).partition_blocks.to_le_bytes());
+    node.extend_from_slice(&guid(PARTITION_GUID, number));
+    // A GUID partition table, and a GUID for signature.
+    node.extend_from_slice(&[2, 2]);
+    node
+}
+
 fn header(
     disk: &[u8; 16],
     own: u64,
@@ -104,7 +116,7 @@ fn protective_mbr(blocks: u64) -> Vec<u8> {
 }
 
 /// CRC-32 (IEEE 802.3), as GPT uses it.
-fn crc32(bytes: &[u8]) -> u32 {
+pub(super) fn crc32(bytes: &[u8]) -> u32 {
     let mut crc = u32::MAX;
     for byte in bytes {
         crc ^= u32::from(*byte);

@@ -33,6 +33,9 @@ const MODULES: &[&str] = &[
     "tpm_crb",
 ];
 
+/// What machines with a 64-bit Arm processor need beyond [`MODULES`].
+pub(super) const ARM64_MODULES: &[&str] = &["tpm_tis"];
+
 /// A file that the initramfs carries, executable for everybody.
 #[derive(Clone, Debug)]
 pub struct GuestFile {
@@ -42,11 +45,13 @@ pub struct GuestFile {
     pub source: PathBuf,
 }
 
-/// Writes the initramfs into `folder`, named by its content, and gives its path.
+/// Writes the initramfs into `folder`, named by its content, and gives its path. `modules` are loaded after the usual
+/// ones.
 pub(super) fn build(
     folder: &Path,
     busybox: &Path,
     kernel: &Kernel,
+    modules: &[&str],
     files: &[GuestFile],
     note: &str,
 ) -> Result<PathBuf> {
@@ -69,7 +74,7 @@ pub(super) fn build(
     // Free text that makes an initramfs differ on purpose.
     archive.file("etc/note", 0o644, note.as_bytes())?;
     let mut order = String::new();
-    for name in MODULES {
+    for name in MODULES.iter().chain(modules) {
         if let Some(content) = kernel.module(name)? {
             archive.file(&format!("lib/modules/{name}.ko"), 0o644, &content)?;
             order.push_str(name);

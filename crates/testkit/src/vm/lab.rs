@@ -36,7 +36,7 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    fn of(package: Package) -> Result<Self> {
+    pub(super) fn of(package: Package) -> Result<Self> {
         let release = package.name.trim_start_matches("linux-image-").to_owned();
         let image = package.path(&format!("boot/vmlinuz-{release}"))?;
         let modules = ["usr/lib/modules", "lib/modules"]
@@ -48,7 +48,7 @@ impl Kernel {
     }
 
     /// Content of a module, unpacked; `None` when the kernel has it built in or does not have it.
-    pub(super) fn module(&self, name: &str) -> Result<Option<Vec<u8>>> {
+    pub fn module(&self, name: &str) -> Result<Option<Vec<u8>>> {
         let mut folders = vec![self.modules.join("kernel")];
         while let Some(folder) = folders.pop() {
             for entry in fs::read_dir(&folder)? {
@@ -114,6 +114,8 @@ pub struct Variants {
     pub next_ovmf: Package,
     /// fwupd's EFI program, which returns at once when there is no update.
     pub fwupd: Package,
+    /// What EFI programs are built with.
+    pub gnu_efi: Package,
 }
 
 impl Lab {
@@ -132,9 +134,7 @@ impl Lab {
                 bail!("{program} is not installed: run `make packages` (package {package})");
             }
         }
-        let lock = fs::File::create(folder.join("lock"))?;
-        lock.lock()?;
-        let repository = Repository::open(&folder.join("packages"))?;
+        let (_lock, repository) = repository_of(&folder)?;
         let mut fetch = |name: &str| {
             tell(&format!("package {name}"));
             repository.fetch(name, None)
@@ -156,14 +156,21 @@ impl Lab {
 
     /// The initramfs for a kernel with these files in it. `note` makes it differ on purpose.
     pub fn initramfs(&self, kernel: &Kernel, files: &[GuestFile], note: &str) -> Result<PathBuf> {
-        let busybox = self.busybox.path("bin/busybox").or_else(|_| self.busybox.path("usr/bin/busybox"))?;
-        initramfs::build(&self.folder.join("initramfs"), &busybox, kernel, files, note)
+        let busybox = busybox_of(&self.busybox)?;
+        initramfs::build(&self.folder.join("initramfs"), &busybox, kernel, &[], files, note)
     }
 
     /// The cache folder.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
+}
+
+/// The packages of a cache folder, and the lock that keeps other processes away from them.
+pub(super) fn repository_of(folder: &Path) -> Result<(fs::File, Repository)> {
+    let lock = fs::File::create(folder.join("lock"))?;
+    lock.lock()?;
+    Ok((lock, Repository::open(&folder.join("packages"))?))
 }
 
 /// Fetches what only variants need. `cloud_kernels` are the cloud kernels of the release, newest first.
@@ -184,7 +191,13 @@ fn fetch_variants(
         shim: repository.fetch_from(RELEASE_BEFORE, "shim-signed")?,
         next_ovmf: repository.fetch_from(RELEASE_AFTER, "ovmf")?,
         fwupd: fetch("fwupd-amd64-signed")?,
+        gnu_efi: fetch("gnu-efi")?,
     })
+}
+
+/// The program in the package of busybox.
+pub(super) fn busybox_of(package: &Package) -> Result<PathBuf> {
+    package.path("bin/busybox").or_else(|_| package.path("usr/bin/busybox"))
 }
 
 /// A program on the search path.

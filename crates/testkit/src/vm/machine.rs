@@ -298,6 +298,6 @@ impl Running {
 }
 
 /// A path as value in a QEMU option list, where a comma is written twice.
-fn comma_safe(path: &Path) -> String {
+pub(super) fn comma_safe(path: &Path) -> String {
     path.display().to_string().replace(',', ",,")
 }

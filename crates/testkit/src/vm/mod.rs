@@ -25,6 +25,8 @@ mod plan;
 pub(crate) mod process;
 mod report;
 mod tpm;
+mod uboot;
+mod uboot_machine;
 mod uki;
 
 pub use accel::Accel;
@@ -38,4 +40,6 @@ pub use machine::{Machine, Running};
 pub use packages::{Package, Repository};
 pub use plan::{BootChain, CMDLINE, Installed, MachineBuilder, cmdline_with};
 pub use report::{Report, Step};
+pub use uboot::{SeedVariable, UBootLab, guid};
+pub use uboot_machine::UBootMachine;
 pub use uki::{SigningKey, UkiParts, build_uki};

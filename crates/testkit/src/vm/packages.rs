@@ -89,7 +89,29 @@ impl Repository {
     /// The package of this name in another suite of the distribution: `bullseye`.
     pub fn fetch_from(&self, suite: &str, name: &str) -> Result<Package> {
         self.resolve(format!("{name}/{suite}"), |_| {
-            self.download(name, &|program, arguments| self.apt_of(suite, program, arguments))
+            self.download(name, &|program, arguments| self.apt_of(&Lists::of(suite), program, arguments))
+        })
+    }
+
+    /// The package of this name for 64-bit Arm.
+    pub fn fetch_arm64(&self, suite: &str, name: &str) -> Result<Package> {
+        self.resolve(format!("{name}:arm64"), |_| {
+            self.download(name, &|program, arguments| self.apt_of(&Lists::arm64(suite), program, arguments))
+        })
+    }
+
+    /// A source package, unpacked, with the distribution's patches applied.
+    pub fn fetch_source(&self, suite: &str, name: &str) -> Result<Package> {
+        self.resolve(format!("{name}/source"), |_| {
+            let apt = |arguments: &[&str]| self.apt_of(&Lists::arm64(suite), "apt-get", arguments);
+            let lines = apt(&["source", "--download-only", "--print-uris", "-q", name])?;
+            let file = lines
+                .lines()
+                .find_map(|line| line.split_whitespace().nth(1).filter(|file| file.ends_with(".dsc")))
+                .with_context(|| format!("apt knows no source package {name}"))?;
+            apt(&["source", "--download-only", "-q", name])?;
+            let version = file.trim_end_matches(".dsc").split('_').nth(1).unwrap_or_default();
+            Ok(Resolved { name: name.to_owned(), version: version.to_owned(), file: file.to_owned() })
         })
     }
 
@@ -111,11 +133,20 @@ impl Repository {
 
     /// Names of the real packages behind a kernel meta package, newest version of the meta package first.
     pub fn kernels_of(&self, meta: &str) -> Result<Vec<String>> {
+        self.names_behind(meta, &|| self.apt("apt-cache", &["show", meta]))
+    }
+
+    /// [`Repository::kernels_of`] for 64-bit Arm.
+    pub fn kernels_of_arm64(&self, suite: &str, meta: &str) -> Result<Vec<String>> {
+        self.names_behind(meta, &|| self.apt_of(&Lists::arm64(suite), "apt-cache", &["show", meta]))
+    }
+
+    fn names_behind(&self, meta: &str, show: &dyn Fn() -> Result<String>) -> Result<Vec<String>> {
         let record = self.folder.join(format!("{meta}.names"));
         if let Ok(text) = fs::read_to_string(&record) {
             return Ok(text.lines().map(str::to_owned).collect());
         }
-        let text = self.apt("apt-cache", &["show", meta])?;
+        let text = show()?;
         let mut names: Vec<String> = Vec::new();
         for line in text.lines().filter_map(|line| line.strip_prefix("Depends:")) {
             for name in line.split(',').filter_map(|part| part.split_whitespace().next()) {
@@ -125,7 +156,7 @@ impl Repository {
             }
         }
         if names.is_empty() {
-            bail!("no kernel behind the package {meta}: is this Debian on x86-64?");
+            bail!("no kernel behind the package {meta}: is this Debian?");
         }
         fs::write(record, names.join("\n"))?;
         Ok(names)
@@ -177,7 +208,12 @@ impl Repository {
             fs::remove_dir_all(&partial)?;
         }
         let archive = self.folder.join("archives").join(&resolved.file);
-        process::output(Command::new("dpkg-deb").arg("-x").arg(archive).arg(&partial))?;
+        if resolved.file.ends_with(".dsc") {
+            process::output(Command::new("dpkg-source").arg("-x").arg(archive).arg(&partial))
+                .context("cannot unpack a source package (package dpkg-dev)")?;
+        } else {
+            process::output(Command::new("dpkg-deb").arg("-x").arg(archive).arg(&partial))?;
+        }
         fs::rename(partial, target)?;
         Ok(())
     }
@@ -210,9 +246,9 @@ impl Repository {
         Ok(String::from_utf8_lossy(&answer).into_owned())
     }
 
-    /// Runs apt with package lists of another suite.
-    fn apt_of(&self, suite: &str, program: &str, args: &[&str]) -> Result<String> {
-        let own = self.folder.join(format!("apt-{suite}"));
+    /// Runs apt with package lists of another suite or architecture.
+    fn apt_of(&self, lists: &Lists, program: &str, args: &[&str]) -> Result<String> {
+        let own = self.folder.join(&lists.folder);
         let sources = own.join("sources.list");
         let command = |program: &str| {
             let mut command = Command::new(program);
@@ -221,22 +257,49 @@ impl Repository {
             command.arg("-o").arg(format!("Dir::Etc::sourcelist={}", sources.display()));
             // What is installed here would win over an older suite.
             command.args(["-o", "Dir::Etc::sourceparts=-", "-o", "Dir::State::status=/dev/null"]);
+            command.args(lists.options.iter().flat_map(|option| ["-o", option]));
             command
         };
         if !sources.exists() {
             make_lists(&own)?;
             let partial = own.join("sources.partial");
-            fs::write(&partial, format!("deb {MIRROR} {suite} main\n"))?;
+            fs::write(&partial, &lists.sources)?;
             process::output(
                 command("apt-get")
                     .arg("-o")
                     .arg(format!("Dir::Etc::sourcelist={}", partial.display()))
                     .args(["update", "-q"]),
             )
-            .with_context(|| format!("cannot read the package lists of {suite}"))?;
+            .with_context(|| format!("cannot read the package lists {}", lists.folder))?;
             fs::rename(partial, &sources)?;
         }
         Ok(String::from_utf8_lossy(&process::output(command(program).args(args))?).into_owned())
+    }
+}
+
+/// Package lists beside the system's.
+struct Lists {
+    /// Their folder.
+    folder: String,
+    /// Lines of `sources.list`.
+    sources: String,
+    /// Further options of apt.
+    options: &'static [&'static str],
+}
+
+impl Lists {
+    /// Those of another suite.
+    fn of(suite: &str) -> Self {
+        Self { folder: format!("apt-{suite}"), sources: format!("deb {MIRROR} {suite} main\n"), options: &[] }
+    }
+
+    /// Those for 64-bit Arm, with source packages.
+    fn arm64(suite: &str) -> Self {
+        Self {
+            folder: format!("apt-{suite}-arm64"),
+            sources: format!("deb [arch=arm64] {MIRROR} {suite} main\ndeb-src {MIRROR} {suite} main\n"),
+            options: &["APT::Architecture=arm64", "APT::Architectures=arm64"],
+        }
     }
 }
 

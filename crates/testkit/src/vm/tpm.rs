@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use super::process::{self, Guard};
+use crate::swtpm::Swtpm;
 
 /// A running TPM that waits for QEMU on a socket.
 #[derive(Debug)]
@@ -18,13 +19,24 @@ pub(super) struct Tpm {
 }
 
 impl Tpm {
-    /// Starts swtpm on existing state.
+    /// Starts swtpm on existing state. It ends when QEMU goes.
     pub(super) fn start(state: &Path, log: &Path) -> Result<Self> {
+        Self::start_with(state, log, &["--terminate"])
+    }
+
+    /// Starts swtpm on existing state. It stays when QEMU is ended from outside.
+    pub(super) fn start_kept(state: &Path, log: &Path) -> Result<Self> {
+        Self::start_with(state, log, &[])
+    }
+
+    fn start_with(state: &Path, log: &Path, flags: &[&str]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let socket = folder.path().join("tpm");
         let mut process = Guard::start(
             Command::new("swtpm")
-                .args(["socket", "--tpm2", "--terminate", "--tpmstate"])
+                .args(["socket", "--tpm2"])
+                .args(flags)
+                .arg("--tpmstate")
                 .arg(format!("dir={}", state.display()))
                 .arg("--ctrl")
                 .arg(format!("type=unixio,path={}", socket.display())),
@@ -43,6 +55,13 @@ impl Tpm {
     /// Where QEMU connects.
     pub(super) fn socket(&self) -> &Path {
         &self.socket
+    }
+
+    /// Saves what the TPM knows, its PCRs as well, ends it, and goes on with a TPM that the host can talk to.
+    pub(super) fn resume(self, state: &Path) -> Result<Swtpm> {
+        process::output(Command::new("swtpm_ioctl").arg("--unix").arg(&self.socket).arg("-v"))?;
+        drop(self);
+        Swtpm::resume(state)
     }
 
     /// Waits until the TPM has saved its state and ended, after QEMU has gone.
