@@ -3,20 +3,22 @@
 use std::time::{Duration, Instant};
 
 use veriboot_wire::{
-    ActivateRequest, Blob, Challenge, Directions, EnrollChallenge, EnrollRequest, EvidenceRequest,
-    FaultReport, LogEvidence, Receipt,
+    ACCEPTS_KERNEL, ActivateRequest, Blob, Challenge, Directions, EnrollChallenge, EnrollRequest,
+    EvidenceRequest, FaultReport, LogEvidence, Receipt,
 };
 
+use crate::challenge::{answerable, choose_bank};
 use crate::clock;
 use crate::config::AgentConfig;
 use crate::error::AgentError;
 use crate::event_log;
+use crate::kernel::Kernel;
 use crate::machine;
 use crate::service::{ServiceClient, ServiceError};
 use crate::settings::SettingsError;
 use crate::state::{Enrolment, LastOutcome, StateDir};
 use crate::text::printable;
-use crate::tpm::{AkBlob, Endorsement, NONCE_BYTES, PcrBank, QUOTABLE_PCRS, Tpm, TpmError};
+use crate::tpm::{AkBlob, Endorsement, Tpm, TpmError};
 use crate::transport::Connector;
 use crate::trust;
 use crate::url::ServerUrl;
@@ -35,6 +37,9 @@ pub struct Agent {
     client: Option<ServiceClient>,
     challenge: Option<HeldChallenge>,
     fault_told: Option<String>,
+    kernel: Kernel,
+    /// Whether the service takes what the kernel says, by its last directions.
+    kernel_accepted: bool,
 }
 
 /// A challenge that came with an earlier answer.
@@ -68,7 +73,18 @@ impl Agent {
         let url = ServerUrl::parse(&config.server, config.insecure_http)
             .map_err(|reason| SettingsError::Value { setting: "server", reason })?;
         let state = StateDir::open(&config.state_dir)?;
-        Ok(Self { config, url, connector, state, client: None, challenge: None, fault_told: None })
+        let kernel = Kernel::new(&config.kernel_root);
+        Ok(Self {
+            config,
+            url,
+            connector,
+            state,
+            client: None,
+            challenge: None,
+            fault_told: None,
+            kernel,
+            kernel_accepted: false,
+        })
     }
 
     /// The state folder.
@@ -138,6 +154,8 @@ impl Agent {
                 AgentError::Service(ServiceError::Refused { status, problem, .. }) => {
                     match (*status, problem.code.as_str()) {
                         (_, "log-needed") if !log_sent => log_sent = true,
+                        // Another replica, of a release that does not know it: it says so before it uses the challenge.
+                        (400, "invalid-body") if self.kernel_accepted => self.kernel_accepted = false,
                         (_, "challenge-unknown" | "challenge-expired" | "challenge-used")
                             if !challenged_again =>
                         {
@@ -307,7 +325,7 @@ impl Agent {
             log,
             log_absent_because,
             machine: machine::describe(),
-            kernel: None,
+            kernel: if self.kernel_accepted { self.kernel.report(&self.state) } else { None },
         })
     }
 
@@ -371,6 +389,7 @@ impl Agent {
     }
 
     fn follow(&mut self, vm_id: &str, directions: Directions) {
+        self.kernel_accepted = directions.accepts.iter().any(|word| word == ACCEPTS_KERNEL);
         let skew_s = (directions.now.unix_ms().saturating_sub(clock::now().unix_ms())) / 1000;
         if skew_s.abs() > CLOCK_SKEW_S {
             tracing::warn!(skew_s, "this machine's clock differs from the service's");
@@ -429,85 +448,5 @@ impl Agent {
         let mut outcome = self.state.outcome()?;
         outcome.error = Some(format!("{}: {error}", error.code()));
         Ok(self.state.set_outcome(&outcome)?)
-    }
-}
-
-/// The challenge as the TPM takes it, when it is one of the protocol: 32 bytes over PCRs 0 to 15. Anything else would
-/// make the AK sign what some other verifier asked.
-fn answerable(challenge: &Challenge) -> Result<([u8; NONCE_BYTES], Vec<u8>), AgentError> {
-    let refused = |reason: String| AgentError::ChallengeRefused { reason };
-    let nonce = <[u8; NONCE_BYTES]>::try_from(&challenge.nonce[..]).map_err(|_| {
-        refused(format!("its nonce has {} bytes instead of {NONCE_BYTES}", challenge.nonce.len()))
-    })?;
-    if challenge.pcrs.is_empty() || challenge.pcrs.len() > QUOTABLE_PCRS.count() {
-        return Err(refused(format!("it selects {} PCRs", challenge.pcrs.len())));
-    }
-    let mut pcrs = Vec::new();
-    for pcr in &challenge.pcrs {
-        match u8::try_from(*pcr) {
-            Ok(small) if QUOTABLE_PCRS.contains(&small) && !pcrs.contains(&small) => pcrs.push(small),
-            _ => return Err(refused(format!("it selects PCR {pcr} (or selects it twice)"))),
-        }
-    }
-    if challenge.banks.is_empty() || challenge.banks.len() > 8 {
-        return Err(refused(format!("it names {} PCR banks", challenge.banks.len())));
-    }
-    pcrs.sort_unstable();
-    Ok((nonce, pcrs))
-}
-
-/// The first bank that the service accepts and that is active for all of these PCRs.
-fn choose_bank(active: &[PcrBank], accepted: &[String], pcrs: &[u8]) -> Result<PcrBank, TpmError> {
-    let found =
-        accepted.iter().find_map(|name| active.iter().find(|bank| bank.name() == *name && bank.covers(pcrs)));
-    found.cloned().ok_or_else(|| TpmError::BankInactive {
-        asked: printable(&accepted.join(", "), 128),
-        active: active.iter().map(PcrBank::name).collect::<Vec<_>>().join(", "),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn challenge() -> Challenge {
-        Challenge {
-            nonce: Blob(vec![7; 32]),
-            expires_in_s: 60,
-            banks: vec!["sha256".into(), "sha384".into()],
-            pcrs: (0..16).collect(),
-        }
-    }
-
-    #[test]
-    fn the_ak_is_no_oracle() {
-        assert!(answerable(&challenge()).is_ok());
-        let refused = |change: &dyn Fn(&mut Challenge)| {
-            let mut lying = challenge();
-            change(&mut lying);
-            assert_eq!(answerable(&lying).unwrap_err().code(), "challenge-refused");
-        };
-        for length in [0, 1, 20, 31, 33, 64, 4096] {
-            refused(&|c| c.nonce = Blob(vec![0; length]));
-        }
-        refused(&|c| c.pcrs = vec![]);
-        refused(&|c| c.pcrs = vec![16]);
-        refused(&|c| c.pcrs = vec![23]);
-        refused(&|c| c.pcrs = vec![u32::MAX]);
-        refused(&|c| c.pcrs = vec![256]);
-        refused(&|c| c.pcrs = vec![0, 0]);
-        refused(&|c| c.pcrs = vec![0; 1_000_000]);
-        refused(&|c| c.banks = vec![]);
-    }
-
-    #[test]
-    fn the_first_accepted_active_bank_is_quoted() {
-        let bank = |alg, allocated| PcrBank { alg, allocated };
-        let accepted = challenge().banks;
-        let all = 0x00ff_ffff;
-        let both = [bank(0x4, all), bank(0xc, all), bank(0xb, all)];
-        assert_eq!(choose_bank(&both, &accepted, &[0, 15]).unwrap().alg, 0xb);
-        assert_eq!(choose_bank(&[bank(0xb, 0x7f), bank(0xc, all)], &accepted, &[0, 15]).unwrap().alg, 0xc);
-        assert_eq!(choose_bank(&[bank(0x4, all)], &accepted, &[0]).unwrap_err().code(), "tpm-bank-inactive");
     }
 }

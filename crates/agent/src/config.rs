@@ -23,6 +23,8 @@ pub struct AgentConfig {
     pub name: Option<String>,
     /// Kind of attestation key.
     pub ak_algorithm: AkAlgorithm,
+    /// Folder below which the running kernel shows itself in `dev`, `proc` and `sys`: `/`.
+    pub kernel_root: PathBuf,
     /// Allows `http://` to a loopback address, for tests and local try-outs.
     pub insecure_http: bool,
 }
@@ -44,6 +46,7 @@ impl AgentConfig {
             event_log: PathBuf::from(DEFAULT_EVENT_LOG),
             name: None,
             ak_algorithm: AkAlgorithm::Auto,
+            kernel_root: PathBuf::from("/"),
             insecure_http: false,
         }
     }

@@ -5,10 +5,12 @@
 
 mod agent;
 mod bundle;
+mod challenge;
 mod clock;
 mod config;
 mod error;
 pub mod event_log;
+mod kernel;
 pub mod machine;
 pub mod pace;
 mod run;

@@ -260,6 +260,7 @@ impl Settings {
             ak_algorithm: self.ak_algorithm()?,
             name: self.name,
             insecure_http,
+            kernel_root: PathBuf::from("/"),
         })
     }
 }

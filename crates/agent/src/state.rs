@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use veriboot_wire::{Blob, Time, Verdict, VmStatus};
 
+use crate::kernel::Seen;
 use crate::tpm::{AkBlob, EndorsementKeyType};
 
 /// No state file comes near this.
@@ -184,6 +185,7 @@ const AK: &str = "ak.json";
 const ENROLMENT: &str = "enrolment.json";
 const OUTCOME: &str = "outcome.json";
 const CA: &str = "ca.der";
+const KERNEL: &str = "kernel.json";
 
 impl StateDir {
     /// Opens the folder, makes it when it is absent, and checks that it is ours alone.
@@ -309,6 +311,22 @@ impl StateDir {
     /// When the file cannot be written.
     pub fn set_outcome(&self, outcome: &LastOutcome) -> Result<(), StateError> {
         self.write_json(OUTCOME, outcome, false)
+    }
+
+    /// What was found in the kernel's log of one boot, when there is something that can be read.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be opened.
+    pub(crate) fn kernel(&self) -> Result<Option<Seen>, StateError> {
+        self.read_json(KERNEL)
+    }
+
+    /// Keeps what was found in the kernel's log. Not synced to disk: it is about this boot.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub(crate) fn set_kernel(&self, seen: &Seen) -> Result<(), StateError> {
+        self.write_json(KERNEL, seen, false)
     }
 
     /// The pinned CA certificate, DER.

@@ -63,6 +63,7 @@ fn accept_shows_what_it_trusts_and_trusts_nothing_else() {
         trust: Trust::CaFile(ca.clone()),
         tpm: tpm.tpm_address().parse().unwrap(),
         event_log: dir.path().join("log"),
+        kernel_root: dir.path().join("root"),
         name: Some("app-0".to_owned()),
         ..AgentConfig::new(&service.url, dir.path().join("state"))
     };

@@ -74,6 +74,7 @@ impl Guest {
             trust: Trust::CaFile(service.ca()),
             tpm: tpm.tpm_address().parse().unwrap(),
             event_log: log.clone(),
+            kernel_root: service.folder.join(format!("{name}.root")),
             name: Some(name.to_owned()),
             ..AgentConfig::new(&service.url, service.folder.join(format!("{name}.state")))
         };

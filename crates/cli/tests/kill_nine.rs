@@ -34,6 +34,7 @@ impl Guest {
             trust: Trust::CaFile(ca.to_owned()),
             tpm: tpm.tpm_address().parse().unwrap(),
             event_log: dir.path().join("log"),
+            kernel_root: dir.path().join("root"),
             name: Some(name.to_owned()),
             ..AgentConfig::new(url, dir.path().join("state"))
         };

@@ -67,6 +67,7 @@ struct Inner {
     nonces: HashSet<Vec<u8>>,
     next: u8,
     challenge: Value,
+    accepts: Vec<String>,
 }
 
 pub struct Stub {
@@ -185,6 +186,11 @@ impl Stub {
         self.inner.lock().unwrap().challenge[member] = value;
     }
 
+    /// Optional members of evidence that the stub says it takes.
+    pub fn accepts(&self, words: &[&str]) {
+        self.inner.lock().unwrap().accepts = words.iter().map(|&word| word.to_owned()).collect();
+    }
+
     /// Gives challenges the member that they have by themselves.
     pub fn drop_member(&self, member: &str) {
         self.inner.lock().unwrap().challenge.as_object_mut().unwrap().remove(member);
@@ -297,7 +303,13 @@ impl Inner {
         if challenge.get("nonce").is_none() {
             challenge["nonce"] = serde_json::to_value(Blob(nonce)).unwrap();
         }
-        json!({"challenge": challenge, "interval_s": 300, "now": "2026-11-21T18:04:00.000Z"})
+        let mut directions =
+            json!({"challenge": challenge, "interval_s": 300, "now": "2026-11-21T18:04:00.000Z"});
+        // A service of an earlier release does not know the member.
+        if !self.accepts.is_empty() {
+            directions["accepts"] = json!(self.accepts);
+        }
+        directions
     }
 
     fn answer(&mut self, seen: &Seen) -> (u16, Value) {

@@ -269,6 +269,8 @@ impl World {
             tpm: tpm.tpm_address().parse().unwrap(),
             event_log: dir.path().join("log"),
             name: Some(name.to_owned()),
+            // The kernel below the tests is another matter on each machine that they run on.
+            kernel_root: dir.path().join("root"),
             ..AgentConfig::new(url, dir.path().join("state"))
         };
         let mut guest = Guest { agent: Agent::new(config.clone()).unwrap(), config, tpm, dir };
