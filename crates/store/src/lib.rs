@@ -42,7 +42,7 @@
 //! | [`suppressions`] | `matching` `create` `by_id` `end` `list` `simulate` |
 //! | [`maintenance`] | `covers` (may a VM be silent now) `declare` `by_id` `end` `list` |
 //! | [`events`] | `append` `append_all` (with their deliveries) `list` `after` `bounds` `purge` |
-//! | [`assessments`] | `put` (changed ones) `of_resource` `of_resources` `list` `remove` `counts` `counts_by_group` `causes` `set_counts` `inputs_of` `inputs_after` `read_along_indexes` `put_log_facts` `set_keys`; sweeps: `enqueue` `claim` `advance`; `put_points` `points` |
+//! | [`assessments`] | `put` (new ones) `turn` (changed ones) `of_resource` `of_resources` `list` `remove` `counts` `counts_by_group` `causes` `set_counts` `inputs_of` `inputs_after` `read_along_indexes` `put_log_facts` `set_keys`; sweeps: `enqueue` `claim` `advance`; `put_points` `points` |
 //! | [`targets`] | `insert` (bounded) `update` `by_name` `by_id` `list` `delete` `health` |
 //! | [`deliveries`] | `due` `claim` (a target, with a lease) `waiting` `attempted` `release` `hold` `list` `replay` `give_up_old` `give_up_disabled` `purge_dead` `depths` |
 //! | [`audit`] | `append` `list` `verify_chain` |

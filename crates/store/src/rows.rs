@@ -15,6 +15,18 @@ pub(crate) fn write_rows<'a, T, const N: usize>(
     rows: &'a [T],
     columns: impl Fn(&'a T) -> [Param<'a>; N],
 ) -> Result<u64, StoreError> {
+    write_cast(tx, head, tail, &[], rows, columns)
+}
+
+/// [`write_rows`] for statements that do not say by themselves which columns (from 1 on) are numbers.
+pub(crate) fn write_cast<'a, T, const N: usize>(
+    tx: &mut dyn Tx,
+    head: &str,
+    tail: &str,
+    numbers: &[usize],
+    rows: &'a [T],
+    columns: impl Fn(&'a T) -> [Param<'a>; N],
+) -> Result<u64, StoreError> {
     let (mut changed, mut rest) = (0, rows);
     let mut known: Option<(usize, String)> = None;
     while !rest.is_empty() {
@@ -22,7 +34,7 @@ pub(crate) fn write_rows<'a, T, const N: usize>(
         let (chunk, after) = rest.split_at(size.min(rest.len()));
         let sql = match known.take() {
             Some((of, sql)) if of == size => sql,
-            _ => statement(head, tail, size, N),
+            _ => statement(head, tail, size, N, numbers),
         };
         let values: Vec<Param<'a>> = chunk.iter().flat_map(&columns).collect();
         changed += tx.execute(&sql, &values)?;
@@ -32,13 +44,22 @@ pub(crate) fn write_rows<'a, T, const N: usize>(
     Ok(changed)
 }
 
-fn statement(head: &str, tail: &str, rows: usize, columns: usize) -> String {
+fn statement(head: &str, tail: &str, rows: usize, columns: usize, numbers: &[usize]) -> String {
     let mut sql = format!("{head}VALUES ");
     for row in 0..rows {
         sql.push_str(if row == 0 { "(" } else { ", (" });
         for column in 1..=columns {
-            sql.push_str(if column == 1 { "$" } else { ", $" });
-            sql.push_str(&(row * columns + column).to_string());
+            if column > 1 {
+                sql.push_str(", ");
+            }
+            let place = row * columns + column;
+            // The first row says it for all.
+            if row == 0 && numbers.contains(&column) {
+                sql.push_str(&format!("CAST(${place} AS BIGINT)"));
+            } else {
+                sql.push('$');
+                sql.push_str(&place.to_string());
+            }
         }
         sql.push(')');
     }
@@ -52,7 +73,12 @@ mod tests {
 
     #[test]
     fn a_statement_numbers_its_parameters_row_by_row() {
-        let insert = statement("INSERT INTO t (a, b) ", " ON CONFLICT DO NOTHING", 2, 2);
+        let insert = statement("INSERT INTO t (a, b) ", " ON CONFLICT DO NOTHING", 2, 2, &[]);
         assert_eq!(insert, "INSERT INTO t (a, b) VALUES ($1, $2), ($3, $4) ON CONFLICT DO NOTHING");
+        let update = statement("UPDATE t SET a = v.column2 FROM (", ") AS v", 2, 2, &[2]);
+        assert_eq!(
+            update,
+            "UPDATE t SET a = v.column2 FROM (VALUES ($1, CAST($2 AS BIGINT)), ($3, $4)) AS v"
+        );
     }
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use veriboot_posture::{CheckId, Outcome, check};
+use veriboot_store::assessments::Turned;
 use veriboot_store::events::{self, NewEvent};
 use veriboot_store::{StoreError, Tx, assessments};
 use veriboot_wire::{Assessment, AssessmentStatus, ResourceKind, Severity, Time};
@@ -19,11 +20,19 @@ pub(super) struct Resource<'a> {
     pub scale_set: Option<&'a str>,
 }
 
-/// An assessment that is to be written, with the status before.
+/// An assessment that is to be written, with what it was before.
 #[derive(Clone, Debug)]
 pub(super) struct Change {
     pub is: Assessment,
-    was: Option<AssessmentStatus>,
+    was: Option<Was>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Was {
+    status: AssessmentStatus,
+    since: Time,
+    /// The resource is called what it was, and is where it was.
+    same_place: bool,
 }
 
 /// What is different of one resource: `known` are its assessments so far, ordered by check.
@@ -37,19 +46,23 @@ pub(super) fn changes(
     for (id, outcome) in outcomes {
         let Some(document) = check(id.as_str()) else { continue };
         let before = known.iter().find(|a| a.check == document.id);
+        let was = before.map(|a| Was {
+            status: a.status,
+            since: a.last_status_change_at,
+            same_place: a.resource_kind == resource.kind
+                && a.name == resource.name
+                && a.group == resource.group
+                && a.scale_set.as_deref() == resource.scale_set,
+        });
         let same = before.is_some_and(|a| {
             a.status == outcome.status
                 && a.cause.as_deref() == outcome.cause
                 && a.description == outcome.description
                 && a.severity == document.severity
-                && a.name == resource.name
-                && a.group == resource.group
-                && a.scale_set.as_deref() == resource.scale_set
         });
-        if same {
+        if same && was.is_some_and(|was| was.same_place) {
             continue;
         }
-        let was = before.map(|a| a.status);
         let since = before.filter(|a| a.status == outcome.status).map_or(now, |a| a.last_status_change_at);
         into.push(Change {
             is: Assessment {
@@ -71,7 +84,8 @@ pub(super) fn changes(
     }
 }
 
-/// Writes them and tells of those whose status is another one. With `tell_first`, also of checks that do not hold when they
+/// Writes them and tells of those whose status is another one. `false` when one of them is no longer what it was: the transaction
+/// is to be undone then. With `tell_first`, also of checks that do not hold when they
 /// are made for the first time: something happened to one resource. A sweep that assesses a whole fleet for the first time
 /// tells nobody. Telling comes last in a transaction: whoever else has something to tell waits from then on.
 pub(super) fn write(
@@ -79,27 +93,36 @@ pub(super) fn write(
     changes: &[Change],
     tell_first: bool,
     now: Time,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let worth_telling = |change: &Change| match change.was {
-        Some(was) => was != change.is.status,
+        Some(was) => was.status != change.is.status,
         None => {
             tell_first
                 && change.is.status == AssessmentStatus::Unhealthy
                 && change.is.cause.as_deref() != Some(NOT_YET)
         }
     };
-    let rows: Vec<&Assessment> = changes.iter().map(|change| &change.is).collect();
+    let (mut turned, mut rows) = (Vec::new(), Vec::new());
+    for Change { is, was } in changes {
+        match was {
+            Some(was) if was.same_place => turned.push(Turned { is, was: was.status, since: was.since }),
+            _ => rows.push(is),
+        }
+    }
+    if assessments::turn(tx, &turned)? != turned.len() as u64 {
+        return Ok(false);
+    }
     assessments::put(tx, &rows)?;
     let told: Vec<(&Assessment, Value)> = changes
         .iter()
         .filter(|change| worth_telling(change))
-        .map(|change| (&change.is, data(&change.is, change.was)))
+        .map(|change| (&change.is, data(&change.is, change.was.map(|was| was.status))))
         .collect();
     let events: Vec<NewEvent<'_>> = told.iter().map(|(is, data)| event(is, data, now)).collect();
     if !events.is_empty() {
         events::append_all(tx, &events)?;
     }
-    Ok(())
+    Ok(true)
 }
 
 fn data(is: &Assessment, was: Option<AssessmentStatus>) -> Value {

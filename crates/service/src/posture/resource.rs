@@ -1,5 +1,7 @@
 //! VMs and inventory items assessed, a batch at a time.
 
+use std::collections::BTreeSet;
+
 use veriboot_posture::{ItemFacts, LogFacts, ResourceFacts, VmFacts, assess_all};
 use veriboot_store::assessments::{self, ItemInputs, VmInputs};
 use veriboot_store::{StoreError, Tx, logs};
@@ -20,16 +22,64 @@ pub(super) fn assess_vms(
     }
     vms.sort_by(|a, b| a.id.cmp(&b.id));
     read_missing_logs(tx, &mut vms)?;
-    let references = settings::current(tx)?;
-    let found = vm_changes(tx, &vms, &references, now)?;
-    let keys: Vec<(&str, String)> = vms
-        .iter()
-        .map(|vm| (vm, key::of_inputs(vm)))
-        .filter(|(vm, key)| vm.posture_key.as_ref() != Some(key))
-        .map(|(vm, key)| (vm.id.as_str(), key))
-        .collect();
-    assessments::set_keys(tx, &keys)?;
-    write(tx, &found, tell_first, now)
+    let compared = compare_vms(tx, vms, now)?;
+    all(compared.write(tx, tell_first, now)?)
+}
+
+/// Nobody but this transaction has changed what it has read.
+fn all(written: bool) -> Result<(), StoreError> {
+    if written { Ok(()) } else { Err(StoreError::Contended) }
+}
+
+/// VMs, what their assessments rest on, and what is different of them.
+pub(super) struct Compared {
+    vms: Vec<VmInputs>,
+    items: Vec<ItemInputs>,
+    references: PostureReferences,
+    changes: Vec<Change>,
+}
+
+impl Compared {
+    /// VMs that were compared, ordered by id.
+    pub(super) fn vms(&self) -> &[VmInputs] {
+        &self.vms
+    }
+
+    /// Leaves out those of which nothing is different.
+    pub(super) fn keep_different(&mut self) {
+        let Self { vms, items, changes, .. } = self;
+        let ids: BTreeSet<&str> = changes.iter().map(|change| change.is.resource_id.as_str()).collect();
+        vms.retain(|vm| ids.contains(vm.id.as_str()));
+        items.retain(|item| ids.contains(item.vm_id.as_str()));
+    }
+
+    /// Number of VMs of which something is different, once the others are left out.
+    pub(super) fn different(&self) -> usize {
+        self.vms.len()
+    }
+
+    /// Writes what is different, in a transaction that began after the one that compared: unless something that it rests on has
+    /// become another since. `false` then, and the transaction is to be undone.
+    pub(super) fn write_if_it_stands(&self, tx: &mut dyn Tx, now: Time) -> Result<bool, StoreError> {
+        let ids: Vec<String> = self.vms.iter().map(|vm| vm.id.clone()).collect();
+        let stands = settings::current(tx)? == self.references
+            && assessments::inputs_of_all(tx, &ids)? == self.vms
+            && assessments::items_of_vms(tx, &ids.iter().map(String::as_str).collect::<Vec<_>>())?
+                == self.items;
+        Ok(stands && self.write(tx, false, now)?)
+    }
+
+    fn write(&self, tx: &mut dyn Tx, tell_first: bool, now: Time) -> Result<bool, StoreError> {
+        let keys: Vec<(&str, String)> = self
+            .vms
+            .iter()
+            .map(|vm| (vm, key::of_inputs(vm)))
+            .filter(|(vm, key)| vm.posture_key.as_ref() != Some(key))
+            .map(|(vm, key)| (vm.id.as_str(), key))
+            .collect();
+        assessments::set_keys(tx, &keys)?;
+        write(tx, &self.changes, tell_first, now)
+    }
 }
 
 /// Assesses inventory items that are no enrolled VMs in this transaction.
@@ -44,7 +94,7 @@ pub(super) fn assess_items(
     }
     let references = settings::current(tx)?;
     let found = item_changes(tx, items, &references, now)?;
-    write(tx, &found, tell_first, now)
+    all(write(tx, &found, tell_first, now)?)
 }
 
 /// Logs that were stored before this release read them for posture, or in another shape.
@@ -72,17 +122,13 @@ fn log_facts(vm: &VmInputs) -> Option<LogFacts> {
 }
 
 /// What is different of these VMs, which are ordered by id.
-pub(super) fn vm_changes(
-    tx: &mut dyn Tx,
-    vms: &[VmInputs],
-    references: &PostureReferences,
-    now: Time,
-) -> Result<Vec<Change>, StoreError> {
+pub(super) fn compare_vms(tx: &mut dyn Tx, vms: Vec<VmInputs>, now: Time) -> Result<Compared, StoreError> {
+    let references = settings::current(tx)?;
     let ids: Vec<&str> = vms.iter().map(|vm| vm.id.as_str()).collect();
     let known = assessments::of_resources(tx, &ids)?;
     let items = assessments::items_of_vms(tx, &ids)?;
     let mut found = Vec::new();
-    for vm in vms {
+    for vm in &vms {
         let facts = ResourceFacts {
             vm: Some(VmFacts {
                 status: vm.status,
@@ -105,9 +151,9 @@ pub(super) fn vm_changes(
             group: &vm.group,
             scale_set: vm.scale_set.as_deref(),
         };
-        changes(&resource, of(&known, &vm.id), assess_all(&facts, references, now), now, &mut found);
+        changes(&resource, of(&known, &vm.id), assess_all(&facts, &references, now), now, &mut found);
     }
-    Ok(found)
+    Ok(Compared { vms, items, references, changes: found })
 }
 
 fn item_of_vm(item: &ItemInputs) -> ItemFacts<'_> {

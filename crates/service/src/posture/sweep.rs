@@ -2,8 +2,9 @@
 //!
 //! A sweep is a row in the database. Every replica claims what waits and notes after each batch how far it came; a claim
 //! ends by itself, so that another replica goes on where one died. A batch is first compared on a reader; the writer sees
-//! only those resources of which something came out differently. Batches are as large as the writer has time for.
+//! only those resources of which something came out differently, and writes that when what it rests on is still the same. Batches are as large as the writer has time for.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -111,16 +112,9 @@ async fn work(state: &AppState, mut sweep: Sweep, me: &str) -> Result<(), StoreE
             None => sweep.finished_at = Some(now),
         }
         sweep.looked_at += batch.looked_at;
-        sweep.changed += batch.different.len() as u64;
-        let (by, noted, different) = (me.to_owned(), sweep.clone(), batch.different);
-        let writes = !different.is_empty();
-        let write = state.store.write(move |tx| {
-            refresh(tx, phase, &different, now)?;
-            if noted.finished_at.is_some() {
-                note_scores(tx, now)?;
-            }
-            assessments::advance(tx, &noted, &by, now.plus_s(CLAIM_S))
-        });
+        sweep.changed += batch.different.count();
+        let writes = batch.different.count() > 0;
+        let write = write(state, sweep.clone(), me, phase, batch.different, now);
         let began = state.clock.monotonic_ms();
         if sweep.finished_at.is_some() {
             if write.await? {
@@ -144,6 +138,63 @@ async fn work(state: &AppState, mut sweep: Sweep, me: &str) -> Result<(), StoreE
     }
 }
 
+/// Writes what is different of a batch and notes how far the sweep came. `false` when somebody else has it by now.
+async fn write(
+    state: &AppState,
+    sweep: Sweep,
+    me: &str,
+    phase: Phase,
+    different: Different,
+    now: Time,
+) -> Result<bool, StoreError> {
+    let different = Arc::new(different);
+    let (by, noted, compared) = (me.to_owned(), sweep.clone(), Arc::clone(&different));
+    let written = state.store.try_write(move |tx| {
+        if let Different::Compared(compared) = &*compared {
+            assessments::read_along_indexes(tx)?;
+            if !compared.write_if_it_stands(tx, now)? {
+                return Err(Failed::Overtaken);
+            }
+        } else {
+            refresh(tx, phase, &compared.ids(), now)?;
+        }
+        Ok(end(tx, &noted, &by, now)?)
+    });
+    match written.await {
+        Ok(kept) => Ok(kept),
+        Err(Failed::Store(error)) => Err(error),
+        // Somebody was faster with some of them: all are compared once more, by the one who writes.
+        Err(Failed::Overtaken) => {
+            let (by, ids) = (me.to_owned(), different.ids());
+            let again = state.store.write(move |tx| {
+                refresh(tx, phase, &ids, now)?;
+                end(tx, &sweep, &by, now)
+            });
+            again.await
+        }
+    }
+}
+
+fn end(tx: &mut dyn Tx, sweep: &Sweep, by: &str, now: Time) -> Result<bool, StoreError> {
+    if sweep.finished_at.is_some() {
+        note_scores(tx, now)?;
+    }
+    assessments::advance(tx, sweep, by, now.plus_s(CLAIM_S))
+}
+
+/// Why a batch was not written.
+enum Failed {
+    Store(StoreError),
+    /// What it rests on has become another since it was compared.
+    Overtaken,
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
 /// Resources of the next batch, after a batch of `size` that took so long.
 fn next_size(size: u32, took_ms: i64) -> u32 {
     let wanted = i64::from(size).saturating_mul(HOLD_MS) / took_ms.max(1);
@@ -162,31 +213,65 @@ struct Batch {
     looked_at: u64,
     /// Id of the last one; `None` when there was none.
     last: Option<String>,
-    /// Ids of those of which something comes out differently.
-    different: Vec<String>,
+    different: Different,
+}
+
+/// Those of which something comes out differently.
+enum Different {
+    /// VMs, with what is to be written.
+    Compared(resource::Compared),
+    /// Ids, to be compared by the one who writes.
+    Ids(Vec<String>),
+}
+
+impl Different {
+    fn count(&self) -> u64 {
+        match self {
+            Self::Compared(compared) => compared.different() as u64,
+            Self::Ids(ids) => ids.len() as u64,
+        }
+    }
+
+    fn ids(&self) -> Vec<String> {
+        match self {
+            Self::Compared(compared) => compared.vms().iter().map(|vm| vm.id.clone()).collect(),
+            Self::Ids(ids) => ids.clone(),
+        }
+    }
 }
 
 fn compare(tx: &mut dyn Tx, phase: Phase, after: &str, size: u32, now: Time) -> Result<Batch, StoreError> {
     assessments::read_along_indexes(tx)?;
-    let references = settings::current(tx)?;
-    let (ids, mut different, changes) = match phase {
+    match phase {
         Phase::Vms => {
             let vms = assessments::inputs_after(tx, after, size)?;
-            let changes = resource::vm_changes(tx, &vms, &references, now)?;
+            let (looked_at, last) = (vms.len() as u64, vms.last().map(|vm| vm.id.clone()));
             let unread = vms.iter().filter(|vm| resource::lacks_log_facts(vm)).map(|vm| vm.id.clone());
             let unread: Vec<String> = unread.collect();
-            (vms.into_iter().map(|vm| vm.id).collect::<Vec<_>>(), unread, changes)
+            let mut compared = resource::compare_vms(tx, vms, now)?;
+            compared.keep_different();
+            let mut different = Different::Compared(compared);
+            if !unread.is_empty() {
+                // A log is to be read for posture first, by the one who writes what it shows.
+                different = Different::Ids(ordered([unread, different.ids()].concat()));
+            }
+            Ok(Batch { looked_at, last, different })
         }
         Phase::Items => {
+            let references = settings::current(tx)?;
             let items = inventory::unmatched(tx, after, size)?;
             let changes = resource::item_changes(tx, &items, &references, now)?;
-            (items.into_iter().map(|item| item.id).collect(), Vec::new(), changes)
+            let ids = changes.into_iter().map(|change| change.is.resource_id).collect();
+            let (looked_at, last) = (items.len() as u64, items.into_iter().next_back().map(|item| item.id));
+            Ok(Batch { looked_at, last, different: Different::Ids(ordered(ids)) })
         }
-    };
-    different.extend(changes.into_iter().map(|change| change.is.resource_id));
-    different.sort_unstable();
-    different.dedup();
-    Ok(Batch { looked_at: ids.len() as u64, last: ids.into_iter().next_back(), different })
+    }
+}
+
+fn ordered(mut ids: Vec<String>) -> Vec<String> {
+    ids.sort_unstable();
+    ids.dedup();
+    ids
 }
 
 fn refresh(tx: &mut dyn Tx, phase: Phase, ids: &[String], now: Time) -> Result<(), StoreError> {

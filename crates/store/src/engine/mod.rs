@@ -1,5 +1,6 @@
 //! Threads that run jobs on a database.
 
+mod checkpoints;
 mod postgres;
 mod queue;
 mod sqlite;

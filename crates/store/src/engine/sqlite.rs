@@ -2,7 +2,7 @@
 //!
 //! WAL with synchronous=FULL: a commit is on the disk before anybody is answered. The writer takes all jobs that
 //! wait (up to a bound), runs each in a savepoint of one transaction and commits once; a job that fails undoes its
-//! own savepoint and nothing else.
+//! own savepoint and nothing else. A third kind of thread brings the log home ([`super::checkpoints`]).
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use std::time::Instant;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OpenFlags, Statement, ToSql, ffi};
 
+use super::checkpoints::{self, Checkpoints};
 use super::{Job, Queue, Wish, spawn};
 use crate::observe::Observe;
 use crate::schema::{constraint_by_columns, migrate};
@@ -34,7 +35,7 @@ pub(super) fn start(
         return Err(OpenError::Url { cause: "sqlite: needs the path of a file".into() });
     }
     make_file(path)?;
-    let writer = connect(path, options)?;
+    let mut writer = connect(path, options)?;
     set_up(&writer, options)?;
     let mut threads = Vec::new();
     for n in 0..options.readers.max(1) {
@@ -43,9 +44,16 @@ pub(super) fn start(
         let (queue, observer) = (Arc::clone(reads), Arc::clone(observer));
         threads.push(spawn(format!("store-read-{n}"), move || read_loop(&reader, &queue, &*observer))?);
     }
+    let checkpoints = Arc::new(Checkpoints::default());
+    checkpoints.watch(&mut writer).map_err(|e| store_error(&e))?;
+    let (home, beside) = (connect(path, options)?, Arc::clone(&checkpoints));
+    threads.push(spawn("store-checkpoint".into(), move || beside.run(&home))?);
     let (queue, observer) = (Arc::clone(writes), Arc::clone(observer));
     let group = options.group_commit.max(1);
-    threads.push(spawn("store-write".into(), move || write_loop(&writer, &queue, group, &*observer))?);
+    threads.push(spawn("store-write".into(), move || {
+        write_loop(&writer, &queue, group, &*observer, &checkpoints);
+        checkpoints.close();
+    })?);
     Ok(threads)
 }
 
@@ -112,10 +120,6 @@ fn write_ahead_log(connection: &Connection, options: &Options) -> Result<String,
 /// changes many rows at once (a sweep of posture, an inventory sync) is several times slower with SQLite's usual 2 MiB.
 const WRITER_CACHE_KIB: i64 = 64 * 1024;
 
-/// Pages that the log in front of the database grows by before they are brought home, 16 MiB. Indexes are touched all over:
-/// the fewer times their pages are brought home, the less is written twice.
-const CHECKPOINT_PAGES: u32 = 4096;
-
 /// Switches to WAL and migrates; the writer's connection.
 fn set_up(connection: &Connection, options: &Options) -> Result<(), OpenError> {
     let mode = write_ahead_log(connection, options)?;
@@ -124,7 +128,7 @@ fn set_up(connection: &Connection, options: &Options) -> Result<(), OpenError> {
     }
     let large = || {
         connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
-        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+        connection.pragma_update(None, "journal_size_limit", checkpoints::KEPT_BYTES)?;
         // What undoes one job of a group are pages that would otherwise go to a file.
         connection.pragma_update(None, "temp_store", "MEMORY")
     };
@@ -173,7 +177,13 @@ fn own_outcome(wish: Wish, failed: Option<StoreError>) -> Result<(), StoreError>
     }
 }
 
-fn write_loop(connection: &Connection, queue: &Queue, group: usize, observer: &dyn Observe) {
+fn write_loop(
+    connection: &Connection,
+    queue: &Queue,
+    group: usize,
+    observer: &dyn Observe,
+    checkpoints: &Checkpoints,
+) {
     observer.connections(true);
     loop {
         let jobs = queue.take(group);
@@ -189,6 +199,7 @@ fn write_loop(connection: &Connection, queue: &Queue, group: usize, observer: &d
         for (job, outcome) in ended {
             job.answer(seen(outcome, observer));
         }
+        checkpoints.between_commits(connection);
     }
 }
 

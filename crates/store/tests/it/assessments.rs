@@ -1,4 +1,4 @@
-use veriboot_store::assessments::{self, NewPoint, Phase};
+use veriboot_store::assessments::{self, NewPoint, Phase, Turned};
 use veriboot_store::{StoreError, Tx, logs, vms};
 use veriboot_wire::{Assessment, AssessmentQuery, AssessmentSort, AssessmentStatus, ResourceKind, Severity};
 
@@ -49,6 +49,58 @@ fn fill(tx: &mut dyn Tx, group: &str, count: usize) -> Result<(), StoreError> {
         }
     }
     assessments::put(tx, &rows.iter().collect::<Vec<_>>())
+}
+
+on_both! {
+async fn what_turns_is_written_where_it_is_still_what_it_was(db) {
+    db.store.write(|tx| {
+        fill(tx, "a", 77)?;
+        let ids: Vec<String> = (0..77).map(|n| format!("a-{n:03}")).collect();
+        let before = assessments::of_resources(tx, &ids.iter().map(String::as_str).collect::<Vec<_>>())?;
+        let after: Vec<Assessment> = before
+            .iter()
+            .map(|a| Assessment {
+                status: AssessmentStatus::Unhealthy,
+                severity: Severity::High,
+                cause: (a.check != "vtpm-enabled").then(|| "turned".into()),
+                description: "it turned".into(),
+                last_status_change_at: at(9_999),
+                // Neither is written.
+                name: "another name".into(),
+                first_evaluated_at: at(9_999),
+                ..a.clone()
+            })
+            .collect();
+        let turned: Vec<Turned<'_>> = before
+            .iter()
+            .zip(&after)
+            .map(|(before, is)| Turned { is, was: before.status, since: before.last_status_change_at })
+            .collect();
+        assert_eq!(assessments::turn(tx, &turned[1..])?, 77 * 3 - 1);
+        // All but the first one are others by now: by their time, or by their status.
+        assert_eq!(assessments::turn(tx, &turned)?, 1);
+        let wrong = Turned { is: &after[0], was: AssessmentStatus::Healthy, since: at(9_999) };
+        assert_eq!(assessments::turn(tx, &[wrong])?, 0);
+        assert_eq!(assessments::turn(tx, &[])?, 0);
+        let found = assessments::of_resources(tx, &ids.iter().map(String::as_str).collect::<Vec<_>>())?;
+        for ((before, after), found) in before.iter().zip(&after).zip(&found) {
+            let wanted = Assessment {
+                name: before.name.clone(),
+                first_evaluated_at: before.first_evaluated_at,
+                ..after.clone()
+            };
+            assert_eq!(*found, wanted);
+        }
+        // The indexes know it too.
+        let query = AssessmentQuery { status: Some(AssessmentStatus::Unhealthy), limit: Some(1000), ..Default::default() };
+        assert_eq!(assessments::list(tx, &query, None)?.items.len(), 77 * 3);
+        let of_group = assessments::counts(tx, Some("a"), None)?;
+        let counts: Vec<_> = of_group.iter().map(|c| (c.check.as_str(), c.status, c.count)).collect();
+        assert_eq!(counts, CHECKS.map(|check| (check, AssessmentStatus::Unhealthy, 77)));
+        assert_eq!(assessments::counts(tx, Some("nobody"), None)?, []);
+        Ok(())
+    }).await.unwrap();
+}
 }
 
 on_both! {

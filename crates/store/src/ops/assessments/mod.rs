@@ -9,10 +9,10 @@ mod list;
 mod scores;
 mod sweeps;
 
-use veriboot_wire::Assessment;
+use veriboot_wire::{Assessment, AssessmentStatus, Time};
 
 use crate::StoreError;
-use crate::rows::write_rows;
+use crate::rows::{write_cast, write_rows};
 use crate::tx::{Param, Row, Tx, params};
 
 pub use counts::{
@@ -105,6 +105,39 @@ pub fn put(tx: &mut dyn Tx, rows: &[&Assessment]) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// An assessment that comes out differently, of a resource that is still called what it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turned<'a> {
+    /// How it comes out.
+    pub is: &'a Assessment,
+    /// Its status before.
+    pub was: AssessmentStatus,
+    /// Since when it had that.
+    pub since: Time,
+}
+
+/// Writes what became of assessments that are stored, and gives how many of them still were what they were before; the others
+/// stay as they are. Of name, group, scale set and kind nothing is written, nor are the indexes by them.
+pub fn turn(tx: &mut dyn Tx, rows: &[Turned<'_>]) -> Result<u64, StoreError> {
+    let head = "UPDATE assessments SET severity = it.column3, status = it.column4, cause = it.column5, \
+         description = it.column6, last_status_change_at = it.column7 FROM (";
+    let tail = ") AS it WHERE assessments.resource_id = it.column1 AND assessments.check_id = it.column2 \
+         AND assessments.status = it.column8 AND assessments.last_status_change_at = it.column9";
+    write_cast(tx, head, tail, &[7, 9], rows, |Turned { is, was, since }| {
+        *params![
+            &is.resource_id,
+            &is.check,
+            is.severity.as_str(),
+            is.status.as_str(),
+            is.cause.as_deref(),
+            &is.description,
+            is.last_status_change_at,
+            was.as_str(),
+            *since,
+        ]
+    })
+}
+
 /// Removes what is known about a resource that is no longer one, and says how many assessments that were.
 pub fn remove(tx: &mut dyn Tx, resource_id: &str) -> Result<u64, StoreError> {
     tx.execute("DELETE FROM assessments WHERE resource_id = $1", params![resource_id])
@@ -113,8 +146,7 @@ pub fn remove(tx: &mut dyn Tx, resource_id: &str) -> Result<u64, StoreError> {
 /// Removes assessments by checks that this version does not have.
 pub fn remove_unknown_checks(tx: &mut dyn Tx, known: &[&str]) -> Result<u64, StoreError> {
     let mut removed = 0;
-    for row in tx.query("SELECT DISTINCT check_id FROM assessments", &[])? {
-        let check = row.columns().text()?;
+    for check in counts::checks(tx)? {
         if !known.contains(&check.as_str()) {
             removed += tx.execute("DELETE FROM assessments WHERE check_id = $1", params![&check])?;
         }
