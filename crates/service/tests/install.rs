@@ -59,6 +59,16 @@ fn the_line_installs_and_installs_again() {
     assert_eq!((mode("etc/veriboot/agent.toml"), mode("usr/local/bin/veriboot-agent")), (0o600, 0o755));
     let unit = read("etc/systemd/system/veriboot-agent.service");
     assert!(unit.contains("ExecStart=/usr/local/bin/veriboot-agent --config /etc/veriboot/agent.toml"));
+    // What hides the TPM, /dev/kmsg, or the kernel's settings from the agent is not set.
+    for hides in [
+        "PrivateDevices=",
+        "ProtectKernelLogs=",
+        "CapabilityBoundingSet=",
+        "DevicePolicy=",
+        "InaccessiblePaths=",
+    ] {
+        assert!(!unit.contains(hides), "{hides}");
+    }
     // The agent reads this file.
     let settings = veriboot_agent::Settings::from_file(&root.join("etc/veriboot/agent.toml")).unwrap();
     assert_eq!(settings.join_token.as_deref(), Some(token));

@@ -5,15 +5,15 @@
 //!
 //! | message | kernels |
 //! |---|---|
-//! | `Loading of unsigned module is rejected`, `Loading of module with unsupported crypto …`, `… with unavailable key …` | 5.4 to 5.6, and again from 5.12 on |
-//! | `NAME: Loading of unsigned module is rejected` | 5.7 to 5.10 |
-//! | `NAME: loading of unsigned module is rejected` | 5.11 |
-//! | `Lockdown: COMM: unsigned module loading is restricted; see man kernel_lockdown.7` | 5.4 and later |
+//! | `Loading of unsigned module is rejected`, `Loading of module with unsupported crypto …`, `… with unavailable key …` | since 5.4; 6.1 of Debian 12 is in `tests/kmsg` |
+//! | `NAME: Loading of unsigned module is rejected` | commit e9f35f634e09 (2020) |
+//! | `NAME: loading of unsigned module is rejected` | October 2020, until the signature is checked before the name is known (2021: the first form again) |
+//! | `Lockdown: COMM: unsigned module loading is restricted; see man kernel_lockdown.7` | since 5.4; rate-limited since 2022 |
 //! | `Lockdown: COMM: Loading of unsigned module is restricted; …`, also without `COMM:` | patches of distributions before 5.4 |
-//! | `NAME: module verification failed: signature and/or required key missing - tainting kernel` | 3.7 and later; the first one only |
+//! | `NAME: module verification failed: signature and/or required key missing - tainting kernel` | older than all of these; the first one only |
 //!
-//! A kernel before 5.4 without these patches logs no refusal. A module whose signature is broken is refused without a word
-//! by all of them.
+//! Stable branches took these changes at different times, so every form is known on every kernel. A kernel before 5.4 without
+//! these patches logs no refusal. A module whose signature is broken is refused without a word by all of them.
 
 /// One record of `/dev/kmsg` (Documentation/ABI/testing/dev-kmsg).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

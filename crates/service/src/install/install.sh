@@ -117,6 +117,7 @@ ProtectHome=yes
 PrivateTmp=yes
 ProtectControlGroups=yes
 ProtectKernelModules=yes
+# Neither PrivateDevices nor ProtectKernelLogs: the agent reads the TPM and /dev/kmsg.
 RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
 RestrictNamespaces=yes
 RestrictRealtime=yes
