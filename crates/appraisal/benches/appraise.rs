@@ -2,14 +2,14 @@
 //!
 //! `cargo bench -p veriboot-appraisal` prints the usual times and then the ratios, each measured against operations that
 //! run in turn with it: one RSA-2048 verification, for a log never seen also SHA-256 over the log, and for baselines of
-//! many digests and boots the same judgement by a plain baseline.
+//! many digests and boots the same judgement by a plain baseline. Medians; with `VERIBOOT_BENCH_LEAST=1` the least times,
+//! which say more on a machine where something else runs.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a bench may fail loudly")]
 
 #[path = "../tests/common/mod.rs"]
 mod common;
 
-use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -22,7 +22,7 @@ use veriboot_appraisal::{
     Baseline, CompiledBaseline, Conclude, Judgement, LogReport, Memo, Outcome, PcrValues, Profile, Rule,
     Says, conclude, examine, examine_with, judge,
 };
-use veriboot_eventlog::{ComponentKind, Digest, check_digests_of, hashes, measurements, parse, replay};
+use veriboot_eventlog::{ComponentKind, Registers, check_digests_of, hashes, measurements, parse, replay};
 use veriboot_tpm::{AttestationKey, Expectation, PcrSelection, verify_quote};
 use veriboot_wire::Verdict;
 
@@ -52,9 +52,8 @@ impl Bench {
     fn captured(name: &str) -> Self {
         let path = format!("{}/../testkit/corpus/{name}/eventlog.bin", env!("CARGO_MANIFEST_DIR"));
         let bytes = std::fs::read(path).unwrap();
-        let registers = |pcrs: &BTreeMap<u32, Digest>| {
-            pcrs.iter().map(|(pcr, value)| (*pcr, value.as_ref().to_vec())).collect()
-        };
+        let registers =
+            |pcrs: &Registers| pcrs.iter().map(|(pcr, value)| (*pcr, value.as_ref().to_vec())).collect();
         let banks = examine(&bytes).banks;
         let mut tpm = Tpm::booted(&typical_machine().log());
         tpm.pcrs = banks.iter().map(|b| (b.replay.bank.tpm_id(), registers(&b.replay.pcrs))).collect();
@@ -275,7 +274,7 @@ fn few_digests(bench: &Bench, initrd: &str) -> CompiledBaseline {
     baseline.compile()
 }
 
-/// Median nanoseconds of `a` and of `b`, which run in turn so that both see the same machine.
+/// Median (or least) nanoseconds of `a` and of `b`, which run in turn so that both see the same machine.
 fn in_turn(mut a: impl FnMut(), mut b: impl FnMut()) -> (f64, f64) {
     const ROUNDS: usize = 201;
     const PER_ROUND: u32 = 20;
@@ -291,11 +290,12 @@ fn in_turn(mut a: impl FnMut(), mut b: impl FnMut()) -> (f64, f64) {
         of_a.push(time(&mut a));
         of_b.push(time(&mut b));
     }
-    let median = |mut times: Vec<f64>| {
+    let place = if std::env::var_os("VERIBOOT_BENCH_LEAST").is_some() { 0 } else { ROUNDS / 2 };
+    let one = |mut times: Vec<f64>| {
         times.sort_by(f64::total_cmp);
-        times[ROUNDS / 2]
+        times[place]
     };
-    (median(of_a), median(of_b))
+    (one(of_a), one(of_b))
 }
 
 fn main() {
@@ -306,6 +306,11 @@ fn main() {
     assert_eq!(bench.new_log(&nothing).verdict, Verdict::Healthy, "{:?}", bench.new_log(&nothing).findings);
     assert_eq!(bench.known(&report, &judgement).verdict, Verdict::Healthy);
 
+    // For profilers: nothing but new logs, so many of them.
+    if let Some(times) = std::env::var("VERIBOOT_BENCH_NEW_LOGS").ok().and_then(|times| times.parse().ok()) {
+        (0..times).for_each(|_: u32| drop(black_box(bench.new_log(&nothing))));
+        return;
+    }
     let mut criterion = Criterion::default().configure_from_args();
     criterion.bench_function("raw: RSA-2048 verify", |b| b.iter(|| bench.raw_verify()));
     criterion.bench_function("raw: RSA-2048 verify + SHA-256 of the log", |b| {

@@ -4,6 +4,7 @@
 //! as far as the quote proves it. Then what the judgement says about a log that is proven. Fail closed: whatever is
 //! missing or unexplained becomes a finding.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use veriboot_eventlog::HashAlg;
@@ -199,8 +200,8 @@ fn with_log(
     let log_broken = mismatch || report.findings.iter().any(|f| f.reason == Some(AlertReason::LogMismatch));
 
     let judgement = input.judgement.filter(|j| proof.proves_bank(j.bank) || mismatch);
-    let bank = judgement.map(|j| j.bank).or_else(|| proof.proven.first().map(|(bank, _)| *bank));
-    let proven: BTreeSet<u32> =
+    let bank = judgement.map(|j| j.bank).or_else(|| proof.proven.iter().map(|(bank, _)| *bank).min());
+    let proven: Vec<u32> =
         proof.proven.iter().filter(|(b, _)| Some(*b) == bank).map(|(_, pcr)| *pcr).collect();
     if !mismatch {
         not_proven(input, report, bank, &proven, findings);
@@ -241,7 +242,7 @@ fn is_secure_boot_verdict(finding: &Finding) -> bool {
 fn secure_boot(
     input: &Conclude<'_>,
     report: &LogReport,
-    proven: &BTreeSet<u32>,
+    proven: &[u32],
     facts: &mut Facts,
     findings: &mut Vec<Finding>,
 ) {
@@ -411,21 +412,21 @@ fn not_proven(
     input: &Conclude<'_>,
     report: &LogReport,
     bank: Option<HashAlg>,
-    proven: &BTreeSet<u32>,
+    proven: &[u32],
     findings: &mut Vec<Finding>,
 ) {
-    let extended: BTreeSet<u32> = match bank.and_then(|bank| report.bank(bank)) {
-        Some(bank) => bank.replay.extended.clone(),
-        None => report.banks.iter().flat_map(|b| b.replay.extended.iter().copied()).collect(),
+    let extended = match bank.and_then(|bank| report.bank(bank)) {
+        Some(bank) => Cow::Borrowed(&bank.replay.extended),
+        None => Cow::Owned(report.banks.iter().flat_map(|b| b.replay.extended.iter().copied()).collect()),
     };
-    if extended.intersection(proven).next().is_none() {
+    if !extended.iter().any(|pcr| proven.contains(pcr)) {
         findings.push(
             code::PROVES_NOTHING
                 .finding("The quote covers none of the PCRs that the event log extends: it proves nothing"),
         );
         return;
     }
-    let open: Vec<u32> = extended.difference(proven).copied().collect();
+    let open: Vec<u32> = extended.iter().copied().filter(|pcr| !proven.contains(pcr)).collect();
     let Some(first) = open.first() else { return };
     let mut finding = code::NOT_PROVEN.finding(format!(
         "The quote does not prove {}: what the log says about {} is a claim",

@@ -290,7 +290,7 @@ pub(crate) fn mark_vendor_keys(entries: &mut [crate::report::Entry], log: &Event
     let vendor_alone = is_list(&list_of(guids::CERT_SHA256, &[0; 32]))
         || entries.iter().filter(admitted).filter_map(|e| event(e.event)).any(of_shim);
     if let (true, Some(entry)) = (vendor_alone, entries.get_mut(list)) {
-        entry.content = Content::VendorKeysOnly;
+        entry.set_content(Content::VendorKeysOnly);
     }
 }
 

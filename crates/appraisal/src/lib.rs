@@ -69,7 +69,9 @@ pub use profile::{
 pub use proof::PcrValues;
 pub use proposal::{MAX_PROPOSED, Proposed};
 pub use rejection::{Booted, Rejected};
-pub use report::{BankReport, Component, Entry, Examined, LogReport, MAX_EVENTS, examine, examine_with};
+pub use report::{
+    BankReport, Component, Entry, Examined, LogReport, MAX_EVENTS, examine, examine_known, examine_with,
+};
 pub use rule::{
     Authority, MAX_RULE_DIGESTS, MAX_RULE_MEMBERS, MAX_RULES, Minimum, Parameters, Pattern, Rule, RuleError,
     Says, StateFlag, Switch,

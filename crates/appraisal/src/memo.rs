@@ -8,12 +8,13 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use veriboot_eventlog::{Event, EventType, HashAlg, parse};
+use veriboot_eventlog::{ComponentKind, Event, EventType, HashAlg, parse};
 
-use crate::report::{Component, component_of};
+use crate::report::{Component, component_of, is_separator};
 
 /// Events with more data are not kept. The largest dbx that anybody ships has half of it.
 const MAX_DATA: usize = 64 * 1024;
@@ -28,13 +29,62 @@ const OVERHEAD: usize = 512;
 
 /// Events of earlier logs and what they say, bounded in bytes.
 pub struct Memo {
-    known: HashMap<Key, Seen>,
+    known: HashMap<Key, Seen, Keyed>,
     bytes: usize,
     max_bytes: usize,
 }
 
 /// The start of its SHA-256 digest, and its register. Finds an event and proves nothing.
-type Key = (u64, u32);
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Key(u64, u32);
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // One number: most of the digest is as good as random.
+        state.write_u64(self.0 ^ u64::from(self.1).rotate_right(16));
+    }
+}
+
+/// Hashes numbers by a key of its own, so that nobody can write events that all fall into one place. Each event of a log is
+/// looked for, and the hash that `HashMap` brings takes half of that time.
+#[derive(Clone)]
+struct Keyed(u64, u64);
+
+impl Keyed {
+    fn new() -> Self {
+        let random = RandomState::new();
+        Self(random.hash_one(0), random.hash_one(1) | 1)
+    }
+}
+
+impl BuildHasher for Keyed {
+    type Hasher = Folded;
+
+    fn build_hasher(&self) -> Folded {
+        Folded { key: self.clone(), state: 0 }
+    }
+}
+
+struct Folded {
+    key: Keyed,
+    state: u64,
+}
+
+impl Hasher for Folded {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        let [low, high] = [self.state ^ number ^ self.key.0, self.key.1];
+        let product = u128::from(low) * u128::from(high);
+        self.state = (product >> 64) as u64 ^ product as u64;
+    }
+
+    fn finish(&self) -> u64 {
+        self.state
+    }
+}
 
 /// An event whose data has its digests.
 pub(crate) struct Seen {
@@ -42,6 +92,7 @@ pub(crate) struct Seen {
     /// As they stand in the log, with their algorithms.
     digests: Box<[u8]>,
     data: Box<[u8]>,
+    pub kind: ComponentKind,
     pub component: Arc<Component>,
     /// Whether it was found since the memo was last full.
     used: AtomicBool,
@@ -51,7 +102,7 @@ pub(crate) struct Seen {
 impl Memo {
     /// A memo that takes about so many bytes of memory at most. With none it keeps nothing.
     pub fn new(max_bytes: usize) -> Self {
-        Self { known: HashMap::new(), bytes: 0, max_bytes }
+        Self { known: HashMap::with_hasher(Keyed::new()), bytes: 0, max_bytes }
     }
 
     /// Events that it has.
@@ -59,23 +110,34 @@ impl Memo {
         self.known.len()
     }
 
+    /// Bytes of memory that they take, estimated from above.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether it has none.
     pub fn is_empty(&self) -> bool {
         self.known.is_empty()
     }
 
+    /// Whether there is room for any event.
+    pub(crate) fn keeps_anything(&self) -> bool {
+        self.max_bytes > 0
+    }
+
     /// Whether an event is one that a memo keeps: it says something by itself, and its digest is taken over its data.
     pub(crate) fn would_keep(&self, event: &Event<'_>) -> bool {
-        self.max_bytes > 0
+        self.keeps_anything()
             && event.data.len() <= MAX_DATA
             && event.digests.raw().len() <= MAX_DIGESTS
             && event.extends()
+            && !is_separator(event)
             && (event.stands_alone() || event.event_type == EventType::EV_EFI_VARIABLE_AUTHORITY)
     }
 
     /// The same event of an earlier log.
     pub(crate) fn find(&self, event: &Event<'_>) -> Option<&Seen> {
-        if self.known.is_empty() {
+        if self.known.is_empty() || is_separator(event) {
             return None;
         }
         let seen = self.known.get(&key(event)?)?;
@@ -100,7 +162,7 @@ impl Memo {
             if self.known.contains_key(&key) || !event.has_digests_of_data(log.format) {
                 continue;
             }
-            let component = component_of(event);
+            let (kind, component) = component_of(event);
             let bytes = OVERHEAD + event.data.len() + component.heap_bytes();
             let Some(rest) = left.checked_sub(bytes) else { return };
             left = rest;
@@ -109,6 +171,7 @@ impl Memo {
                 event_type: event.event_type,
                 digests: event.digests.raw().into(),
                 data: event.data.into(),
+                kind,
                 component: Arc::new(component),
                 used: AtomicBool::new(false),
                 bytes,
@@ -134,7 +197,7 @@ impl Memo {
 
 fn key(event: &Event<'_>) -> Option<Key> {
     let head = event.digest(HashAlg::Sha256)?.first_chunk()?;
-    Some((u64::from_le_bytes(*head), event.pcr))
+    Some(Key(u64::from_le_bytes(*head), event.pcr))
 }
 
 impl fmt::Debug for Memo {

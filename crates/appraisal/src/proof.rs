@@ -5,7 +5,7 @@
 //! agent sent beside the quote help, but only if they themselves give the signed digest: then they are as good as
 //! signed, and each PCR is compared by itself. Without such values nothing is proven and no PCR can be named.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use veriboot_eventlog::{Digest, HashAlg};
 use veriboot_tpm::{Quote, alg};
@@ -29,8 +29,8 @@ const PHASES: &[&[&str]] = &[
 /// What a quote proves about a log.
 #[derive(Debug, Default)]
 pub(crate) struct Proof {
-    /// Registers whose quoted value is exactly what the log says, with known suffixes.
-    pub proven: BTreeSet<(HashAlg, u32)>,
+    /// Registers whose quoted value is exactly what the log says, with known suffixes; in signed order.
+    pub proven: Vec<(HashAlg, u32)>,
     /// Registers whose quoted value is known and another.
     pub differing: Vec<Differing>,
     /// The signed digest could not be reached, and no authentic values say which PCR it is.
@@ -139,7 +139,7 @@ fn compare(proof: &mut Proof, quote: &Quote, log: &LogReport, authentic: &BTreeM
         let candidates = candidates(bank, bank_report, pcr);
         match candidates.values.iter().find(|(value, _)| *value == quoted) {
             Some((_, suffix)) => {
-                proof.proven.insert((bank, pcr));
+                proof.proven.push((bank, pcr));
                 proof.note(*suffix);
             }
             None => proof.differing.push(Differing {

@@ -2,16 +2,16 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
 
 use veriboot_eventlog::{
     ComponentKind, Digest, DigestMismatch, Event, EventLog, EventType, Format, HashAlg, Hashes, Known, Label,
-    Replay, hashes_knowing, labelled, parse,
+    LoaderCommand, Replay, hashes_knowing, labelled, parse,
 };
 use veriboot_wire::{Finding, counted};
 
-use crate::content::{self, Content, SignatureId};
+use crate::content::{self, Content, STUB_PCR, SignatureId};
 use crate::memo::{Memo, Seen};
 use crate::structure_checks;
 use crate::text::{self, shortened};
@@ -19,6 +19,10 @@ use crate::{code, lists};
 
 /// Warnings and digest mismatches that become findings of their own; the rest is counted.
 const MAX_LISTED: usize = 16;
+/// Room for commands of the boot loader, when there is one: a menu has so many bytes of them.
+const COMMANDS_BYTES: usize = 8 * 1024;
+/// What an allocation costs beside its content.
+const ALLOCATION: usize = 32;
 /// Events of one boot that are judged. Real machines write some hundred; what is compared grows faster than the log.
 pub const MAX_EVENTS: usize = 8192;
 
@@ -54,21 +58,71 @@ pub struct Entry {
     pub pcr: u32,
     /// Type of the event.
     pub event_type: EventType,
+    /// Kind of component.
+    pub kind: ComponentKind,
     said: Said,
 }
 
-/// What an event says, of its own or the same as in other logs.
+/// What an event says: of its own, the same as in other logs, or not put into words before somebody asks.
 #[derive(Clone)]
 enum Said {
     Own(Component),
     Shared(Arc<Component>),
+    Later(Later),
 }
 
-/// What an event measures.
+/// A command of the boot loader. Nearly all that anybody asks is whether it is the one that a baseline knows.
+#[derive(Clone)]
+struct Later {
+    /// Commands of the log, one after the other.
+    texts: Arc<OnceLock<Vec<u8>>>,
+    from: usize,
+    to: usize,
+    words: OnceLock<Box<Component>>,
+}
+
+impl Later {
+    fn command(&self) -> Option<LoaderCommand<'_>> {
+        LoaderCommand::from_text(self.texts.get()?.get(self.from..self.to)?)
+    }
+
+    fn words(&self) -> &Component {
+        self.words.get_or_init(|| {
+            let mut label = self.command().map(|command| command.label());
+            Box::new(Component {
+                name: label.as_mut().map(|label| std::mem::take(&mut label.name)).unwrap_or_default(),
+                value: label.and_then(|label| label.value),
+                signer: None,
+                items: Vec::new(),
+                content: Content::Text,
+            })
+        })
+    }
+}
+
+/// A command whose words can wait. What the PCR of systemd-stub holds is proven in another way.
+fn command<'a>(event: &Event<'a>) -> Option<LoaderCommand<'a>> {
+    if event.pcr == STUB_PCR { None } else { LoaderCommand::of(event) }
+}
+
+fn is_command(event: &Event<'_>) -> bool {
+    event.pcr != STUB_PCR && LoaderCommand::is_measured_by(event)
+}
+
+/// Whether an event is the separator of a boot without errors, of which every log has eight.
+pub(crate) fn is_separator(event: &Event<'_>) -> bool {
+    event.event_type == EventType::EV_SEPARATOR && event.data == [0; 4]
+}
+
+/// What such a separator says. Its words are the same in every register.
+fn separator(event: &Event<'_>) -> &'static Arc<Component> {
+    static SEPARATOR: OnceLock<Arc<Component>> = OnceLock::new();
+    SEPARATOR.get_or_init(|| Arc::new(component_of(event).1))
+}
+
+/// What an event measures, beside its kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Component {
-    /// Kind of component.
-    pub kind: ComponentKind,
     /// What tells several components of one kind apart. Printable, bounded.
     pub name: Cow<'static, str>,
     /// The content in words, where the log has it. Printable, bounded.
@@ -88,22 +142,60 @@ impl Deref for Entry {
         match &self.said {
             Said::Own(component) => component,
             Said::Shared(component) => component,
+            Said::Later(command) => command.words(),
         }
     }
 }
 
-impl DerefMut for Entry {
-    fn deref_mut(&mut self) -> &mut Component {
+impl Entry {
+    /// Whether it has this name and this value. Words that wait for somebody to ask are not made.
+    pub(crate) fn is_called(&self, name: &str, value: Option<&str>) -> bool {
+        if let Said::Later(later) = &self.said
+            && let Some(command) = later.command()
+        {
+            return command.is_called(name, value);
+        }
+        self.name == name && self.value.as_deref() == value
+    }
+
+    /// The text of a command whose words wait for somebody to ask.
+    pub(crate) fn command_text(&self) -> Option<&[u8]> {
+        match &self.said {
+            Said::Later(later) => later.texts.get()?.get(later.from..later.to),
+            Said::Own(_) | Said::Shared(_) => None,
+        }
+    }
+
+    /// Changes what its digest proves.
+    pub(crate) fn set_content(&mut self, content: Content) {
+        self.said = Said::Own(Component { content, ..Component::clone(self) });
+    }
+
+    /// The signer of an image; images do not stand alone.
+    fn signer_mut(&mut self) -> Option<&mut Option<String>> {
         match &mut self.said {
-            Said::Own(component) => component,
-            Said::Shared(component) => Arc::make_mut(component),
+            Said::Own(component) => Some(&mut component.signer),
+            Said::Shared(_) | Said::Later(_) => None,
+        }
+    }
+
+    /// Bytes that it has on the heap, estimated from above, with words that are not made yet.
+    pub fn heap_bytes(&self) -> usize {
+        match &self.said {
+            Said::Own(component) => component.heap_bytes(),
+            Said::Shared(component) => component.heap_bytes(),
+            Said::Later(later) => {
+                let words = later.command().map_or(0, |command| command.max_label_bytes());
+                size_of::<Component>() + 3 * ALLOCATION + (later.to - later.from) + words
+            }
         }
     }
 }
 
 impl PartialEq for Entry {
     fn eq(&self, other: &Self) -> bool {
-        (self.event, self.pcr, self.event_type) == (other.event, other.pcr, other.event_type)
+        (self.event, self.pcr, self.event_type, self.kind)
+            == (other.event, other.pcr, other.event_type, other.kind)
             && **self == **other
     }
 }
@@ -129,7 +221,6 @@ impl fmt::Debug for Entry {
 impl Component {
     fn of(event: &Event<'_>, label: &mut Label) -> Self {
         Self {
-            kind: label.kind,
             items: lists::items(label.kind, event),
             content: content::of_event(event, label.fingerprint),
             name: std::mem::take(&mut label.name),
@@ -140,18 +231,21 @@ impl Component {
 
     /// Bytes that it has on the heap, estimated from above.
     pub(crate) fn heap_bytes(&self) -> usize {
-        let text = |text: &String| text.capacity() + size_of::<String>();
-        self.name.len()
+        let text = |text: &String| text.capacity() + ALLOCATION;
+        let item = |item: &String| size_of::<String>() + text(item);
+        ALLOCATION
+            + self.name.len()
             + self.value.as_ref().map_or(0, text)
             + self.signer.as_ref().map_or(0, text)
-            + self.items.iter().map(text).sum::<usize>()
+            + self.items.iter().map(item).sum::<usize>()
             + self.content.heap_bytes()
     }
 }
 
 /// What an event says that stands alone, or by itself without the events around it.
-pub(crate) fn component_of(event: &Event<'_>) -> Component {
-    Component::of(event, &mut Label::of(event))
+pub(crate) fn component_of(event: &Event<'_>) -> (ComponentKind, Component) {
+    let mut label = Label::of(event);
+    (label.kind, Component::of(event, &mut label))
 }
 
 /// One bank of a log.
@@ -202,12 +296,19 @@ pub fn examine(bytes: &[u8]) -> LogReport {
 pub struct Examined {
     /// What the log says. The same whatever the memo has.
     pub report: LogReport,
+    /// How many events were found in the memo.
+    pub known: usize,
     /// Indices of events that were not found in the memo, for [`Memo::learn`].
     pub unknown: Vec<u32>,
 }
 
 /// Examines a log with the help of what earlier logs said. Never fails.
 pub fn examine_with(bytes: &[u8], memo: &Memo) -> Examined {
+    examine_known(bytes, None, memo)
+}
+
+/// [`examine_with`] for a log whose SHA-256 the caller has computed from these bytes.
+pub fn examine_known(bytes: &[u8], sha256: Option<Digest>, memo: &Memo) -> Examined {
     let mut report = LogReport {
         sha256: String::new(),
         bytes: bytes.len(),
@@ -219,17 +320,20 @@ pub fn examine_with(bytes: &[u8], memo: &Memo) -> Examined {
         entries: Vec::new(),
         banks: Vec::new(),
     };
-    let mut unknown = Vec::new();
+    let (mut known, mut unknown) = (0, Vec::new());
     match parse(bytes) {
         Ok(log) => {
             let remembered = Remembered::of(&log, memo);
-            let hashes = hashes_knowing(bytes, &log, |event| remembered.get(event).is_some());
+            let hashes = hashes_knowing(bytes, &log, sha256, |event| remembered.get(event).is_some());
             report.sha256 = hashes.sha256.to_string();
-            unknown = remembered.unknown(&log, memo, &hashes.mismatches);
+            let mismatches: Vec<u32> = hashes.mismatches.iter().take(MAX_LISTED).map(|m| m.event).collect();
             fill(&mut report, &log, hashes, &remembered);
+            known = remembered.seen.iter().flatten().count();
+            unknown = new_events(&report.entries, &log, &remembered, memo);
+            unknown.retain(|index| !mismatches.contains(index));
         }
         Err(error) => {
-            report.sha256 = HashAlg::Sha256.hash(&[bytes]).to_string();
+            report.sha256 = sha256.unwrap_or_else(|| HashAlg::Sha256.hash(&[bytes])).to_string();
             let blank = bytes.iter().all(|b| *b == 0) || bytes.iter().all(|b| *b == 0xFF);
             let mut finding = if blank {
                 code::LOG_MISSING.finding(format!("There is no event log: {}", error.reason))
@@ -240,7 +344,7 @@ pub fn examine_with(bytes: &[u8], memo: &Memo) -> Examined {
             report.findings.push(finding);
         }
     }
-    Examined { report, unknown }
+    Examined { report, known, unknown }
 }
 
 /// Events of a log that a memo has.
@@ -267,6 +371,7 @@ impl<'m> Remembered<'m> {
 
     fn known(&self, event: &Event<'_>) -> Known {
         match self.get(event) {
+            None if is_separator(event) || is_command(event) => Known::Label,
             None => Known::Nothing,
             Some(_) if event.stands_alone() => Known::Label,
             Some(seen) => {
@@ -274,17 +379,20 @@ impl<'m> Remembered<'m> {
             }
         }
     }
+}
 
-    /// Events that the memo should have.
-    fn unknown(&self, log: &EventLog<'_>, memo: &Memo, mismatches: &[DigestMismatch]) -> Vec<u32> {
-        let mut unknown = Vec::new();
-        if log.session().len() <= MAX_EVENTS {
-            let of_use = |event: &&Event<'_>| memo.would_keep(event) && self.get(event).is_none();
-            unknown.extend(log.session().iter().filter(of_use).map(|event| event.index));
-            unknown.retain(|index| !mismatches.iter().take(MAX_LISTED).any(|m| m.event == *index));
-        }
-        unknown
+/// Events that the memo should have.
+fn new_events(entries: &[Entry], log: &EventLog<'_>, remembered: &Remembered<'_>, memo: &Memo) -> Vec<u32> {
+    if !memo.keeps_anything() {
+        return Vec::new();
     }
+    let is_new = |entry: &&Entry| match &entry.said {
+        // Found in the memo, or the separator.
+        Said::Shared(_) => false,
+        Said::Own(_) | Said::Later(_) => event(log, entry.event)
+            .is_some_and(|event| remembered.get(event).is_none() && memo.would_keep(event)),
+    };
+    entries.iter().filter(is_new).map(|entry| entry.event).collect()
 }
 
 fn fill(report: &mut LogReport, log: &EventLog<'_>, hashes: Hashes, remembered: &Remembered<'_>) {
@@ -352,18 +460,43 @@ fn add_entries(
     if !known.is_empty() && extending.clone().all(|index| known.binary_search(&index).is_ok()) {
         return;
     }
+    let (texts, mut commands) = (Arc::new(OnceLock::new()), Vec::new());
     let add = |all: &mut Vec<Entry>, event: &Event<'_>, label: &mut Label| {
         if !extends(&event) || known.binary_search(&event.index).is_ok() {
             return;
         }
-        let said = match remembered.get(event).filter(|_| event.stands_alone()) {
-            Some(seen) => Said::Shared(Arc::clone(&seen.component)),
-            None => Said::Own(Component::of(event, label)),
+        // Each way makes the entry in its place.
+        let mut push = |kind, said| {
+            all.push(Entry { event: event.index, pcr: event.pcr, event_type: event.event_type, kind, said });
         };
-        all.push(Entry { event: event.index, pcr: event.pcr, event_type: event.event_type, said });
+        if let Some(seen) = remembered.get(event).filter(|_| event.stands_alone()) {
+            push(seen.kind, Said::Shared(Arc::clone(&seen.component)));
+        } else if let Some(command) = command(event) {
+            if commands.is_empty() {
+                commands.reserve(COMMANDS_BYTES);
+            }
+            let from = commands.len();
+            commands.extend_from_slice(command.text());
+            let (texts, to) = (Arc::clone(&texts), commands.len());
+            push(LoaderCommand::KIND, Said::Later(Later { texts, from, to, words: OnceLock::new() }));
+        } else if is_separator(event) {
+            push(ComponentKind::Separator, Said::Shared(Arc::clone(separator(event))));
+        } else {
+            push(label.kind, Said::Own(Component::of(event, label)));
+        }
     };
     let known_label = |event: &Event<'_>| remembered.known(event);
-    let measured = labelled(log, known_label, add, |entry| (entry.event, &mut entry.signer));
+    let measured =
+        labelled(
+            log,
+            known_label,
+            add,
+            |entry, event| {
+                if entry.event == event { entry.signer_mut() } else { None }
+            },
+        );
+    commands.shrink_to_fit();
+    let _ = texts.set(commands);
     if known.is_empty() {
         report.entries = measured;
     } else {
@@ -423,7 +556,7 @@ fn digest_mismatches(report: &mut LogReport, mut mismatches: Vec<DigestMismatch>
         if let Ok(at) = report.entries.binary_search_by_key(&mismatch.event, |entry| entry.event)
             && let Some(entry) = report.entries.get_mut(at)
         {
-            entry.content = Content::Opaque;
+            entry.set_content(Content::Opaque);
         }
     }
     let (known, mismatches): (Vec<_>, Vec<_>) = mismatches.into_iter().partition(|m| m.quirk.is_some());

@@ -102,8 +102,9 @@ impl Known {
 /// The register of the Secure Boot configuration, and what is recognised in it.
 struct SecureBootEvents<'l, 'a> {
     log: &'l EventLog<'a>,
-    register: u32,
     known: Vec<&'static Known>,
+    /// Events of the register.
+    events: Vec<&'l Event<'a>>,
 }
 
 /// What an event says about SecureBoot.
@@ -118,12 +119,9 @@ enum Says {
 impl<'l, 'a> SecureBootEvents<'l, 'a> {
     fn new(log: &'l EventLog<'a>) -> Self {
         let register = if log.format == Format::Ccel { SECURE_BOOT_REGISTER } else { SECURE_BOOT_PCR };
-        Self { log, register, known: log.active_banks().into_iter().map(Known::of).collect() }
-    }
-
-    fn events(&self) -> impl Iterator<Item = &'l Event<'a>> {
-        let register = self.register;
-        self.log.session().iter().filter(move |e| e.extends() && e.pcr == register)
+        let known = log.active_banks().into_iter().map(Known::of).collect();
+        let of_register = log.session().iter().filter(|e| e.pcr == register && e.extends());
+        Self { log, known, events: of_register.collect() }
     }
 
     /// Only one bank may be the one that a quote proves, so "off" in any bank is off, and "on" needs all of them.
@@ -155,10 +153,9 @@ impl<'l, 'a> SecureBootEvents<'l, 'a> {
 }
 
 /// Secure Boot as the log shows it; `None` when it shows nothing, something unclear, or both.
-fn secure_boot(events: &SecureBootEvents<'_, '_>) -> Option<bool> {
-    let mut said = events.events().filter_map(|event| events.says(event));
-    let first = said.next()?;
-    if said.any(|next| next != first) {
+fn secure_boot(said: &[(&Event<'_>, Says)]) -> Option<bool> {
+    let ((_, first), others) = said.split_first()?;
+    if others.iter().any(|(_, next)| next != first) {
         return None;
     }
     match first {
@@ -207,11 +204,11 @@ fn shim_validation_off(events: &SecureBootEvents<'_, '_>) -> bool {
 /// Fills in what the log shows about Secure Boot, and adds findings to the report. The registers of a confidential VM mix PCRs, so only the value is checked there.
 pub(crate) fn run(report: &mut LogReport, log: &EventLog<'_>) {
     let events = SecureBootEvents::new(log);
-    report.secure_boot = secure_boot(&events);
+    let said: Vec<_> = events.events.iter().filter_map(|e| Some((*e, events.says(e)?))).collect();
+    report.secure_boot = secure_boot(&said);
     report.shim_validation_off = shim_validation_off(&events);
-    let mut said = events.events().filter_map(|event| Some((event, events.says(event)?)));
-    let first = said.next();
-    if let Some((event, _)) = said.find(|(_, says)| first.as_ref().is_some_and(|(_, f)| f != says)) {
+    let first = said.first().map(|(_, says)| *says);
+    if let Some((event, _)) = said.iter().find(|(_, says)| Some(*says) != first) {
         let mut finding = code::SECURE_BOOT_AMBIGUOUS
             .finding("The log measures the SecureBoot variable several times with different values");
         finding.pcr = Some(event.pcr);
@@ -224,24 +221,23 @@ pub(crate) fn run(report: &mut LogReport, log: &EventLog<'_>) {
     }
     separators(report, &events);
     after_separator(report, &events);
-    unbound_events(report, log);
+    unbound_events(report, &events);
 }
 
 /// Events of PCR 7 whose digest says nothing about their data.
-fn unbound_events(report: &mut LogReport, log: &EventLog<'_>) {
+fn unbound_events(report: &mut LogReport, events: &SecureBootEvents<'_, '_>) {
     // Without the variable there is nothing to protect: Secure Boot is unknown anyway.
     if report.secure_boot.is_none() {
         return;
     }
-    let bound = |event: &&Event<'_>| match event.event_type {
+    let bound = |event: &Event<'_>| match event.event_type {
         EventType::EV_SEPARATOR | EventType::EV_ACTION | EventType::EV_EFI_ACTION => true,
         EventType::EV_EFI_VARIABLE_DRIVER_CONFIG | EventType::EV_EFI_VARIABLE_AUTHORITY => {
             Variable::parse(event.data).is_some()
         }
         _ => false,
     };
-    let stray = log.session().iter().filter(|e| e.extends() && e.pcr == SECURE_BOOT_PCR).find(|e| !bound(e));
-    let Some(stray) = stray else { return };
+    let Some(stray) = events.events.iter().find(|e| !bound(e)) else { return };
     let mut finding = code::UNBOUND_EVENT.finding(format!(
         "PCR 7 has an event of type {} whose digest does not cover its text: what it was cannot be known",
         stray.event_type
@@ -293,7 +289,7 @@ fn separators(report: &mut LogReport, events: &SecureBootEvents<'_, '_>) {
 }
 
 fn after_separator(report: &mut LogReport, events: &SecureBootEvents<'_, '_>) {
-    let Some(separator) = events.events().find(|e| events.is_separator(e)).map(|e| e.index) else {
+    let Some(separator) = events.events.iter().find(|e| events.is_separator(e)).map(|e| e.index) else {
         return;
     };
     let late = report

@@ -19,16 +19,21 @@ pub struct Hashes {
 /// What SHA-256 over `bytes`, [`replay`] and [`crate::check_digests_of`] give for all active banks of `log`, which was read from
 /// `bytes`. Faster than the three, one after the other: what is hashed with SHA-256 is hashed two at a time.
 pub fn hashes(bytes: &[u8], log: &EventLog<'_>) -> Hashes {
-    hashes_knowing(bytes, log, |_| false)
+    hashes_knowing(bytes, log, None, |_| false)
 }
 
-/// [`hashes`], when the caller knows of some events that their data has their digests in every bank: it has seen the same
-/// bytes of data and of digests under the same type, and there was no mismatch.
-pub fn hashes_knowing<'a>(bytes: &[u8], log: &EventLog<'a>, is_known: impl Fn(&Event<'a>) -> bool) -> Hashes {
+/// [`hashes`], when the caller has computed SHA-256 over the bytes before, or knows of some events that their data has their
+/// digests in every bank: it has seen the same bytes of data and of digests under the same type, and there was no mismatch.
+pub fn hashes_knowing<'a>(
+    bytes: &[u8],
+    log: &EventLog<'a>,
+    sha256: Option<Digest>,
+    is_known: impl Fn(&Event<'a>) -> bool,
+) -> Hashes {
     let banks = log.active_banks();
     if !banks.contains(&HashAlg::Sha256) {
         return Hashes {
-            sha256: HashAlg::Sha256.hash(&[bytes]),
+            sha256: sha256.unwrap_or_else(|| HashAlg::Sha256.hash(&[bytes])),
             replays: banks.iter().map(|bank| replay(log, *bank)).collect(),
             mismatches: banks.iter().flat_map(|bank| mismatches(log, *bank, &is_known)).collect(),
         };
@@ -38,7 +43,9 @@ pub fn hashes_knowing<'a>(bytes: &[u8], log: &EventLog<'a>, is_known: impl Fn(&E
     let chains = plan.chains(&digests);
     let checks = checks(log, HashAlg::Sha256, &is_known);
     let mut batch = Batch::with_capacity(1 + chains.len() + checks.len());
-    batch.message(bytes);
+    if sha256.is_none() {
+        batch.message(bytes);
+    }
     for chain in &chains {
         chain.add_to(&mut batch);
     }
@@ -47,7 +54,7 @@ pub fn hashes_knowing<'a>(bytes: &[u8], log: &EventLog<'a>, is_known: impl Fn(&E
     }
     let mut results = batch.compute().into_iter();
 
-    let sha256 = results.next().and_then(|sha256| Digest::new(&sha256));
+    let sha256 = sha256.or_else(|| results.next().and_then(|sha256| Digest::new(&sha256)));
     let values: Vec<(u8, [u8; 32])> = chains.iter().map(|chain| chain.slot).zip(results.by_ref()).collect();
     let mut of_sha256 = Some(plan.finish(&values));
     let mut hashes = Hashes {

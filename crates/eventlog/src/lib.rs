@@ -43,6 +43,7 @@ mod logs_document;
 mod measurement;
 pub mod quirks;
 mod reader;
+mod registers;
 mod replay;
 pub mod sbat;
 mod sha256;
@@ -62,10 +63,11 @@ pub use document::Document;
 pub use event_type::EventType;
 pub use hashes::{Hashes, hashes, hashes_knowing};
 pub use ima::ima_boot_aggregate;
-pub use label::Label;
+pub use label::{Label, LoaderCommand};
 pub use logs::{BootLogs, CombinedReplay, LogKind, recognise};
 pub use logs_document::LogsDocument;
 pub use measurement::{Known, Measurement, labelled, measurements};
+pub use registers::Registers;
 pub use replay::{PCR_COUNT, Replay, replay};
 pub use story::{
     BootStory, CertificateStory, FileStory, FirmwareStory, ImageStory, KeyStory, WindowsModuleStory,

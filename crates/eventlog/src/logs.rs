@@ -11,7 +11,7 @@ use crate::ima::{self, BootAggregate, Extend, ImaList};
 use crate::limits::MAX_WARNINGS;
 use crate::linux::linux_release;
 use crate::userspace::{self, UserSpaceLog};
-use crate::{Digest, EventLog, HashAlg, PCR_COUNT, Warning, replay};
+use crate::{Digest, EventLog, HashAlg, PCR_COUNT, Registers, Warning, replay};
 
 /// What some bytes are, by their content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -111,7 +111,7 @@ impl BootLogs<'_, '_> {
         };
         if let Some(log) = self.firmware {
             let replayed = replay(log, bank);
-            out.pcrs = replayed.pcrs;
+            out.pcrs = replayed.pcrs.into_iter().collect();
             for pcr in replayed.extended {
                 out.extended.entry(pcr).or_default().insert(LogKind::Firmware);
             }
@@ -138,7 +138,7 @@ impl BootLogs<'_, '_> {
 
     fn boot_aggregate(&self, list: &ImaList<'_>) -> BootAggregate {
         let Some(log) = self.firmware else { return ima::check_boot_aggregate(list, |_, _| None) };
-        let mut replays: BTreeMap<HashAlg, BTreeMap<u32, Digest>> = BTreeMap::new();
+        let mut replays: BTreeMap<HashAlg, Registers> = BTreeMap::new();
         for bank in log.active_banks() {
             replays.insert(bank, replay(log, bank).pcrs);
         }

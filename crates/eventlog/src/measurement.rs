@@ -42,7 +42,12 @@ pub fn measurements(log: &EventLog<'_>, bank: HashAlg) -> Vec<Measurement> {
             signer: label.signer.take(),
         });
     };
-    labelled(log, |_| Known::Nothing, add, |measurement| (measurement.event, &mut measurement.signer))
+    labelled(
+        log,
+        |_| Known::Nothing,
+        add,
+        |measurement, event| (measurement.event == event).then_some(&mut measurement.signer),
+    )
 }
 
 /// What the caller of [`labelled`] knows of an event from one with the same type, register and data.
@@ -52,18 +57,18 @@ pub enum Known {
     Nothing,
     /// SHA-256 of the certificate that it measures.
     Fingerprint(Digest),
-    /// Its label; only for events that [`Event::stands_alone`].
+    /// Its label, or that it is not wanted now; only for events that [`Event::stands_alone`].
     Label,
 }
 
 /// Hands every event of the last session that extends a register to `add`, with its label, which `add` may empty, and
 /// what was added so far. A signer may become known when the thing that it signed was added already: `signer` gives the
-/// index of its event and the place of the signer. An event whose label is known comes with a blank one.
+/// place of the signer in what was added for the event of this index. An event whose label is known comes with a blank one.
 pub fn labelled<'l, 'a, T>(
     log: &'l EventLog<'a>,
     known: impl Fn(&Event<'a>) -> Known,
     mut add: impl FnMut(&mut Vec<T>, &'l Event<'a>, &mut Label),
-    signer: impl Fn(&mut T) -> (u32, &mut Option<String>),
+    signer: impl Fn(&mut T, u32) -> Option<&mut Option<String>>,
 ) -> Vec<T> {
     let session = log.session();
     let mut labels = Labels::new(session);
@@ -81,7 +86,7 @@ pub fn labelled<'l, 'a, T>(
         labels.next(event, &mut label);
         if let Some(subject) = label.signs_previous_image.take()
             && let Some(at) = labels.last_image()
-            && let Some((_, place)) = all.iter_mut().rev().map(&signer).find(|(event, _)| *event == at)
+            && let Some(place) = all.iter_mut().rev().find_map(|added| signer(added, at))
         {
             place.get_or_insert(subject);
         }

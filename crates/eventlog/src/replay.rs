@@ -1,9 +1,9 @@
 //! What the PCRs must hold when exactly the events of a log were extended.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::sha256::Batch;
-use crate::{Digest, Event, EventLog, EventType, Format, HashAlg, Warning};
+use crate::{Digest, Event, EventLog, EventType, Format, HashAlg, Registers, Warning};
 
 /// Registers that software can read from a TPM of the PC Client profile.
 pub const PCR_COUNT: u32 = 24;
@@ -21,7 +21,7 @@ pub struct Replay {
     pub bank: HashAlg,
     /// Value of every register: PCR 0 to 23, or 1 to 4 for a confidential VM. Registers that the log does not touch
     /// have their reset value.
-    pub pcrs: BTreeMap<u32, Digest>,
+    pub pcrs: Registers,
     /// Registers that the log extends.
     pub extended: BTreeSet<u32>,
     /// Whether the log extends this bank at all. An inactive bank says nothing and must not be compared.
@@ -102,6 +102,8 @@ pub(crate) struct Plan<'a> {
 
 /// Registers that an index can name.
 const SLOTS: usize = 32;
+/// Registers that a log has at most.
+const REGISTERS: usize = 24;
 
 /// Digests of the SHA-256 bank, those of one register after those of another.
 pub(crate) struct ByRegister<'a> {
@@ -233,7 +235,7 @@ impl<'a> Plan<'a> {
         };
         Replay {
             bank: self.bank,
-            pcrs: (0..).take(SLOTS).filter_map(value).collect(),
+            pcrs: Registers::rising((0..).take(SLOTS).filter_map(value), REGISTERS),
             extended: (0..).take(SLOTS).filter(is_touched).map(u32::from).collect(),
             active: self.active,
             startup_locality: self.startup_locality,

@@ -113,6 +113,9 @@ pub struct Digests<'a> {
 }
 
 impl<'a> Digests<'a> {
+    #[cfg(test)]
+    pub(crate) const NONE: Self = Self { raw: &[], places: [0; 5] };
+
     fn sha1(raw: &'a [u8]) -> Self {
         Self { raw, places: [1, 0, 0, 0, 0] }
     }

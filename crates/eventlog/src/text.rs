@@ -102,15 +102,19 @@ impl Shown for Text<'_> {
 
 /// Bytes as text when every one of them is printable ASCII.
 pub(crate) fn plain_ascii(bytes: &[u8]) -> Option<&str> {
+    if is_plain_ascii(bytes) { std::str::from_utf8(bytes).ok() } else { None }
+}
+
+/// Whether every byte is printable ASCII.
+pub(crate) fn is_plain_ascii(bytes: &[u8]) -> bool {
     // Without a branch per byte, and without a loop over what is left of blocks: most texts of a log are plain.
     let is_odd = |bytes: &[u8]| bytes.iter().fold(false, |odd, byte| odd | !matches!(byte, 0x20..=0x7E));
-    let odd = match bytes.last_chunk::<16>() {
+    !match bytes.last_chunk::<16>() {
         Some(last) => {
             bytes.as_chunks::<16>().0.iter().chain([last]).fold(false, |odd, block| odd | is_odd(block))
         }
         None => is_odd(bytes),
-    };
-    if odd { None } else { std::str::from_utf8(bytes).ok() }
+    }
 }
 
 /// What a value shows, cut at `max` characters; a cut one ends in `…`.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::Deref;
 
-use veriboot_eventlog::{Digest, HashAlg};
+use veriboot_eventlog::{Digest, HashAlg, LoaderCommand};
 
 use super::document::{Baseline, Reference, ReferenceBoot};
 use super::flaws::Flaw;
@@ -34,8 +34,29 @@ struct Sequence {
     /// Over the digests. Finds a sequence and proves nothing: it is compared in full.
     hash: u64,
     boot: usize,
-    /// Places in the boot's measurements.
-    members: Vec<u32>,
+    members: Vec<Member>,
+}
+
+/// A measurement of an accepted sequence.
+#[derive(Clone, Copy, Debug)]
+struct Member {
+    /// Place in the boot's measurements.
+    place: u32,
+    /// Whether its words are those of a command of the boot loader that is its value: most of what a boot measures.
+    command: bool,
+}
+
+impl Member {
+    fn of(place: u32, reference: &Reference) -> Self {
+        let is_own_value = |value: &String| {
+            let called = |c: LoaderCommand<'_>| c.is_called(&reference.name, Some(value));
+            LoaderCommand::from_text(value.as_bytes()).is_some_and(called)
+        };
+        let command = reference.varies.is_none()
+            && reference.kind == LoaderCommand::KIND
+            && reference.value.as_ref().is_some_and(is_own_value);
+        Self { place, command }
+    }
 }
 
 impl Deref for CompiledBaseline {
@@ -55,12 +76,12 @@ impl Baseline {
         let mut registers: Vec<Register> =
             pcrs.into_iter().map(|pcr| Register { pcr, sequences: Vec::new() }).collect();
         for (at, boot) in self.boots.iter().enumerate() {
-            let mut by_register: Vec<Vec<u32>> = vec![Vec::new(); registers.len()];
+            let mut by_register: Vec<Vec<Member>> = vec![Vec::new(); registers.len()];
             for (place, reference) in (0..).zip(&boot.measurements) {
                 if let Ok(register) = registers.binary_search_by_key(&reference.pcr, |r| r.pcr)
                     && let Some(members) = by_register.get_mut(register)
                 {
-                    members.push(place);
+                    members.push(Member::of(place, reference));
                 }
             }
             for (register, members) in registers.iter_mut().zip(by_register) {
@@ -75,8 +96,8 @@ impl Baseline {
     }
 }
 
-fn reference(baseline: &Baseline, boot: usize, place: u32) -> Option<&Reference> {
-    baseline.boots.get(boot)?.measurements.get(usize::try_from(place).ok()?)
+fn reference(baseline: &Baseline, boot: usize, member: Member) -> Option<&Reference> {
+    baseline.boots.get(boot)?.measurements.get(usize::try_from(member.place).ok()?)
 }
 
 /// Cheap and without a key: whoever makes two sequences collide wins one comparison.
@@ -87,17 +108,22 @@ fn hash<'d>(digests: impl Iterator<Item = &'d Digest>) -> u64 {
     })
 }
 
-fn measures(reference: &Reference, entry: &Entry, digest: Option<&Digest>) -> bool {
+fn measures(member: Member, reference: &Reference, entry: &Entry, digest: Option<&Digest>) -> bool {
+    let same_text = || entry.command_text() == reference.value.as_deref().map(str::as_bytes);
     digest == Some(&reference.digest)
         && reference.event_type == entry.event_type.0
         && same_kind(reference.kind, entry.kind)
-        && match &reference.varies {
-            None => reference.name == entry.name && reference.value == entry.value,
-            Some(varies) => {
-                let was = (reference.name.as_str(), reference.value.as_deref());
-                varies.meets(was, &entry.name, entry.value.as_deref())
-            }
+        && (member.command && same_text() || same_words(reference, entry))
+}
+
+fn same_words(reference: &Reference, entry: &Entry) -> bool {
+    match &reference.varies {
+        None => entry.is_called(&reference.name, reference.value.as_deref()),
+        Some(varies) => {
+            let was = (reference.name.as_str(), reference.value.as_deref());
+            varies.meets(was, &entry.name, entry.value.as_deref())
         }
+    }
 }
 
 /// PCR and place of each entry, by PCR and then by place.
@@ -194,7 +220,9 @@ impl CompiledBaseline {
                     && sequence.members.len() == log.len()
                     && sequence.members.iter().zip(log).all(|(member, (_, at))| {
                         match (reference(&self.baseline, sequence.boot, *member), entry(*at)) {
-                            (Some(reference), Some((entry, digest))) => measures(reference, entry, digest),
+                            (Some(reference), Some((entry, digest))) => {
+                                measures(*member, reference, entry, digest)
+                            }
                             _ => false,
                         }
                     })

@@ -101,6 +101,19 @@ impl<'a> Ipl<'a> {
         Some((text, rest.get(..text.len() + 1)))
     }
 
+    /// The text of a command.
+    pub(crate) fn command(data: &'a [u8]) -> Option<&'a [u8]> {
+        Self::command_and_rest(data).map(|rest| Text::c_string(rest).0)
+    }
+
+    /// The text of a command, and what follows the NUL at its end.
+    pub(crate) fn command_and_rest(data: &'a [u8]) -> Option<&'a [u8]> {
+        match marked(data)? {
+            (Marked::Command, rest) => Some(rest),
+            _ => None,
+        }
+    }
+
     /// The event if it is a command or command line that names kernel or initrd, or one that tells what the image before
     /// it is: MOK state, UKI section. For passes that look at every event and need nothing else.
     pub(crate) fn parse_if_telling(data: &'a [u8]) -> Option<Self> {

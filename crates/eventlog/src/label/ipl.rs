@@ -22,17 +22,14 @@ impl<'a> Labels<'a> {
         match ipl {
             Ipl::Command { text } => {
                 let (command, rest) = first_word(text.0);
-                match command {
-                    b"linux" | b"linuxefi" | b"linux16" => {
-                        label.kind = ComponentKind::KernelCommandLine;
-                        label.name = "GRUB linux command".into();
-                        label.value = Some(value(&Text(first_word(rest).1)));
-                    }
-                    _ => {
-                        label.kind = ComponentKind::BootLoaderConfig;
-                        label.name = grub_command(command);
-                        label.value = Some(value(text));
-                    }
+                if is_linux_command(command) {
+                    label.kind = ComponentKind::KernelCommandLine;
+                    label.name = "GRUB linux command".into();
+                    label.value = Some(value(&Text(first_word(rest).1)));
+                } else {
+                    label.kind = ComponentKind::BootLoaderConfig;
+                    label.name = grub_command(command);
+                    label.value = Some(value(text));
                 }
             }
             Ipl::KernelCommandLine { text } => {
@@ -115,6 +112,11 @@ fn grub_command(command: &[u8]) -> Cow<'static, str> {
     name.push_str("GRUB command ");
     push_bounded(&mut name, &Text(command), MAX_NAME_CHARS);
     name.into()
+}
+
+/// Whether a command of GRUB loads Linux.
+pub(super) fn is_linux_command(command: &[u8]) -> bool {
+    matches!(command, b"linux" | b"linuxefi" | b"linux16")
 }
 
 /// The first word and what follows it, without the blank between them.

@@ -1,12 +1,14 @@
 //! Names for measured components: kind, name, value and signer of each event, in one pass over a session.
 
+mod command;
 mod ipl;
 mod tagged;
 mod variable;
 
 use std::borrow::Cow;
 
-use self::ipl::first_word;
+pub use self::command::LoaderCommand;
+use self::ipl::{first_word, is_linux_command};
 use self::tagged::label_tagged;
 use self::variable::{label_boot_variable, label_secure_boot, variable_name};
 use crate::decode::device_path::DevicePath;
@@ -107,8 +109,8 @@ impl<'a> Labels<'a> {
                 Ipl::Command { text } => {
                     let (command, rest) = first_word(text.0);
                     match command {
-                        b"linux" | b"linuxefi" | b"linux16" if kernel_path.is_none() => {
-                            kernel_path = Some(first_word(rest).0);
+                        _ if is_linux_command(command) => {
+                            kernel_path = kernel_path.or(Some(first_word(rest).0));
                         }
                         b"initrd" | b"initrdefi" | b"initrd16" => initrd_paths = Some(rest),
                         _ => {}

@@ -1,12 +1,13 @@
 //! Names and contents of UEFI variables.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 use super::{Label, value};
 use crate::decode::firmware::Loose;
 use crate::decode::variable::{Content, Variable};
 use crate::limits::{MAX_NAME_CHARS, MAX_VALUE_CHARS};
-use crate::text::{Utf16, bounded, guids};
+use crate::text::{Utf16, bounded, guids, push_bounded};
 use crate::{ComponentKind, Event};
 
 /// The name of a variable.
@@ -50,17 +51,24 @@ fn content_words(content: &Content<'_>, data: &[u8]) -> String {
         Content::Flag(Some(false)) => "off".to_owned(),
         Content::Flag(None) => "empty".to_owned(),
         Content::Signatures(database) => {
-            let mut words: Vec<String> =
-                database.certificates().map(|c| bounded(&c.short_name(), MAX_NAME_CHARS)).collect();
-            if let ([_], 0) = (words.as_slice(), database.hash_count()) {
-                return words.pop().unwrap_or_default();
+            let (mut words, mut members) = (String::new(), 0_usize);
+            for certificate in database.certificates() {
+                words.push_str(if members == 0 { "" } else { ", " });
+                push_bounded(&mut words, &certificate.short_name(), MAX_NAME_CHARS);
+                members += 1;
             }
-            match database.hash_count() {
-                0 => {}
-                1 => words.push("1 hash".to_owned()),
-                count => words.push(format!("{count} hashes")),
+            let hashes = database.hash_count();
+            if (members, hashes) == (1, 0) {
+                return words;
             }
-            let words = words.join(", ");
+            if hashes > 0 {
+                words.push_str(if members == 0 { "" } else { ", " });
+                // A text takes all that is written.
+                let _ = match hashes {
+                    1 => words.write_str("1 hash"),
+                    count => write!(words, "{count} hashes"),
+                };
+            }
             match words.len() {
                 0 => "empty".to_owned(),
                 1..=MAX_VALUE_CHARS => words,
