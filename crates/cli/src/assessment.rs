@@ -78,14 +78,14 @@ fn list(args: ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
     .collect();
     let (found, more): (Vec<Assessment>, bool) = client.list("/v1/assessments", &query, limit)?;
     if out.json {
-        return out.print_json_list(&found, more, limit, "assessments");
+        return out.print_json_list(&found, more, limit, "assessment");
     }
     if args.csv {
         let records = found.iter().map(Assessment::csv);
         let text: String = std::iter::once(csv_record(Assessment::CSV_HEADER)).chain(records).collect();
         print_csv(&text)?;
         if more {
-            cut(limit, "assessments");
+            cut(limit, "assessment");
         }
         return Ok(());
     }
@@ -108,7 +108,7 @@ fn list(args: ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
         rows,
         "no assessments match",
     )?;
-    out.more(more, limit, "assessments")
+    out.more(more, limit, "assessment")
 }
 
 /// The tone of an outcome.

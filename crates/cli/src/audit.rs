@@ -1,7 +1,7 @@
 //! `veriboot audit`: who changed what.
 
-use clap::Subcommand;
-use veriboot_wire::{AuditEntry, AuditVerification};
+use clap::{Args, Subcommand};
+use veriboot_wire::{AuditEntry, AuditVerification, counted};
 
 use crate::client::Client;
 use crate::error::{CliError, EXIT_NEGATIVE};
@@ -11,27 +11,66 @@ use crate::output::{Output, Tone, short};
 #[derive(Subcommand, Debug)]
 pub enum AuditCommand {
     /// List entries, newest first
-    List {
-        /// The most rows to show
-        #[arg(long, default_value_t = 50, value_name = "ROWS")]
-        limit: usize,
-    },
+    List(ListArgs),
     /// Walk the hash chain (exit code 1 when an entry was changed or removed)
     Verify,
 }
 
+/// Filters of `audit list`.
+#[derive(Args, Debug)]
+pub struct ListArgs {
+    /// Only what this one did: the name of a token, vm:ID, or service
+    #[arg(long, value_name = "NAME")]
+    actor: Option<String>,
+    /// Only this action; 'alert.*' for all that begin so
+    #[arg(long)]
+    action: Option<String>,
+    /// Only on exactly this: an id, or a name where things have no ids
+    #[arg(long, value_name = "ID|NAME")]
+    target: Option<String>,
+    /// Only entries since: a time (2026-11-21T18:04:00Z) or an age (30m, 12h, 7d)
+    #[arg(long, value_name = "WHEN")]
+    from: Option<String>,
+    /// Only entries before: a time or an age
+    #[arg(long, value_name = "WHEN")]
+    until: Option<String>,
+    /// CSV for spreadsheets instead of a table
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
+    /// The most rows to show
+    #[arg(long, default_value_t = 50, value_name = "ROWS")]
+    limit: usize,
+}
+
+/// The most rows that one export holds.
+const MAX_EXPORT_ROWS: usize = 100_000;
+
 /// Runs `veriboot audit`. Gives the exit code.
 pub fn run(command: AuditCommand, client: &Client, out: Output) -> Result<u8, CliError> {
     match command {
-        AuditCommand::List { limit } => list(limit, client, out).map(|()| 0),
+        AuditCommand::List(args) => list(&args, client, out).map(|()| 0),
         AuditCommand::Verify => verify(client, out),
     }
 }
 
-fn list(limit: usize, client: &Client, out: Output) -> Result<(), CliError> {
-    let (entries, more): (Vec<AuditEntry>, bool) = client.list("/v1/audit", &[], limit)?;
+fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
+    let ListArgs { actor, action, target, from, until, csv, limit } = args;
+    let limit = *limit;
+    let mut query: Vec<(&str, String)> = Vec::new();
+    query.extend(actor.clone().map(|v| ("actor", v)));
+    query.extend(action.clone().map(|v| ("action", v)));
+    query.extend(target.clone().map(|v| ("target", v)));
+    for (name, when) in [("from", from), ("until", until)] {
+        if let Some(when) = when {
+            query.push((name, crate::moment::before(when, out.now)?.to_string()));
+        }
+    }
+    if *csv {
+        return client.print_csv("/v1/audit.csv", &query, limit.clamp(1, MAX_EXPORT_ROWS), "entry");
+    }
+    let (entries, more): (Vec<AuditEntry>, bool) = client.list("/v1/audit", &query, limit)?;
     if out.json {
-        return out.print_json_list(&entries, more, limit, "entries");
+        return out.print_json_list(&entries, more, limit, "entry");
     }
     let rows = entries
         .iter()
@@ -48,8 +87,12 @@ fn list(limit: usize, client: &Client, out: Output) -> Result<(), CliError> {
             ]
         })
         .collect();
-    out.table(&["#", "AT", "WHO", "DID", "ON", "HASH", "DETAIL"], rows, "no entries")?;
-    out.more(more, limit, "entries")
+    out.table(
+        &["#", "AT", "WHO", "DID", "ON", "HASH", "DETAIL"],
+        rows,
+        if query.is_empty() { "no entries" } else { "no entries match" },
+    )?;
+    out.more(more, limit, "entry")
 }
 
 fn verify(client: &Client, out: Output) -> Result<u8, CliError> {
@@ -61,9 +104,9 @@ fn verify(client: &Client, out: Output) -> Result<u8, CliError> {
     }
     match (answer.intact, answer.broken_at) {
         (true, _) => out.line(&format!(
-            "{}: {} entries, head {}",
+            "{}: {}, head {}",
             out.paint("intact", Tone::Good),
-            answer.entries,
+            counted(answer.entries, "entry"),
             answer.head.as_deref().unwrap_or("-")
         ))?,
         (false, at) => out.line(&format!(

@@ -67,7 +67,7 @@ fn boots_of(
 fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
     let (vm, boots, more) = boots_of(&args.vm.vm, args.vm.group.as_ref(), args.limit, client)?;
     if out.json {
-        return out.print_json_list(&boots, more, args.limit, "boots");
+        return out.print_json_list(&boots, more, args.limit, "boot");
     }
     let rows = boots
         .iter()
@@ -84,7 +84,7 @@ fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
         .collect();
     let empty = format!("{} has not been attested yet", vm.summary.name);
     out.table(&["BOOT", "FIRST ATTESTED", "LAST ATTESTED", "VERDICT", "ATTESTATIONS", "LOG"], rows, &empty)?;
-    out.more(more, args.limit, "boots")
+    out.more(more, args.limit, "boot")
 }
 
 fn show(boot: &str, client: &Client, out: Output) -> Result<(), CliError> {

@@ -174,15 +174,21 @@ impl Client {
         json(&self.answer(request.header("content-type", "application/octet-stream").send(body))?)
     }
 
-    /// PUT `body` to `path`.
-    pub fn put<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, CliError> {
-        self.put_if_match(path, body, None)
+    /// PUT `body` to `path`, only where there is nothing yet.
+    pub fn put_new<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, CliError> {
+        let request = self.agent.put(self.url(path)).header("authorization", self.bearer());
+        json(&self.answer(request.header("if-none-match", "*").send_json(body))?)
     }
 
     /// DELETE `path`.
     pub fn delete(&self, path: &str) -> Result<(), CliError> {
+        self.remove(path, None)
+    }
+
+    /// DELETE `path`, only where it is still what `if_match` names.
+    pub fn remove(&self, path: &str, if_match: Option<&str>) -> Result<(), CliError> {
         let request = self.agent.delete(self.url(path)).header("authorization", self.bearer());
-        self.answer(request.call()).map(drop)
+        self.answer(on_condition(request, if_match).call()).map(drop)
     }
 
     /// Reads pages until there are no more or `limit` rows are there. Gives the rows, and whether there

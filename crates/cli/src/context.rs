@@ -153,8 +153,7 @@ fn load(path: &Path) -> Result<SavedLogin, CliError> {
 
 /// Reads a small text file.
 pub fn read(path: &Path) -> Result<String, CliError> {
-    std::fs::read_to_string(path)
-        .map_err(|e| CliError::usage("cannot-read-file", format!("cannot read {}: {e}", path.display())))
+    std::fs::read_to_string(path).map_err(|e| CliError::unreadable("cannot-read-file", path, &e))
 }
 
 #[cfg(test)]

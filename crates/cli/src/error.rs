@@ -1,7 +1,11 @@
 //! What the CLI says when it cannot do what was asked, and the exit code that goes with it.
 
+use std::io::ErrorKind;
+use std::path::Path;
+
 use veriboot_wire::Problem;
 
+use crate::output::safe;
 use crate::words;
 
 /// Exit code: the answer is "no" (not trusted, deviates, differs).
@@ -21,6 +25,8 @@ pub struct CliError {
     pub code: String,
     /// One sentence.
     pub message: String,
+    /// Lines that belong below it: the place of a mistake, as the library that read the file shows it.
+    pub below: Vec<String>,
     /// What to do next.
     pub hint: Option<String>,
     /// Exit code of the process.
@@ -30,12 +36,50 @@ pub struct CliError {
 impl CliError {
     /// Wrong usage or unreadable input.
     pub fn usage(code: &str, message: impl Into<String>) -> Self {
-        Self { code: code.to_owned(), message: message.into(), hint: None, exit: EXIT_USAGE }
+        Self {
+            code: code.to_owned(),
+            message: message.into(),
+            below: Vec::new(),
+            hint: None,
+            exit: EXIT_USAGE,
+        }
     }
 
     /// The service cannot be reached or trusted.
     pub fn unreachable(code: &str, message: impl Into<String>) -> Self {
-        Self { code: code.to_owned(), message: message.into(), hint: None, exit: EXIT_UNREACHABLE }
+        Self {
+            code: code.to_owned(),
+            message: message.into(),
+            below: Vec::new(),
+            hint: None,
+            exit: EXIT_UNREACHABLE,
+        }
+    }
+
+    /// What cannot be read: the code of its command, and what to do for the reason that the system gives.
+    pub fn unreadable(code: &str, path: &Path, error: &std::io::Error) -> Self {
+        let hint = match error.kind() {
+            ErrorKind::NotFound => "check the path; a relative one begins in the present folder",
+            ErrorKind::PermissionDenied => {
+                "check the file's permissions, or run it as a user that may read it"
+            }
+            ErrorKind::IsADirectory => "name a file in this folder",
+            ErrorKind::InvalidData => "the file must be UTF-8 text",
+            _ => "check the path and its permissions",
+        };
+        let name = if path == Path::new("-") { "standard input".into() } else { path.display().to_string() };
+        Self::usage(code, format!("cannot read {name}: {error}")).hint(hint)
+    }
+
+    /// Prints it to standard error; nothing in it steers a terminal, and no line of it looks like another part.
+    pub fn print(&self) {
+        eprintln!("error: {} [{}]", safe(&self.message), safe(&self.code));
+        for line in &self.below {
+            eprintln!("{}", safe(line));
+        }
+        if let Some(hint) = &self.hint {
+            eprintln!("hint: {}", safe(hint));
+        }
     }
 
     /// Adds what to do next.
@@ -58,7 +102,7 @@ impl From<Problem> for CliError {
             false => words::of_the_cli(&text),
         };
         let hint = hint.or(detail.hint.map(said));
-        Self { message: said(detail.message), code: detail.code, hint, exit: EXIT_REFUSED }
+        Self { message: said(detail.message), code: detail.code, below: Vec::new(), hint, exit: EXIT_REFUSED }
     }
 }
 

@@ -4,6 +4,7 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use clap::Args;
+use veriboot_wire::counted;
 
 use crate::client::Client;
 use crate::context::{Connection, SavedLogin, check_url, read, save};
@@ -58,6 +59,6 @@ pub fn run(args: LoginArgs) -> Result<(), CliError> {
     };
     let summary: veriboot_wire::FleetSummary = Client::new(target)?.get("/v1/summary", &[])?;
     save(&path, &login)?;
-    println!("logged in to {} ({} VMs); saved in {}", login.server, summary.vms, path.display());
+    println!("logged in to {} ({}); saved in {}", login.server, counted(summary.vms, "VM"), path.display());
     Ok(())
 }

@@ -40,7 +40,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::client::Client;
 use crate::context::Connection;
 use crate::error::CliError;
-use crate::output::{ColorChoice, Output, safe};
+use crate::output::{ColorChoice, Output};
 
 /// Boot integrity monitoring for fleets of virtual machines.
 ///
@@ -169,10 +169,7 @@ fn main() -> ExitCode {
     match run(Cli::parse().command) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {} [{}]", safe(&error.message), safe(&error.code));
-            if let Some(hint) = &error.hint {
-                eprintln!("hint: {}", safe(hint));
-            }
+            error.print();
             ExitCode::from(error.exit)
         }
     }

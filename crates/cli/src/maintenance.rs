@@ -1,13 +1,14 @@
 //! `veriboot maintenance`: times in which VMs may be silent.
 
 use clap::{Args, Subcommand};
-use veriboot_wire::{Maintenance, MaintenanceDeclare, MaintenanceState};
+use veriboot_wire::{Maintenance, MaintenanceDeclare, MaintenanceState, Scope};
 
 use crate::baseline::scope::words;
 use crate::client::{Client, segment};
 use crate::error::CliError;
+use crate::etag::EtagArg;
 use crate::monitoring::{WhichArgs, nobody_yet};
-use crate::output::{Output, Styled, Tone, safe};
+use crate::output::{Output, Styled, Tone, cell, print_csv_list, safe};
 
 /// Maintenance windows.
 #[derive(Subcommand, Debug)]
@@ -18,6 +19,13 @@ pub enum MaintenanceCommand {
     List(ListArgs),
     /// End a window before its time
     End {
+        /// Id of the window
+        window: String,
+        #[command(flatten)]
+        etag: EtagArg,
+    },
+    /// Show one window
+    Show {
         /// Id of the window
         window: String,
     },
@@ -55,6 +63,9 @@ pub struct ListArgs {
     /// Only windows of this group, its scale sets and its VMs
     #[arg(long)]
     group: Option<String>,
+    /// CSV for spreadsheets instead of a table
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
     /// The most rows to show
     #[arg(long, default_value_t = 200, value_name = "ROWS")]
     limit: usize,
@@ -65,10 +76,14 @@ pub fn run(command: MaintenanceCommand, client: &Client, out: Output) -> Result<
     match command {
         MaintenanceCommand::Declare(args) => declare(&args, client, out),
         MaintenanceCommand::List(args) => list(&args, client, out),
-        MaintenanceCommand::End { window } => {
+        MaintenanceCommand::End { window, etag } => {
             let path = format!("/v1/maintenance/{}/end", segment(&window));
-            let window: Maintenance = client.post(&path, &serde_json::json!({}))?;
+            let nothing = serde_json::json!({});
+            let window: Maintenance = client.post_if_match(&path, &nothing, etag.quoted().as_deref())?;
             said(&window, out)
+        }
+        MaintenanceCommand::Show { window } => {
+            show(&client.get(&format!("/v1/maintenance/{}", segment(&window)), &[])?, out)
         }
     }
 }
@@ -114,6 +129,35 @@ fn said(window: &Maintenance, out: Output) -> Result<(), CliError> {
     }
 }
 
+fn show(window: &Maintenance, out: Output) -> Result<(), CliError> {
+    if out.json {
+        return out.print_json(window);
+    }
+    let mut fields = vec![
+        ("window", safe(&window.id)),
+        ("state", out.paint(window.state.as_str(), tone(window.state))),
+        ("of", safe(&words(&window.scope, window.vm_name.as_deref()))),
+        ("from", window.from.to_string()),
+        ("until", window.until.to_string()),
+        ("why", safe(&window.comment)),
+        ("declared", format!("{} by {}", window.created_at, safe(&window.created_by))),
+    ];
+    fields.extend(
+        window
+            .ended_at
+            .map(|at| ("ended", format!("{at} by {}", safe(window.ended_by.as_deref().unwrap_or("-"))))),
+    );
+    out.fields(&fields)
+}
+
+const fn tone(state: MaintenanceState) -> Tone {
+    match state {
+        MaintenanceState::Planned => Tone::Plain,
+        MaintenanceState::Active => Tone::Warn,
+        MaintenanceState::Over => Tone::Dim,
+    }
+}
+
 fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
     let mut query = Vec::new();
     query.extend(args.state.map(|v| ("state", v.to_string())));
@@ -124,19 +168,49 @@ fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
             over_too || window.state != MaintenanceState::Over
         })?;
     if out.json {
-        return out.print_json_list(&windows, more, args.limit, "windows");
+        return out.print_json_list(&windows, more, args.limit, "window");
+    }
+    if args.csv {
+        let rows = windows.into_iter().map(|w| {
+            let Scope { kind, group, id } = w.scope;
+            let (from, until) = (w.from.to_string(), w.until.to_string());
+            let made = [w.created_by, w.created_at.to_string(), cell(w.ended_by), cell(w.ended_at)];
+            let what = [
+                w.id,
+                w.state.to_string(),
+                kind.to_string(),
+                group,
+                id,
+                cell(w.vm_name),
+                from,
+                until,
+                w.comment,
+            ];
+            what.into_iter().chain(made).collect()
+        });
+        let header = [
+            "id",
+            "state",
+            "kind",
+            "group",
+            "scope_id",
+            "vm",
+            "from",
+            "until",
+            "comment",
+            "created_by",
+            "created_at",
+            "ended_by",
+            "ended_at",
+        ];
+        return print_csv_list(&header, rows, more, args.limit, "window");
     }
     let rows = windows
         .iter()
         .map(|window| {
-            let tone = match window.state {
-                MaintenanceState::Planned => Tone::Plain,
-                MaintenanceState::Active => Tone::Warn,
-                MaintenanceState::Over => Tone::Dim,
-            };
             vec![
                 window.id.as_str().into(),
-                Styled::new(window.state.as_str(), tone),
+                Styled::new(window.state.as_str(), tone(window.state)),
                 words(&window.scope, window.vm_name.as_deref()).into(),
                 window.from.to_string().into(),
                 window.until.to_string().into(),
@@ -147,5 +221,5 @@ fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
         .collect();
     let empty = if query.is_empty() { "no maintenance is declared" } else { "no maintenance window matches" };
     out.table(&["WINDOW", "STATE", "OF", "FROM", "UNTIL", "BY", "WHY"], rows, empty)?;
-    out.more(more, args.limit, "windows")
+    out.more(more, args.limit, "window")
 }

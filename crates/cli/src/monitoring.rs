@@ -2,7 +2,8 @@
 
 use clap::{Args, Subcommand};
 use veriboot_wire::{
-    MonitoringChanged, MonitoringPut, MonitoringSetting, MonitoringStatus, MonitoringSwitch, Scope, ScopeKind,
+    MonitoringChanged, MonitoringPut, MonitoringSetting, MonitoringStatus, MonitoringSwitch, Scope,
+    ScopeKind, counted,
 };
 
 use crate::baseline::scope::words;
@@ -135,17 +136,19 @@ pub fn nobody_yet(scope: &Scope) -> String {
 fn progress(switch: &MonitoringSwitch) -> String {
     let MonitoringSwitch { vms, done, switched, finished_at, .. } = switch;
     match finished_at {
-        Some(_) => format!("{switched} of {vms} VMs switched"),
-        None => {
-            format!("{done} of {vms} VMs looked at, {switched} switched; the rest follows in the background")
-        }
+        Some(_) => format!("{switched} of {} switched", counted(*vms, "VM")),
+        None => format!(
+            "{done} of {} looked at, {switched} switched; the rest follows in the background",
+            counted(*vms, "VM")
+        ),
     }
 }
 
 fn line(status: &MonitoringStatus, out: Output) -> Result<(), CliError> {
     let tone = if status.monitoring.enabled { Tone::Good } else { Tone::Warn };
     let text = out.paint(&safe(&status.monitoring.text), tone);
-    out.line(&format!("integrity monitoring of {}: {text}", safe(&words(&status.scope, None))))
+    let whom = words(&status.scope, status.vm_name.as_deref());
+    out.line(&format!("integrity monitoring of {}: {text}", safe(&whom)))
 }
 
 fn status(args: &WhichArgs, client: &Client, out: Output) -> Result<(), CliError> {
@@ -155,7 +158,7 @@ fn status(args: &WhichArgs, client: &Client, out: Output) -> Result<(), CliError
         return out.print_json(&status);
     }
     line(&status, out)?;
-    let mut fields = vec![("monitored", format!("{} of {} VMs", status.monitored, status.vms))];
+    let mut fields = vec![("monitored", format!("{} of {}", status.monitored, counted(status.vms, "VM")))];
     if let Some(MonitoringSetting { set_at, set_by, comment, .. }) = &status.setting {
         fields.push(("set", format!("{set_at} ({}) by {}", out.ago(Some(*set_at)), safe(set_by))));
         fields.extend(comment.as_deref().map(|comment| ("because", safe(comment))));
@@ -171,7 +174,7 @@ fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
     let (settings, more): (Vec<MonitoringSetting>, bool) =
         client.list("/v1/monitoring", &query, args.limit)?;
     if out.json {
-        return out.print_json_list(&settings, more, args.limit, "settings");
+        return out.print_json_list(&settings, more, args.limit, "setting");
     }
     let rows = settings
         .iter()
@@ -181,7 +184,7 @@ fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
                 false => ("disabled", Tone::Warn),
             };
             vec![
-                words(&setting.scope, None).into(),
+                words(&setting.scope, setting.vm_name.as_deref()).into(),
                 Styled::new(word, tone),
                 out.ago(Some(setting.set_at)).into(),
                 setting.set_by.as_str().into(),
@@ -197,5 +200,5 @@ fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
             false => "nothing is set in this group: its VMs are monitored",
         },
     )?;
-    out.more(more, args.limit, "settings")
+    out.more(more, args.limit, "setting")
 }

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::ValueEnum;
 use comfy_table::{Cell, Color, Table};
 use serde::Serialize;
-use veriboot_wire::{FactState, Finding, Severity, Time, Verdict, VmStatus};
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+use veriboot_wire::{FactState, Finding, Severity, Time, Verdict, VmStatus, counted, csv_record};
 
 use crate::error::CliError;
 
@@ -100,8 +101,10 @@ impl Output {
 
     /// Prints names and values below each other.
     pub fn fields(&self, fields: &[(&str, String)]) -> Result<(), CliError> {
-        let width = fields.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
-        fields.iter().try_for_each(|(name, value)| self.sentence(&format!("{name:<width$}  "), value))
+        let width = fields.iter().map(|(name, _)| name.width()).max().unwrap_or(0);
+        fields.iter().try_for_each(|(name, value)| {
+            self.sentence(&format!("{name}{:1$}  ", "", width.saturating_sub(name.width())), value)
+        })
     }
 
     /// `text` in `color`, when colour is on.
@@ -171,7 +174,31 @@ pub fn cut(limit: usize, what: &str) {
 }
 
 fn more_than(limit: usize, what: &str) -> String {
-    format!("… more than {limit} {what}: raise --limit or filter")
+    format!("… more than {}: raise --limit or filter", counted(limit, what))
+}
+
+/// Prints rows as CSV below a header; where there are more than `limit`, standard error says so.
+pub fn print_csv_list(
+    header: &[&str],
+    rows: impl IntoIterator<Item = Vec<String>>,
+    more: bool,
+    limit: usize,
+    what: &str,
+) -> Result<(), CliError> {
+    let mut text = csv_record(header.iter().copied());
+    for row in rows {
+        text.push_str(&csv_record(row.iter().map(String::as_str)));
+    }
+    print_csv(&text)?;
+    if more {
+        cut(limit, what);
+    }
+    Ok(())
+}
+
+/// A cell of what may not be there.
+pub fn cell(value: Option<impl ToString>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
 }
 
 /// Prints CSV as it is; on a terminal nothing in it steers that.
@@ -242,12 +269,13 @@ fn known_width() -> Option<usize> {
     asked.filter(|w| (20..=1000).contains(w)).or_else(|| Table::new().width().map(usize::from))
 }
 
-/// Lines of at most `width` characters that a terminal shows, broken between words; a longer word, such as an id, has a line
-/// of its own and stays whole. Spaces inside a line stay.
+/// Lines of at most `width` columns of a terminal, broken between words; a longer word, such as an id, has a line of its own
+/// and stays whole. Spaces inside a line stay. Where nobody writes spaces, in Chinese and Japanese, any two characters may be
+/// torn apart.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut used = 0;
-    for word in text.split_inclusive(' ') {
+    for word in text.split_inclusive(' ').flat_map(unbroken) {
         let length = visible_width(word.trim_end());
         if used > 0 && used + length > width {
             lines.push(String::new());
@@ -261,15 +289,36 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
     lines.into_iter().map(|line| line.trim_end().to_owned()).collect()
 }
 
-/// Characters that a terminal shows of text that may be painted.
+/// A word, in parts between which a line may end: before and behind each wide character.
+fn unbroken(word: &str) -> Vec<&str> {
+    let wide = |c: char| c.width() == Some(2);
+    if !word.contains(wide) {
+        return vec![word];
+    }
+    let mut parts = Vec::new();
+    let mut from = 0;
+    for (at, c) in word.char_indices() {
+        // What has no width of its own belongs to the character before it.
+        if at > from
+            && (wide(c)
+                || word.get(from..at).is_some_and(|part| part.ends_with(wide) && c.width() == Some(1)))
+        {
+            parts.extend(word.get(from..at));
+            from = at;
+        }
+    }
+    parts.extend(word.get(from..));
+    parts
+}
+
+/// Columns of a terminal that text takes, which may be painted: two for a wide character, none for an accent on its own.
 fn visible_width(text: &str) -> usize {
-    let mut painted = false;
-    let shown = |c: &char| {
-        let counts = !painted && *c != '\u{1b}';
-        painted = (painted || *c == '\u{1b}') && *c != 'm';
-        counts
-    };
-    text.chars().filter(shown).count()
+    let mut width = 0;
+    for (nth, part) in text.split('\u{1b}').enumerate() {
+        let shown = if nth == 0 { part } else { part.split_once('m').map_or("", |(_, shown)| shown) };
+        width += shown.width();
+    }
+    width
 }
 
 /// Meaning of a colour.
@@ -447,6 +496,19 @@ mod tests {
         assert_eq!(wrapped("", 4), [""]);
         assert_eq!(wrapped("x  y", usize::MAX), ["x  y"]);
         assert_eq!(visible_width("  \u{1b}[31mhigh\u{1b}[0m "), 7);
+    }
+
+    #[test]
+    fn wide_characters_take_two_columns() {
+        assert_eq!(visible_width("測試"), 4);
+        assert_eq!(visible_width("\u{1b}[31m測e\u{301}\u{1b}[0m"), 3);
+        assert_eq!(wrapped("機器不健康 web-0", 6), ["機器不", "健康", "web-0"]);
+        assert_eq!(wrapped("a機b", 3), ["a機", "b"]);
+        // An accent stays with its letter, and punctuation that is narrow moves on.
+        assert_eq!(wrapped("測e\u{301}試", 3), ["測e\u{301}", "試"]);
+        for line in wrapped(&"漢字 mixed with words and ".repeat(20), 30) {
+            assert!(visible_width(&line) <= 30, "{line}");
+        }
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! `veriboot posture`: the score, what needs attention, and how it went.
 
 use clap::Args;
-use veriboot_wire::{AssessmentStatus, GroupScore, Posture, PostureCheck, ScaleSetPosture, ScorePoint};
+use veriboot_wire::{
+    AssessmentStatus, GroupScore, Posture, PostureCheck, ScaleSetPosture, ScorePoint, counted,
+};
 
 use crate::client::Client;
 use crate::error::CliError;
@@ -37,10 +39,10 @@ pub fn run(args: &PostureArgs, client: &Client, out: Output) -> Result<(), CliEr
     if args.scale_sets {
         let (sets, more) = client.list("/v1/posture/scale-sets", &query, args.limit)?;
         if out.json {
-            return out.print_json_list(&sets, more, args.limit, "scale sets");
+            return out.print_json_list(&sets, more, args.limit, "scale set");
         }
         scale_sets(&sets, args.group.as_deref(), out)?;
-        return out.more(more, args.limit, "scale sets");
+        return out.more(more, args.limit, "scale set");
     }
     query.push(("days", args.days.to_string()));
     let posture: Posture = client.get("/v1/posture", &query)?;
@@ -92,7 +94,7 @@ fn trend(points: &[ScorePoint], now: Option<f64>, days: u32) -> String {
     let low = scores.iter().copied().fold(f64::INFINITY, f64::min);
     let high = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let bars: String = scores.iter().step_by(step).map(|score| bar(*score, low, high)).collect();
-    format!("{first:.1} {bars} {last:.1} in {days} days")
+    format!("{first:.1} {bars} {last:.1} in {}", counted(days, "day"))
 }
 
 fn bar(score: f64, low: f64, high: f64) -> char {
@@ -152,7 +154,9 @@ fn groups(groups: &[GroupScore], out: Output) -> Result<(), CliError> {
     out.table(&["GROUP", "SCORE", "RESOURCES", "UNHEALTHY ASSESSMENTS"], rows, "")?;
     match groups.len().saturating_sub(SHOWN_GROUPS) {
         0 => Ok(()),
-        more => out.line(&format!("… and {more} groups with a higher score; --json has them all")),
+        more => {
+            out.line(&format!("… and {} with a higher score; --json has them all", counted(more, "group")))
+        }
     }
 }
 

@@ -5,15 +5,25 @@ use veriboot_wire::{Assessment, Recommendation, RecommendationDetail};
 
 use crate::client::{Client, segment};
 use crate::error::CliError;
-use crate::output::{Output, Styled, Tone, safe, severity_tone};
+use crate::output::{Output, Styled, Tone, print_csv_list, safe, severity_tone};
 
 /// Recommendations.
 #[derive(Subcommand, Debug)]
 pub enum RecommendationCommand {
     /// List checks that do not hold somewhere, most important first
-    List(Place),
+    List(ListArgs),
     /// Show one: why it matters, what to do, and the VMs that it is about
     Show(ShowArgs),
+}
+
+/// Arguments of `recommendation list`.
+#[derive(Args, Debug)]
+pub struct ListArgs {
+    #[command(flatten)]
+    place: Place,
+    /// CSV for spreadsheets instead of a table
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
 }
 
 /// Whose recommendations.
@@ -65,15 +75,29 @@ fn platform(text: &str) -> Result<String, String> {
 /// Runs `veriboot recommendation`.
 pub fn run(command: RecommendationCommand, client: &Client, out: Output) -> Result<(), CliError> {
     match command {
-        RecommendationCommand::List(place) => list(&place, client, out),
+        RecommendationCommand::List(args) => list(&args, client, out),
         RecommendationCommand::Show(args) => show(&args, client, out),
     }
 }
 
-fn list(place: &Place, client: &Client, out: Output) -> Result<(), CliError> {
+fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
+    let place = &args.place;
     let found: Vec<Recommendation> = client.get("/v1/recommendations", &place.query())?;
     if out.json {
         return out.print_json(&found);
+    }
+    if args.csv {
+        let count = found.len();
+        let rows = found.into_iter().map(|r| {
+            let causes: Vec<String> = r.causes.iter().map(|c| format!("{} {}", c.count, c.cause)).collect();
+            let counts = [r.counts.unhealthy, r.counts.healthy, r.counts.not_applicable]
+                .map(|count| count.to_string());
+            let head = [r.check, r.severity.to_string(), r.weight.to_string()];
+            head.into_iter().chain(counts).chain([causes.join(", "), r.title]).collect()
+        });
+        let header =
+            ["check", "severity", "weight", "unhealthy", "healthy", "not_applicable", "causes", "title"];
+        return print_csv_list(&header, rows, false, count, "recommendation");
     }
     let empty = match (&place.group, &place.scale_set) {
         (None, _) => "no recommendations: every check that applies holds".to_owned(),

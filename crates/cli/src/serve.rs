@@ -120,10 +120,41 @@ async fn stop_signal() -> std::io::Result<&'static str> {
 }
 
 fn start_error(error: &StartError) -> CliError {
+    let text = error.to_string();
+    let (message, below) = match error {
+        // What the TOML library says has the line of the mistake and a mark below it.
+        StartError::Config(ConfigError::Invalid { .. }) => text.split_once('\n').unwrap_or((&text, "")),
+        _ => (text.as_str(), ""),
+    };
     CliError {
         code: error.code().to_owned(),
-        message: error.to_string(),
+        message: message.to_owned(),
+        below: below.lines().map(str::to_owned).collect(),
         hint: error.hint(),
         exit: EXIT_USAGE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistake_in_the_configuration_is_shown_where_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("veriboot.toml");
+        std::fs::write(&file, "interval_s = 300\nlisten = \"h\u{202e}ere\"\n").unwrap();
+        let error = start_error(&Config::load(Some(&file), |_| None).unwrap_err().into());
+        assert_eq!(error.code, "config-invalid");
+        assert!(error.message.ends_with("TOML parse error at line 2, column 10"), "{}", error.message);
+        assert_eq!(
+            error.below.get(1).map(String::as_str),
+            Some("2 | listen = \"h\u{202e}ere\""),
+            "{error:?}"
+        );
+        assert!(error.below.get(2).is_some_and(|mark| mark.starts_with("  |          ^^^")), "{error:?}");
+        // Every other message is one line, whatever the names in it are.
+        let error = StartError::DataDirInUse { path: "a\nhint: b".into() };
+        assert!(start_error(&error).below.is_empty());
     }
 }

@@ -113,7 +113,7 @@ fn create(args: CreateArgs, client: &Client, out: Output) -> Result<(), CliError
 fn list(limit: usize, client: &Client, out: Output) -> Result<(), CliError> {
     let (tokens, more): (Vec<JoinToken>, bool) = client.list("/v1/join-tokens", &[], limit)?;
     if out.json {
-        return out.print_json_list(&tokens, more, limit, "tokens");
+        return out.print_json_list(&tokens, more, limit, "token");
     }
     let rows = tokens
         .iter()
@@ -145,7 +145,7 @@ fn list(limit: usize, client: &Client, out: Output) -> Result<(), CliError> {
         rows,
         "no join tokens",
     )?;
-    out.more(more, limit, "tokens")
+    out.more(more, limit, "token")
 }
 
 #[cfg(test)]

@@ -107,7 +107,7 @@ fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
     query.extend(args.name.clone().map(|v| ("name_prefix", v)));
     let (vms, more): (Vec<VmSummary>, bool) = client.list("/v1/vms", &query, args.limit)?;
     if out.json {
-        return out.print_json_list(&vms, more, args.limit, "VMs");
+        return out.print_json_list(&vms, more, args.limit, "VM");
     }
     if args.csv {
         return csv(&vms, more, args.limit);
@@ -135,7 +135,7 @@ fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
             "no VM matches the filter; `veriboot vm list` without one shows all of them"
         },
     )?;
-    out.more(more, args.limit, "VMs")
+    out.more(more, args.limit, "VM")
 }
 
 fn csv(vms: &[VmSummary], more: bool, limit: usize) -> Result<(), CliError> {
@@ -176,7 +176,7 @@ fn csv(vms: &[VmSummary], more: bool, limit: usize) -> Result<(), CliError> {
     }
     print_csv(&text)?;
     if more {
-        cut(limit, "VMs");
+        cut(limit, "VM");
     }
     Ok(())
 }

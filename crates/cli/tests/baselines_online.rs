@@ -119,7 +119,10 @@ fn baselines_and_profiles_are_changed_from_the_command_line() {
     s.ends("veriboot baseline apply web.toml --scale-set web --replaces 7", 4, "version-conflict");
     s.ends("veriboot baseline apply web.toml --scale-set web --etag 7", 4, "precondition-failed");
     s.ends("veriboot baseline retire --scale-set web --etag 7", 4, "precondition-failed");
-    s.ends("veriboot baseline accept web-0 --etag 7", 4, "precondition-failed");
+    for other in ["7", "1", "vm/default/web-0@1"] {
+        s.ends(&format!("veriboot baseline accept web-0 --etag {other}"), 4, "precondition-failed");
+    }
+    s.run("veriboot baseline accept web-0 --dry-run", &["would follow scale-set/default/web@1"]);
     s.run("veriboot baseline apply web.toml --scale-set web --etag 1", &["nothing changed"]);
     s.run("veriboot baseline apply web.toml --scale-set web", &["web@1 judges already: nothing changed"]);
     s.run("sed -i '1i description = \"by hand\"' web.toml", &[]);
@@ -135,7 +138,7 @@ fn baselines_and_profiles_are_changed_from_the_command_line() {
     // A member's boot is trusted for all of its set: that is said before and after.
     s.run("veriboot baseline accept web-1 --dry-run", &["would judge the 2 VMs of scale set web"]);
     s.run(
-        "veriboot baseline accept web-1",
+        "veriboot baseline accept web-1 --etag scale-set/default/web@2",
         &["scale-set/default/web@3 judges from now on: the 2 VMs of scale set web"],
     );
     s.run("veriboot baseline history scale-set/default/web", &["learned", "applied", "accepted"]);
@@ -219,7 +222,45 @@ fn baselines_and_profiles_are_changed_from_the_command_line() {
         4,
         "version-conflict",
     );
-    s.run("veriboot profile unassign --scale-set web", &["has no profile of its own"]);
+    s.run("veriboot profile unassign --scale-set web", &["has no profile of its own", "judged again"]);
+    let again = s.run("veriboot profile unassign --scale-set web", &["nothing is changed"]);
+    assert!(!again.contains("judged again"), "{again}");
+    s.run(
+        "veriboot profile assign measured-only --vm web-0",
+        &["measured-only judges VM web-0 in group default"],
+    );
+    s.run("veriboot profile assign", &["VM web-0 in group default"]);
+    s.run("veriboot profile unassign --vm web-0", &["VM web-0 in group default has no profile of its own"]);
+    s.run("veriboot monitoring disable --vm web-0", &["of VM web-0 in group default", "1 of 1 VM switched"]);
+    s.run("veriboot monitoring list", &["VM web-0 in group default"]);
+    s.run("veriboot monitoring clear --vm web-0", &["of VM web-0 in group default"]);
+    s.ends("veriboot monitoring enable --vm web-9", 4, "not-found");
+
+    // A source is made once, changed in what is named, and not by a name that is misspelt.
+    s.run("veriboot inventory sources add lab --group shop -m 'the lab'", &["lab is in use", "group shop"]);
+    s.ends("veriboot inventory sources add lab", 4, "inventory sources set");
+    s.ends("veriboot inventory sources set lap --group x", 4, "no such inventory source");
+    s.run("veriboot inventory sources set lab --format az-vm", &["format az-vm, group shop"]);
+    s.run("veriboot inventory sources show lab", &["the lab", "format az-vm, group shop"]);
+    s.ends("veriboot inventory sources set lab --own-groups --etag 1", 4, "precondition-failed");
+    s.run("veriboot inventory sources set lab --own-groups --etag 2", &["group as exported"]);
+    s.ends("veriboot inventory sources retire lab --etag 2", 4, "precondition-failed");
+    s.run("veriboot inventory sources retire lab --etag 3", &["no longer used"]);
+    let made = s.run("veriboot maintenance declare --group default --for 1h -m patch --json", &[]);
+    let made: Value = serde_json::from_str(&made).unwrap();
+    let window = made["id"].as_str().unwrap();
+    s.run(&format!("veriboot maintenance show {window}"), &["patch", "active"]);
+    s.ends(&format!("veriboot maintenance end {window} --etag 2"), 4, "precondition-failed");
+    s.run(&format!("veriboot maintenance end {window} --etag {}", made["revision"]), &["ended"]);
+    let made =
+        s.run("veriboot suppression create --class dbx-update --vm web-0 --until 1d -m why --json", &[]);
+    let made: Value = serde_json::from_str(&made).unwrap();
+    let rule = made["id"].as_str().unwrap();
+    s.ends(&format!("veriboot suppression end {rule} --etag 2"), 4, "precondition-failed");
+    s.run(&format!("veriboot suppression end {rule} --etag {}", made["revision"]), &["is ended"]);
+    s.run("veriboot notify target add file --kind ocsf --file out.json", &[]);
+    s.ends("veriboot notify target remove file --etag 7", 4, "precondition-failed");
+    s.run("veriboot notify target remove file --etag 1", &["is removed"]);
     s.run(
         "veriboot audit list --limit 50",
         &["baseline.import", "baseline.retire", "profile.assign", "profile.put"],

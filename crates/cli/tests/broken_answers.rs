@@ -139,7 +139,7 @@ fn an_answer_that_is_cut_off_shows_nothing() {
     // JSON that is not all says so, where no program reads it as a row.
     let (code, out, err) =
         ended(&command(&answers(vec![first]), "token list --json --limit 1").output().unwrap());
-    assert_eq!((code, err.as_str()), (0, "… more than 1 tokens: raise --limit or filter\n"));
+    assert_eq!((code, err.as_str()), (0, "… more than 1 token: raise --limit or filter\n"));
     assert_eq!(serde_json::from_str::<serde_json::Value>(&out).unwrap().as_array().unwrap().len(), 1);
 }
 

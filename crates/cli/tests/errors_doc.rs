@@ -50,7 +50,7 @@ fn every_code_is_explained() {
     let mut codes: BTreeSet<String> = KEY_FORMS.map(str::to_owned).into();
     for file in files {
         let source = std::fs::read_to_string(file).unwrap();
-        for call in ["CliError::usage(", "CliError::unreachable("] {
+        for call in ["CliError::usage(", "CliError::unreachable(", "CliError::unreadable("] {
             for rest in source.split(call).skip(1) {
                 let argument = rest.trim_start();
                 if let Some(literal) = argument.strip_prefix('"') {

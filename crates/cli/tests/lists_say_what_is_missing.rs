@@ -49,7 +49,7 @@ fn lists_say_what_is_missing() {
 
     let show = ["recommendation", "show", "vtpm-enabled", "--group", "nope"];
     says(&show, "it applies to nothing here");
-    says(&["inventory", "sources", "set", "lba"], "nothing was synced to it yet");
+    says(&["inventory", "sources", "add", "lba"], "nothing was synced to it yet");
     says(
         &["inventory", "sources", "set", "lab", "--group", "shop"],
         "source lab is in use: format recognised, group shop",
@@ -62,4 +62,39 @@ fn lists_say_what_is_missing() {
     assert_eq!((csv.lines().count(), said.as_str()), (4, ""), "{csv}");
     let (csv, said) = told(&service, &["alert", "list", "--csv"]);
     assert_eq!((csv.lines().count(), said.as_str()), (1, ""), "{csv}");
+
+    // The audit log by who, what, on what and when.
+    says(&["audit", "list", "--actor", "nobody"], "no entries match");
+    says(&["audit", "list", "--action", "inventory.*", "--from", "1h"], "inventory.source.put");
+    says(&["audit", "list", "--until", "1h"], "no entries match");
+    says(&["audit", "list", "--target", "lba", "--actor", "admin"], "inventory.source.put");
+    let (csv, said) = told(&service, &["audit", "list", "--csv", "--limit", "1"]);
+    assert!(csv.starts_with("sequence,at,actor,action,target,detail,hash\r\n"), "{csv}");
+    assert_eq!((csv.lines().count(), said.as_str()), (2, "… more than 1 entry: raise --limit or filter\n"));
+
+    // Every row of every list has the cells of its header.
+    told(&service, &["maintenance", "declare", "--group", "shop", "--for", "1h", "-m", "patch, then boot"]);
+    told(&service, &["notify", "target", "add", "out", "--kind", "ocsf", "--file", "out.json"]);
+    told(&service, &["monitoring", "disable", "--group", "lab"]);
+    for (list, rows) in [
+        ("audit list", 4),
+        ("inventory changes", 3),
+        ("inventory list", 3),
+        ("inventory unlisted", 0),
+        ("maintenance list", 1),
+        ("notify deliveries", 0),
+        ("proposal list", 0),
+        ("recommendation list", 0),
+        ("scale-set list", 0),
+    ] {
+        let (csv, _) = told(&service, &[&list.split(' ').collect::<Vec<_>>()[..], &["--csv"]].concat());
+        // Commas of cells are between quotes.
+        let cells = |line: &str| {
+            let bare: Vec<&str> = line.split('"').step_by(2).collect();
+            bare.concat().matches(',').count()
+        };
+        let counts: Vec<usize> = csv.lines().map(cells).collect();
+        assert!(counts.len() > rows, "{list}: {csv}");
+        assert!(counts.iter().all(|count| *count == counts[0]), "{list}: {csv}");
+    }
 }

@@ -12,7 +12,7 @@ pub fn markdown() -> String {
          <!-- Made from crates/service/src/problem/kinds.rs and start_error.rs; `VERIBOOT_BLESS=1 cargo nextest run -p veriboot-service` writes it. -->\n\n\
          Every answer with status 4xx or 5xx is a JSON object of one shape:\n\n\
          ```json\n\
-         {\n  \"error\": {\n    \"code\": \"ambiguous-name\",\n    \"message\": \"VMs in several groups have this name: blue, green\",\n    \
+         {\n  \"error\": {\n    \"code\": \"ambiguous-name\",\n    \"message\": \"VMs in several groups have this name: blue (0193…), green (0194…)\",\n    \
          \"fault\": \"client\",\n    \"hint\": \"name the group with `?group=`, or use the id\",\n    \
          \"request_id\": \"0193530e-7a5b-7c11-a7a4-3b5e1c0f2d9a\"\n  }\n}\n\
          ```\n\n\

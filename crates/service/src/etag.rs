@@ -32,6 +32,11 @@ impl ETag {
         Self(revision.into().to_string())
     }
 
+    /// Of a version of a thing that has a name: `NAME@VERSION`. Another thing of the same version has another tag.
+    pub(crate) fn of_version(name: &str, version: u32) -> Self {
+        Self(format!("{name}@{version}"))
+    }
+
     /// Of a thing whose state has a name: letters, digits, `-`, `.`, `_`.
     pub(crate) fn of_state(name: &str) -> Self {
         Self(name.to_owned())
@@ -99,6 +104,28 @@ impl IfMatch {
         Err(ApiError::new(&kinds::PRECONDITION_FAILED, message))
     }
 
+    /// [`Self::check`] of a version, where the thing that it is of was named beside it: its number alone is enough then.
+    ///
+    /// # Errors
+    /// `precondition-failed` (412).
+    pub(crate) fn check_version(&self, present: Option<(&str, u32)>) -> Result<(), ApiError> {
+        match (self, present) {
+            (Self::Tags(tags), Some((_, version))) if tags.contains(&ETag::of_revision(version)) => Ok(()),
+            _ => self.check(present.map(|(name, version)| ETag::of_version(name, version)).as_ref()),
+        }
+    }
+
+    /// Whether it could name this version of anything.
+    pub(crate) fn may_name(&self, version: u32) -> bool {
+        let end = format!("@{version}");
+        match self {
+            Self::Tags(tags) => {
+                tags.iter().any(|tag| *tag == ETag::of_revision(version) || tag.0.ends_with(&end))
+            }
+            Self::Whatever | Self::Any => true,
+        }
+    }
+
     fn read(headers: &HeaderMap) -> Option<Self> {
         let mut tags = Vec::new();
         let mut found = false;
@@ -111,7 +138,8 @@ impl IfMatch {
             for tag in text.split(',').map(str::trim) {
                 // A weak tag never matches a write; it is refused rather than ignored.
                 let tag = tag.strip_prefix('"')?.strip_suffix('"')?;
-                if tag.is_empty() || !tag.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)) {
+                if tag.is_empty() || !tag.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._/@".contains(&b))
+                {
                     return None;
                 }
                 tags.push(ETag(tag.to_owned()));
@@ -121,6 +149,43 @@ impl IfMatch {
             }
         }
         Some(if found { Self::Tags(tags) } else { Self::Whatever })
+    }
+}
+
+/// `If-None-Match: *` on a change: only where there is nothing yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OnlyNew(bool);
+
+impl OnlyNew {
+    /// Refuses a change of a thing that exists.
+    ///
+    /// # Errors
+    /// `precondition-failed` (412).
+    pub(crate) fn check(self, present: Option<&ETag>) -> Result<(), ApiError> {
+        match present {
+            Some(tag) if self.0 => {
+                let message = format!("there is one of this name already: its ETag is {tag}");
+                Err(ApiError::new(&kinds::PRECONDITION_FAILED, message)
+                    .hint("choose another name, or change it by its present ETag"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn read(headers: &HeaderMap) -> Option<Self> {
+        let mut values = headers.get_all(header::IF_NONE_MATCH).iter();
+        match (values.next(), values.next()) {
+            (None, _) => Some(Self(false)),
+            (Some(value), None) if value.as_bytes() == b"*" => Some(Self(true)),
+            _ => None,
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for OnlyNew {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        Self::read(&parts.headers).ok_or_else(|| crate::api::invalid("If-None-Match must be *"))
     }
 }
 
@@ -157,6 +222,41 @@ mod tests {
         assert_eq!(code("*", None), Err("precondition-failed"));
         assert!(read(&[]).unwrap().check(None).is_ok());
         assert_eq!(IfMatch::Tags(vec![two]).check(Some(&three)).unwrap_err().status().as_u16(), 412);
+    }
+
+    #[test]
+    fn a_version_is_one_of_a_name() {
+        let code =
+            |wanted: &str, present| read(&[wanted]).unwrap().check_version(present).map_err(|e| e.code());
+        let web = "scale-set/shop/web";
+        assert_eq!(code("\"scale-set/shop/web@2\"", Some((web, 2))), Ok(()));
+        assert_eq!(code("\"2\"", Some((web, 2))), Ok(()));
+        assert_eq!(code("\"vm/shop/web@2\"", Some((web, 2))), Err("precondition-failed"));
+        assert_eq!(code("\"scale-set/shop/web@1\"", Some((web, 2))), Err("precondition-failed"));
+        assert_eq!(code("\"2\"", None), Err("precondition-failed"));
+        // Where nothing else says which baseline is meant, the number alone names none.
+        let tag = ETag::of_version(web, 2);
+        assert!(read(&["\"2\""]).unwrap().check(Some(&tag)).is_err());
+        assert!(read(&["\"scale-set/shop/web@2\""]).unwrap().check(Some(&tag)).is_ok());
+        assert!(read(&["\"a@2\""]).unwrap().may_name(2) && !read(&["\"a@12\""]).unwrap().may_name(2));
+    }
+
+    #[test]
+    fn only_new_things_are_made_where_that_is_asked() {
+        let read = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(header::IF_NONE_MATCH, HeaderValue::try_from(*value).unwrap());
+            }
+            OnlyNew::read(&headers)
+        };
+        let tag = ETag::of_revision(1_u64);
+        assert_eq!(read(&["*"]).unwrap().check(Some(&tag)).unwrap_err().code(), "precondition-failed");
+        assert!(read(&["*"]).unwrap().check(None).is_ok());
+        assert!(read(&[]).unwrap().check(Some(&tag)).is_ok());
+        for bad in [vec!["\"1\""], vec![""], vec!["*", "*"], vec!["W/\"1\""]] {
+            assert_eq!(read(&bad), None, "{bad:?}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use veriboot_store::scale_sets::{self, BootKeyGroup, GroupBoot};
 use veriboot_store::vms::VmRow;
 use veriboot_wire::{
-    BootGroup, BootGroupMember, Finding, Majority, OddOneOut, ScaleSet, ScaleSetDetail, VmStatus,
+    BootGroup, BootGroupMember, Finding, Majority, OddOneOut, ScaleSet, ScaleSetDetail, VmStatus, counted,
 };
 
 use crate::attest::difference;
@@ -79,8 +79,8 @@ fn summary(set: &ScaleSet, groups: &[BootGroup]) -> String {
     let compared = set.compared;
     match set.majority {
         Majority::TooFew => format!(
-            "Nobody is called odd: the boots of {compared} of {} members can be compared, and it takes three",
-            set.members
+            "Nobody is called odd: the boots of {compared} of {} can be compared, and it takes three",
+            counted(set.members, "member")
         ),
         Majority::None => format!(
             "Nobody is called odd: {compared} members booted {} different things, none of them more than half of the \

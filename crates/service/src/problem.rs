@@ -70,6 +70,11 @@ impl ApiError {
         self.kind.code
     }
 
+    /// What the caller is told.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// What the caller is told, in one line: for what no caller waits for.
     pub(crate) fn told(&self) -> String {
         format!("{} [{}]", self.message, self.kind.code)
@@ -80,7 +85,7 @@ impl ApiError {
         StatusCode::from_u16(self.kind.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
-    fn problem(&self) -> Problem {
+    pub(crate) fn problem(&self) -> Problem {
         Problem {
             error: ProblemDetail {
                 code: self.kind.code.to_owned(),
@@ -96,7 +101,7 @@ impl ApiError {
         }
     }
 
-    fn log(&self) {
+    pub(crate) fn log(&self) {
         let request_id = REQUEST_ID.try_with(Clone::clone).unwrap_or_default();
         let cause = self.cause.as_deref().map(chain).unwrap_or_default();
         if self.kind.fault == Fault::Service {

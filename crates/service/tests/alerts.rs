@@ -281,6 +281,7 @@ mod scenario {
         assert_eq!(ended.status, 200, "{:#}", ended.body);
         let ended = ended.body;
         assert_eq!((&ended["state"], &ended["ended_by"]), (&json!("ended"), &json!("ann")));
+        assert_eq!(ended["revision"], 2);
         let stale = ann.send("POST", &path, "If-Match: \"1\"\r\n", Some(&json!({})));
         assert_eq!((stale.status, stale.code()), (412, "precondition-failed"));
         assert_eq!(ann.post(&path, &json!({})), ended, "ending twice is answered like ending once");

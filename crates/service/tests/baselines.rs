@@ -6,6 +6,7 @@ mod agent_support;
 on_both!(
     an_applied_baseline_turns_its_vms_at_once,
     a_more_specific_baseline_wins_and_is_retired,
+    what_accepting_comes_to_is_asked_first,
     of_two_operators_at_once_one_is_told,
     a_version_that_was_changed_behind_the_service_judges_nothing,
     work_that_a_replica_left_is_done_by_another,
@@ -148,6 +149,47 @@ mod scenario {
         assert!(world.audit().iter().any(|e| e.action == "baseline.retire" && e.detail["comment"] == "gone"));
     }
 
+    pub fn what_accepting_comes_to_is_asked_first(world: &World) {
+        let (operator, viewer) =
+            (Operator::new(world, "ann"), Operator::with_role(world, "vic", Role::Viewer));
+        let [first, second] = members(world);
+        let audited = world.audit().len();
+        let ask = |vm: &str| viewer.post("/v1/baselines/accept/preview", &json!({ "vm": vm }));
+        let asked = ask("web-1");
+        assert_eq!((&asked["vm"], &asked["vm_name"]), (&json!(second.vm_id()), &json!("web-1")), "{asked}");
+        assert_eq!((&asked["scope"]["kind"], &asked["vms"]), (&json!("scale-set"), &json!(2)));
+        assert_eq!(asked["etag"], "scale-set/default/web@1");
+        assert!(asked["refused"].is_null() && asked["components"].as_u64() > Some(10), "{asked}");
+        assert!(!asked["differences"].as_array().unwrap().is_empty(), "{asked}");
+        assert_eq!(ask("web-0")["differences"], json!([]));
+        // A boot that is not the last one would be refused, and nothing is said about it.
+        let other = json!({ "vm": "web-1", "boot_id": ask("web-0")["boot_id"] });
+        let refused = viewer.post("/v1/baselines/accept/preview", &other);
+        assert_eq!((&refused["refused_code"], &refused["differences"]), (&json!("boot-changed"), &json!([])));
+        assert_eq!(world.audit().len(), audited);
+        assert_eq!(world.vm(&second.vm_id()).status, VmStatus::Unhealthy);
+
+        // The baseline that was looked at has a name: another one of the same version is another state.
+        let accept = |tag: &str| {
+            let body = json!({ "vm": "web-1", "boot_id": asked["boot_id"] });
+            operator.send("POST", "/v1/baselines/accept", &format!("If-Match: \"{tag}\"\r\n"), Some(&body))
+        };
+        for tag in ["1", "vm/default/web-1@1", "scale-set/default/web@2"] {
+            let refused = accept(tag);
+            assert_eq!((refused.status, refused.code()), (412, "precondition-failed"), "{tag}");
+        }
+        let done = accept(asked["etag"].as_str().unwrap());
+        assert_eq!(
+            (done.status, done.etag.as_deref()),
+            (200, Some("\"scale-set/default/web@2\"")),
+            "{}",
+            done.body
+        );
+        assert_eq!(done.body["components"], asked["components"]);
+        assert_eq!(world.vm(&second.vm_id()).status, VmStatus::Healthy);
+        assert_eq!(world.vm(&first.vm_id()).status, VmStatus::Unhealthy);
+    }
+
     pub fn of_two_operators_at_once_one_is_told(world: &World) {
         let operator = Operator::new(world, "ann");
         let [first, second] = members(world);
@@ -183,9 +225,15 @@ mod scenario {
         assert_eq!((stale.status, stale.code()), (412, "precondition-failed"));
         let answer = operator.send("POST", "/v1/baselines", "If-Match: \"5\"\r\n", Some(&none));
         assert_eq!((answer.status, &answer.body["baseline"]["version"]), (200, &json!(6)), "{}", answer.body);
-        assert_eq!(answer.etag.as_deref(), Some("\"6\""));
+        let tag = "\"scale-set/default/web@6\"";
+        assert_eq!(answer.etag.as_deref(), Some(tag));
         let shown = format!("/v1/baselines/{}", answer.body["baseline"]["id"].as_str().unwrap());
-        assert_eq!(operator.send("GET", &shown, "", None).etag.as_deref(), Some("\"6\""));
+        assert_eq!(operator.send("GET", &shown, "", None).etag.as_deref(), Some(tag));
+        let another =
+            operator.send("POST", "/v1/baselines", "If-Match: \"vm/default/web@6\"\r\n", Some(&none));
+        assert_eq!((another.status, another.code()), (412, "precondition-failed"));
+        let same = operator.send("POST", "/v1/baselines", &format!("If-Match: {tag}\r\n"), Some(&none));
+        assert_eq!((same.status, &same.body["changed"]), (200, &json!(false)), "{}", same.body);
         let both = apply(&scale_set("web"), &document, Some(5));
         let answer = operator.send("POST", "/v1/baselines", "If-Match: \"6\"\r\n", Some(&both));
         assert_eq!((answer.status, answer.code()), (400, "invalid-value"));

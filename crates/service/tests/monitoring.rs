@@ -211,6 +211,10 @@ fn the_most_specific_setting_wins(world: &World) {
         operator.get(&format!("/v1/monitoring/status?kind={kind}&group=default&id={id}"))
     };
     assert_eq!(status("vm", "web-0")["monitoring"]["text"], "disabled (for this VM)");
+    assert_eq!(status("vm", "web-0")["vm_name"], "web-0");
+    let listed = operator.get("/v1/monitoring");
+    let of_vms: Vec<_> = listed["items"].as_array().unwrap().iter().map(|s| &s["vm_name"]).collect();
+    assert!(of_vms.contains(&&json!("web-0")) && of_vms.contains(&&serde_json::Value::Null), "{listed:#}");
     assert_eq!(status("vm", "db-0")["monitoring"]["text"], "disabled (by group default)");
     assert_eq!(status("scale-set", "other")["monitoring"]["text"], "disabled (by group default)");
     let group = status("group", "");

@@ -79,10 +79,18 @@ mod scenario {
         assert_eq!(world.vm(&id).status, VmStatus::Unhealthy);
         let listed = operator.get("/v1/profile-assignments");
         assert_eq!(listed["items"].as_array().unwrap().len(), 2);
+        let names: Vec<_> = listed["items"].as_array().unwrap().iter().map(|a| &a["vm_name"]).collect();
+        assert_eq!(names, [&Value::Null, &json!("db-0")]);
         assert_eq!(operator.get("/v1/profiles/measured-only")["assigned"], json!([group_with_id()]));
         let done = operator.put("/v1/profile-assignments", &assign(&vm, None, Some("secure-boot-required")));
-        assert!(done["assignment"].is_null());
+        assert!(done["assignment"].is_null() && done["changed"] == true, "{done}");
         assert_eq!(world.vm(&id).status, VmStatus::Healthy);
+        // Once more changes nothing: nobody is judged again, and there is nothing to tell.
+        let (audited, asked) = (world.audit().len(), operator.get("/v1/reappraisals"));
+        let again = operator.put("/v1/profile-assignments", &assign(&vm, None, None));
+        assert!(again["assignment"].is_null() && again["changed"] == false, "{again}");
+        assert_eq!((&again["reappraisal"]["vms"], &again["reappraisal"]["id"]), (&json!(0), &json!("")));
+        assert_eq!((world.audit().len(), operator.get("/v1/reappraisals")), (audited, asked));
 
         for (request, status, code) in [
             (assign(&group(), None, None), 409, "version-conflict"),

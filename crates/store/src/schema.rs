@@ -6,6 +6,7 @@
 
 mod alerts;
 mod alerts_more;
+mod audit_lists;
 mod context;
 mod dated;
 mod events;
@@ -39,11 +40,12 @@ const MIGRATIONS: &[&[&str]] = &[
     kernel::DDL,
     dated::DDL,
     turning::DDL,
+    audit_lists::DDL,
 ];
 
 /// The newest schema that this program knows.
-pub(crate) const NEWEST: i64 = 15;
-const _: () = assert!(MIGRATIONS.len() == 15);
+pub(crate) const NEWEST: i64 = 16;
+const _: () = assert!(MIGRATIONS.len() == 16);
 
 /// Unique constraints: name (as PostgreSQL reports it), columns (as SQLite reports it), meaning.
 const UNIQUE: &[(&str, &str, Constraint)] = &[

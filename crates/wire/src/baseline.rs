@@ -338,6 +338,45 @@ pub struct BaselineAccept {
     pub comment: Option<String>,
 }
 
+/// Asks what accepting a VM's last boot would come to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BaselineAcceptAsk {
+    /// Id or name of the VM.
+    pub vm: String,
+    /// Group of the VM, needed when the name alone is not unique.
+    #[serde(default)]
+    pub group: Option<String>,
+    /// The boot that would be trusted; the last one when absent.
+    #[serde(default)]
+    pub boot_id: Option<String>,
+}
+
+/// What accepting a VM's last boot would come to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct BaselineAcceptPreview {
+    /// The VM, by its id.
+    pub vm: String,
+    /// Its name.
+    pub vm_name: String,
+    /// The boot that would be trusted.
+    pub boot_id: Option<String>,
+    /// What the next version would apply to.
+    pub scope: Scope,
+    /// The version that it would follow, `NAME@VERSION`: give it as `If-Match`. Absent where it would be the first one.
+    pub etag: Option<String>,
+    /// VMs in the scope, those with a more specific baseline of their own too; absent for images, which nobody counts.
+    pub vms: Option<u64>,
+    /// Why it would be refused.
+    pub refused: Option<String>,
+    /// The code of the refusal.
+    pub refused_code: Option<String>,
+    /// Components that it would list.
+    pub components: Option<u32>,
+    /// What the VM's boot differs in from what judges it now, and would be trusted.
+    pub differences: Vec<Finding>,
+}
+
 /// Filters of the baseline list. Rows are ordered by name, then version descending.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]

@@ -64,6 +64,10 @@ pub struct Event {
     pub data: serde_json::Value,
 }
 
+/// Kinds whose messages say whom they are about.
+const NAMING: [&str; 5] =
+    ["assessment.changed", "incident.closed", "incident.grown", "incident.opened", "vm.status-changed"];
+
 impl Event {
     /// One line for people: on whom, and what.
     pub fn summary(&self) -> String {
@@ -72,6 +76,7 @@ impl Event {
         let known = EVENT_KINDS.iter().find(|(kind, _)| *kind == self.kind).map(|(_, when)| *when);
         let what = word("message").or(word("title")).or(known).unwrap_or(&self.kind);
         match (&self.vm_name, &self.scale_set) {
+            _ if NAMING.contains(&self.kind.as_str()) && word("message").is_some() => what.to_owned(),
             (Some(vm), _) => format!("{vm}: {what}"),
             (None, Some(set)) => format!("{set}: {what}"),
             (None, None) => what.to_owned(),
@@ -142,5 +147,11 @@ mod tests {
         event.data = serde_json::json!({ "message": "", "title": 7 });
         event.vm_name = Some("web-0".into());
         assert_eq!(event.summary(), "web-0: a VM enrolled for the first time");
+        // Who is named in the message is not named twice.
+        event.kind = "vm.status-changed".into();
+        event.data = serde_json::json!({ "message": "web-0 is stale, was healthy" });
+        assert_eq!(event.summary(), "web-0 is stale, was healthy");
+        event.data = serde_json::json!({});
+        assert!(event.summary().starts_with("web-0: "), "{}", event.summary());
     }
 }

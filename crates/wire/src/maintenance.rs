@@ -36,6 +36,9 @@ pub struct Maintenance {
     /// When.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Time>,
+    /// 1, and 2 once somebody has ended it; the number in the `ETag`. 0 of a service that does not say it.
+    #[serde(default)]
+    pub revision: u64,
     /// VMs in the scope when it was declared; only in the answer to that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vms: Option<u64>,

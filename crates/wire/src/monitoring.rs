@@ -10,6 +10,9 @@ use crate::{Scope, ScopeKind, Time};
 pub struct MonitoringSetting {
     /// VM, scale set or group. The most specific setting wins.
     pub scope: Scope,
+    /// Name of the VM, for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vm_name: Option<String>,
     /// Whether its VMs are monitored.
     pub enabled: bool,
     /// Why.
@@ -103,6 +106,9 @@ pub struct MonitoringChanged {
 pub struct MonitoringStatus {
     /// The scope; a VM by its id.
     pub scope: Scope,
+    /// Name of the VM, for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vm_name: Option<String>,
     /// What holds for it.
     pub monitoring: Monitoring,
     /// Its own setting.

@@ -93,6 +93,9 @@ pub struct ProfileVersionQuery {
 pub struct ProfileAssignment {
     /// Whose VMs it judges, unless a more specific scope has a profile.
     pub scope: Scope,
+    /// Name of the VM, for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vm_name: Option<String>,
     /// Name of the profile.
     pub profile: String,
     /// When it was assigned; absent for those of the configuration.
@@ -128,6 +131,9 @@ pub struct ProfileScopeQuery {
 pub struct ProfileAssignmentStatus {
     /// The scope; a VM by its id.
     pub scope: Scope,
+    /// Name of the VM, for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vm_name: Option<String>,
     /// What is assigned to exactly this scope.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assignment: Option<ProfileAssignment>,
@@ -162,6 +168,14 @@ pub struct ProfileAssigned {
     /// The assignment; absent when it was taken away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assignment: Option<ProfileAssignment>,
-    /// The VMs that are judged again because of it.
+    /// The VMs that are judged again because of it. Where nothing was changed, it is of no VM and has no id.
     pub reappraisal: Reappraisal,
+    /// Whether something was changed: nothing is when a profile is taken away where none is assigned.
+    #[serde(default = "changed")]
+    pub changed: bool,
+}
+
+/// Services that do not say it change something each time.
+fn changed() -> bool {
+    true
 }

@@ -82,6 +82,9 @@ pub struct Suppression {
     /// When.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Time>,
+    /// 1, and 2 once somebody has ended it; the number in the `ETag`. 0 of a service that does not say it.
+    #[serde(default)]
+    pub revision: u64,
     /// Alerts that it dismisses or dismissed and that are still kept.
     pub alerts: u64,
     /// When it dismissed the last one.

@@ -3,7 +3,7 @@
 use std::io::IsTerminal as _;
 
 use clap::Args;
-use veriboot_wire::{Alert, AlertAction, AlertBulk, AlertChange, AlertFilter, AlertsChanged};
+use veriboot_wire::{Alert, AlertAction, AlertBulk, AlertChange, AlertFilter, AlertsChanged, counted};
 
 use super::list::FilterArgs;
 use crate::client::{Client, segment};
@@ -96,8 +96,7 @@ fn by_filter(args: &ChangeArgs, action: AlertAction, client: &Client, out: Outpu
         for line in &found.sample {
             eprintln!("  {}", safe(line));
         }
-        let plural = if found.matched == 1 { "" } else { "s" };
-        confirm(&format!("{action} {} alert{plural}", found.matched), "nothing was changed")?;
+        confirm(&format!("{action} {}", counted(found.matched, "alert")), "nothing was changed")?;
     }
     // Exactly as many as were shown.
     let bulk = AlertBulk { expected: Some(found.matched), ..bulk(action, args, None, Some(filter)) };
@@ -125,13 +124,8 @@ pub fn report(done: &AlertsChanged, action: AlertAction, out: Output) -> Result<
     if out.json {
         return out.print_json(done);
     }
-    let plural = |count: u64| if count == 1 { "" } else { "s" };
     if done.dry_run {
-        out.line(&format!(
-            "{} open alert{} would be changed ({action})",
-            done.matched,
-            plural(done.matched)
-        ))?;
+        out.line(&format!("{} would be changed ({action})", counted(done.matched, "open alert")))?;
         for line in &done.sample {
             out.line(&format!("  {}", safe(line)))?;
         }
@@ -141,7 +135,7 @@ pub fn report(done: &AlertsChanged, action: AlertAction, out: Output) -> Result<
             AlertAction::Resolve => "resolved",
             AlertAction::Dismiss => "dismissed",
         };
-        out.line(&format!("{} alert{} {past}", done.changed, plural(done.changed)))?;
+        out.line(&format!("{} {past}", counted(done.changed, "alert")))?;
     }
     if !done.skipped.is_empty() {
         let ids: Vec<_> = done.skipped.iter().map(|id| safe(id)).collect();

@@ -109,11 +109,11 @@ pub fn run(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError
     }
     if args.csv {
         let limit = args.limit.clamp(1, MAX_EXPORT_ROWS);
-        return client.print_csv("/v1/alerts.csv", &query, limit, "alerts");
+        return client.print_csv("/v1/alerts.csv", &query, limit, "alert");
     }
     let (alerts, more): (Vec<Alert>, bool) = client.list("/v1/alerts", &query, args.limit)?;
     if out.json {
-        return out.print_json_list(&alerts, more, args.limit, "alerts");
+        return out.print_json_list(&alerts, more, args.limit, "alert");
     }
     let rows = alerts.iter().map(|a| row(a, hidden, out)).collect();
     let state = if hidden { "RULE" } else { "STATE" };
@@ -130,7 +130,7 @@ pub fn run(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError
         let hint = "members of one scale set that fail alike are one incident: `veriboot incident list`";
         out.sentence("", hint)?;
     }
-    out.more(more, args.limit, "alerts")
+    out.more(more, args.limit, "alert")
 }
 
 fn row(a: &Alert, hidden: bool, out: Output) -> Vec<Styled> {

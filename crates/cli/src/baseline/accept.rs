@@ -2,15 +2,13 @@
 
 use clap::Args;
 use veriboot_wire::{
-    AlertReason, Attestation, BaselineAccept, BaselineSummary, FactState, Finding, MonitoringStatus, Scope,
-    ScopeKind, VmDetail,
+    BaselineAccept, BaselineAcceptAsk, BaselineAcceptPreview, BaselineSummary, ScopeKind, counted,
 };
 
-use crate::client::{Client, segment};
+use crate::client::Client;
 use crate::error::CliError;
 use crate::etag::quoted;
 use crate::output::{Output, safe};
-use crate::vm::NameArgs;
 
 /// Arguments of `baseline accept`.
 #[derive(Args, Debug)]
@@ -23,7 +21,7 @@ pub struct AcceptArgs {
     /// The boot that is to be trusted, when you looked at it before; refused when the VM has booted since
     #[arg(long, value_name = "ID")]
     boot: Option<String>,
-    /// Version of the baseline that you looked at; refused when another one judges by now
+    /// Baseline that you looked at, NAME@VERSION, as `vm show` and --dry-run say it; refused when another one judges by now
     #[arg(long, value_name = "ETAG")]
     etag: Option<String>,
     /// Why; kept in the baseline and in the audit log
@@ -36,140 +34,81 @@ pub struct AcceptArgs {
 
 /// Runs it.
 pub fn run(args: AcceptArgs, client: &Client, out: Output) -> Result<(), CliError> {
-    let vm: VmDetail =
-        client.get(&format!("/v1/vms/{}", segment(&args.vm)), &NameArgs::query(args.group.as_ref()))?;
-    let id = &vm.summary.id;
-    let path = format!("/v1/vms/{}/attestations", segment(id));
-    let (attestations, _): (Vec<Attestation>, bool) = client.list(&path, &[], 1)?;
-    let last = attestations.into_iter().next();
-    let booted = last.as_ref().and_then(|last| last.boot_id.clone());
-    let boot_id = args.boot.or_else(|| booted.clone()).ok_or_else(|| {
+    let ask = BaselineAcceptAsk { vm: args.vm.clone(), group: args.group, boot_id: args.boot };
+    let no_boot = || {
         CliError::usage("no-boot", format!("there is no boot of {} that could be trusted", safe(&args.vm)))
             .hint("`veriboot vm show VM` says why")
-    })?;
+    };
+    let preview: BaselineAcceptPreview = client
+        .post("/v1/baselines/accept/preview", &ask)
+        .map_err(|error: CliError| if error.code == "no-boot" { no_boot() } else { error })?;
     if args.dry_run {
-        let scope = next_scope(&vm);
-        if out.json {
-            let judges = members(&scope, client)?;
-            let refused = refusal(last.as_ref(), &boot_id);
-            return out.print_json(&serde_json::json!({
-                "vm": id, "boot_id": boot_id, "scope": scope, "vms": judges, "refused": refused,
-                "differences": last.map(|last| differences(last.findings)),
-            }));
-        }
-        if let Some(why) = refusal(last.as_ref(), &boot_id) {
-            out.line(&format!("{}: boot {}", safe(&vm.summary.name), safe(&boot_id)))?;
-            return out.sentence("", &format!("would be refused: {}", safe(&why)));
-        }
-        trusted(&vm, &boot_id, booted.as_ref(), last, "Would be trusted", out)?;
-        return out.line(&format!("would judge {}", judged(&scope, &vm, client)?));
+        return tried(&preview, out);
     }
+    let boot_id = preview.boot_id.clone().ok_or_else(no_boot)?;
     // Exactly what is shown: a boot that came meanwhile is refused.
-    let request =
-        BaselineAccept { vm: id.clone(), group: None, boot_id: boot_id.clone(), comment: args.comment };
-    let baseline: BaselineSummary = client.post_if_match(
-        "/v1/baselines/accept",
-        &request,
-        args.etag.as_deref().map(quoted).as_deref(),
-    )?;
+    let request = BaselineAccept { vm: preview.vm.clone(), group: None, boot_id, comment: args.comment };
+    let tag = args.etag.as_deref().map(quoted);
+    let baseline: BaselineSummary = client.post_if_match("/v1/baselines/accept", &request, tag.as_deref())?;
     if out.json {
         return out.print_json(&baseline);
     }
-    trusted(&vm, &boot_id, booted.as_ref(), last, "Trusted from now on", out)?;
+    trusted(&preview, "Trusted from now on", out)?;
     let who = match baseline.scope.kind {
         ScopeKind::Vm => String::new(),
-        _ => format!(": {}", judged(&baseline.scope, &vm, client)?),
+        _ => format!(": {}", judged(&preview)),
     };
     out.line(&format!("{}@{} judges from now on{who}", safe(&baseline.name), baseline.version))
 }
 
-/// Why the service would refuse to learn from this boot: only deviations can be accepted, and only those of the last boot.
-fn refusal(last: Option<&Attestation>, boot_id: &String) -> Option<String> {
-    let last = last?;
-    if last.boot_id.as_ref().is_some_and(|booted| booted != boot_id) {
-        return Some("the VM's last boot is another one by now".to_owned());
+/// `baseline accept --dry-run`.
+fn tried(preview: &BaselineAcceptPreview, out: Output) -> Result<(), CliError> {
+    if out.json {
+        return out.print_json(preview);
     }
-    let blocks = |f: &&Finding| f.fails() && f.reason != Some(AlertReason::BaselineDeviation);
-    if let Some(finding) = last.findings.iter().find(blocks) {
-        return Some(format!("the last attestation cannot be learned from: {}", finding.message));
+    if let Some(why) = &preview.refused {
+        out.line(&headline(preview))?;
+        return out.sentence("", &format!("would be refused: {}", safe(why)));
     }
-    let believed = last.facts.quote == FactState::Valid && last.facts.log == FactState::Valid;
-    (!believed)
-        .then(|| "the last attestation does not show a valid quote and a log that replays to it".to_owned())
+    trusted(preview, "Would be trusted", out)?;
+    out.line(&format!("would judge {}", judged(preview)))?;
+    match &preview.etag {
+        Some(etag) => out.line(&format!("would follow {}", safe(etag))),
+        None => Ok(()),
+    }
+}
+
+fn headline(preview: &BaselineAcceptPreview) -> String {
+    let boot = preview.boot_id.as_deref().map_or("-".to_owned(), safe);
+    format!("{}: boot {boot}", safe(&preview.vm_name))
 }
 
 /// Says what is trusted, or would be.
-fn trusted(
-    vm: &VmDetail,
-    boot_id: &String,
-    booted: Option<&String>,
-    last: Option<Attestation>,
-    title: &str,
-    out: Output,
-) -> Result<(), CliError> {
-    out.line(&format!("{}: boot {}", safe(&vm.summary.name), safe(boot_id)))?;
-    // Findings of another boot say nothing about this one, which the service refuses.
-    if let Some(last) = last.filter(|_| booted == Some(boot_id)) {
-        let trusted = differences(last.findings);
-        if trusted.is_empty() {
-            out.line("differs in nothing from the baseline that judged it")?;
-        } else {
-            out.line(title)?;
-            out.findings(&trusted)?;
-        }
+fn trusted(preview: &BaselineAcceptPreview, title: &str, out: Output) -> Result<(), CliError> {
+    out.line(&headline(preview))?;
+    if preview.differences.is_empty() {
+        out.line("differs in nothing from the baseline that judged it")?;
+    } else {
+        out.line(title)?;
+        out.findings(&preview.differences)?;
     }
     out.line("")
 }
 
-/// What the next version applies to: as the service decides it.
-fn next_scope(vm: &VmDetail) -> Scope {
-    let s = &vm.summary;
-    let otherwise = if s.scale_set.is_some() { ScopeKind::ScaleSet } else { ScopeKind::Vm };
-    let kind = vm.baseline_scope.unwrap_or(otherwise);
-    let id = match kind {
-        ScopeKind::Vm => s.id.clone(),
-        ScopeKind::ScaleSet => s.scale_set.clone().unwrap_or_default(),
-        ScopeKind::Image => s.image.clone().unwrap_or_default(),
-        ScopeKind::Group => String::new(),
-    };
-    Scope { kind, group: s.group.clone(), id }
-}
-
-/// VMs of a scope; `None` where nobody counts them.
-fn members(scope: &Scope, client: &Client) -> Result<Option<u64>, CliError> {
-    match scope.kind {
-        ScopeKind::Vm => Ok(Some(1)),
-        ScopeKind::Image => Ok(None),
-        ScopeKind::ScaleSet | ScopeKind::Group => {
-            let query =
-                [("kind", scope.kind.to_string()), ("group", scope.group.clone()), ("id", scope.id.clone())];
-            let status: MonitoringStatus = client.get("/v1/monitoring/status", &query)?;
-            Ok(Some(status.vms))
-        }
-    }
-}
-
 /// Which VMs a baseline of this scope judges, in words: one that is accepted for a member judges all of its set.
-fn judged(scope: &Scope, vm: &VmDetail, client: &Client) -> Result<String, CliError> {
+fn judged(preview: &BaselineAcceptPreview) -> String {
+    let scope = &preview.scope;
     let (group, id) = (safe(&scope.group), safe(&scope.id));
     let of = match scope.kind {
-        ScopeKind::Vm => return Ok(safe(&vm.summary.name)),
+        ScopeKind::Vm => return safe(&preview.vm_name),
         ScopeKind::ScaleSet => format!("scale set {id} in group {group}"),
         ScopeKind::Image => format!("image {id} in group {group}"),
         ScopeKind::Group => format!("group {group}"),
     };
-    let vms = match members(scope, client)? {
-        Some(1) => return Ok(format!("the VM of {of}, unless it has a baseline of its own")),
-        Some(count) => format!("the {count} VMs"),
+    let vms = match preview.vms {
+        Some(1) => return format!("the VM of {of}, unless it has a baseline of its own"),
+        Some(count) => format!("the {}", counted(count, "VM")),
         None => "the VMs".to_owned(),
     };
-    Ok(format!("{vms} of {of} that have no baseline of their own"))
-}
-
-/// What makes a boot differ from its baseline.
-fn differences(findings: Vec<Finding>) -> Vec<Finding> {
-    findings
-        .into_iter()
-        .filter(|f| f.change.is_some() || f.fails() && f.reason == Some(AlertReason::BaselineDeviation))
-        .collect()
+    format!("{vms} of {of} that have no baseline of their own")
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 use veriboot_wire::{
-    DocumentFormat, PreviewCounts, PreviewVm, ReappraisePreview, ReappraiseRequest, Verdict,
+    DocumentFormat, PreviewCounts, PreviewVm, ReappraisePreview, ReappraiseRequest, Verdict, counted,
 };
 
 use super::apply::format_of;
@@ -141,7 +141,7 @@ fn show(answer: &Answer, limit: usize, out: Output) -> Result<(), CliError> {
         }
     }
     if answer.more {
-        out.line(&format!("… more than {limit} VMs: raise --limit"))?;
+        out.line(&format!("… more than {}: raise --limit", counted(limit, "VM")))?;
     }
     Ok(())
 }

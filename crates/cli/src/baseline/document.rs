@@ -82,7 +82,7 @@ fn bytes(path: &Path) -> Result<Vec<u8>, CliError> {
     } else {
         std::fs::File::open(path).and_then(|opened| opened.take(limit).read_to_end(&mut bytes))
     };
-    done.map_err(|e| CliError::usage("cannot-read", format!("cannot read {}: {e}", path.display())))?;
+    done.map_err(|e| CliError::unreadable("cannot-read", path, &e))?;
     Ok(bytes)
 }
 

@@ -26,7 +26,7 @@ pub fn run(args: &HistoryArgs, client: &Client, out: Output) -> Result<(), CliEr
         return Err(version::unknown(&args.name));
     }
     if out.json {
-        return out.print_json_list(&versions, more, args.limit, "versions");
+        return out.print_json_list(&versions, more, args.limit, "version");
     }
     let rows = versions
         .iter()
@@ -43,5 +43,5 @@ pub fn run(args: &HistoryArgs, client: &Client, out: Output) -> Result<(), CliEr
         })
         .collect();
     out.table(&["VERSION", "NOW", "ORIGIN", "COMPONENTS", "MADE", "BY", "COMMENT"], rows, "no versions")?;
-    out.more(more, args.limit, "versions")
+    out.more(more, args.limit, "version")
 }

@@ -6,6 +6,7 @@ use clap::Args;
 use serde::Serialize;
 use veriboot_appraisal::{Baseline, Flaw, LogReport, Merged};
 use veriboot_eventlog::HashAlg;
+use veriboot_wire::counted;
 
 use super::document::{self, Form};
 use super::{logs, sections};
@@ -99,7 +100,7 @@ fn tell(learned: &Learned<'_>, baseline: &Baseline, out: Output) -> Result<(), C
     out.fields(&[
         ("baseline", safe(&learned.output)),
         ("bank", learned.bank.to_owned()),
-        ("learned from", sections::counted(learned.logs, "log")),
+        ("learned from", counted(learned.logs, "log")),
         ("accepted boots", learned.boots.to_string()),
         ("measurements", learned.measurements.to_string()),
         ("rules", learned.rules.to_string()),

@@ -24,7 +24,7 @@ pub fn run(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError
     let query = if args.all { vec![("all_versions", "true".to_owned())] } else { Vec::new() };
     let (baselines, more): (Vec<BaselineSummary>, bool) = client.list("/v1/baselines", &query, limit)?;
     if out.json {
-        return out.print_json_list(&baselines, more, limit, "baselines");
+        return out.print_json_list(&baselines, more, limit, "baseline");
     }
     let rows = baselines
         .iter()
@@ -45,5 +45,5 @@ pub fn run(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError
         rows,
         "no baselines; the first healthy boot of a VM or scale set makes one",
     )?;
-    out.more(more, limit, "baselines")
+    out.more(more, limit, "baseline")
 }

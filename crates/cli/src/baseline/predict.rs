@@ -184,7 +184,7 @@ fn read(path: &Path) -> Result<Vec<u8>, CliError> {
 }
 
 fn cannot_read(path: &Path, error: &std::io::Error) -> CliError {
-    CliError::usage("cannot-read", format!("cannot read {}: {error}", path.display()))
+    CliError::unreadable("cannot-read", path, error)
 }
 
 /// A disk image that is read where it is asked.

@@ -24,7 +24,7 @@ pub fn read(name: &str) -> Result<Profile, CliError> {
     let mut text = String::new();
     std::fs::File::open(path)
         .and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text))
-        .map_err(|e| CliError::usage("cannot-read", format!("cannot read {name}: {e}")))?;
+        .map_err(|e| CliError::unreadable("cannot-read", path, &e))?;
     let read = if text.trim_start().starts_with('{') {
         Profile::from_json(text.as_bytes())
     } else {

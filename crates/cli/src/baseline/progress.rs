@@ -26,7 +26,7 @@ pub fn run(args: &ProgressArgs, client: &Client, out: Output) -> Result<(), CliE
     }
     let (rows, more): (Vec<Reappraisal>, bool) = client.list("/v1/reappraisals", &[], args.limit)?;
     if out.json {
-        return out.print_json_list(&rows, more, args.limit, "rows");
+        return out.print_json_list(&rows, more, args.limit, "row");
     }
     let rows = rows
         .iter()
@@ -52,5 +52,5 @@ pub fn run(args: &ProgressArgs, client: &Client, out: Output) -> Result<(), CliE
         rows,
         "nothing was judged again yet",
     )?;
-    out.more(more, args.limit, "rows")
+    out.more(more, args.limit, "row")
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use veriboot_appraisal::{Authority, Baseline, Flaw, Says, Unlisted};
+use veriboot_wire::counted;
 
 use super::document;
 use crate::error::CliError;
@@ -89,16 +90,6 @@ fn listed(members: impl ExactSizeIterator<Item = String>) -> String {
         text.push_str(&format!(" and {} more", total - SHOWN));
     }
     text
-}
-
-/// `1 digest`, `2 digests`, `2 entries`, `2 hashes`.
-pub fn counted(count: usize, what: &str) -> String {
-    match (count, what) {
-        (1, _) => format!("1 {what}"),
-        (_, "entry") => format!("{count} entries"),
-        (_, what) if what.ends_with('h') => format!("{count} {what}es"),
-        _ => format!("{count} {what}s"),
-    }
 }
 
 /// Accepted boots, when there are several or partial ones.

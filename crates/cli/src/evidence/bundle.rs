@@ -96,9 +96,7 @@ pub(super) fn read_nonce(text: &str) -> Result<Vec<u8>, CliError> {
 
 /// The content of a file (`-`: standard input) of at most `limit` bytes.
 pub(super) fn read_bounded(path: &Path, limit: usize) -> Result<Vec<u8>, CliError> {
-    let unreadable = |error: std::io::Error| {
-        CliError::usage("file-unreadable", format!("cannot read {}: {error}", path.display()))
-    };
+    let unreadable = |error: std::io::Error| CliError::unreadable("file-unreadable", path, &error);
     let mut content = Vec::new();
     let room = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
     if path.as_os_str() == "-" {
@@ -109,7 +107,8 @@ pub(super) fn read_bounded(path: &Path, limit: usize) -> Result<Vec<u8>, CliErro
     }
     if content.len() > limit {
         let message = format!("{} has more than {} MiB", path.display(), limit >> 20);
-        return Err(CliError::usage("file-too-large", message));
+        return Err(CliError::usage("file-too-large", message)
+            .hint("give what `veriboot evidence export` wrote, or the certificates alone"));
     }
     Ok(content)
 }

@@ -1,6 +1,6 @@
 //! The verdict on a bundle, for people.
 
-use veriboot_wire::{FactState, Facts};
+use veriboot_wire::{FactState, Facts, counted};
 
 use super::verify::Report;
 use crate::error::CliError;
@@ -45,7 +45,10 @@ pub(super) fn show(report: &Report, out: Output) -> Result<(), CliError> {
     }
     if let Some(log) = &report.log {
         let format = log.format.unwrap_or("unreadable");
-        fields.push(("Event log", format!("{format}, {} bytes, SHA-256 {}", log.bytes, short(&log.sha256))));
+        fields.push((
+            "Event log",
+            format!("{format}, {}, SHA-256 {}", counted(log.bytes, "byte"), short(&log.sha256)),
+        ));
     }
     fields.push(("Facts", facts(&report.facts, out)));
     if let Some(stored) = &report.stored {

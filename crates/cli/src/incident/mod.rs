@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use veriboot_wire::{
     AlertAction, AlertChange, AlertReason, AlertsChanged, ChangeClass, Incident, IncidentMember,
-    IncidentState, csv_record,
+    IncidentState, counted, csv_record,
 };
 
 use crate::alert::{confirm, report, state_tone};
@@ -117,12 +117,12 @@ fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
     }
     let (incidents, more): (Vec<Incident>, bool) = client.list("/v1/incidents", &query, args.limit)?;
     if out.json {
-        return out.print_json_list(&incidents, more, args.limit, "incidents");
+        return out.print_json_list(&incidents, more, args.limit, "incident");
     }
     if args.csv {
         csv(&incidents)?;
         if more {
-            cut(args.limit, "incidents");
+            cut(args.limit, "incident");
         }
         return Ok(());
     }
@@ -150,7 +150,7 @@ fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
             (false, _) => "no incidents match",
         },
     )?;
-    out.more(more, args.limit, "incidents")
+    out.more(more, args.limit, "incident")
 }
 
 fn csv(incidents: &[Incident]) -> Result<(), CliError> {
@@ -238,7 +238,7 @@ fn show(args: &ShowArgs, client: &Client, out: Output) -> Result<(), CliError> {
         .collect();
     out.table(&["VM", "STATE", "COUNT", "LAST", "ALERT"], rows, "no members: their VMs were deleted")?;
     if more {
-        out.line(&format!("… more than {} members: raise --limit", args.limit))?;
+        out.line(&format!("… more than {}: raise --limit", counted(args.limit, "member")))?;
     }
     out.line("\n`veriboot alert show ALERT` says what to do; `incident acknowledge|resolve|dismiss` acts on all of them")
 }
@@ -247,11 +247,8 @@ fn change(args: &ChangeArgs, action: AlertAction, client: &Client, out: Output) 
     let path = format!("/v1/incidents/{}", segment(&args.incident));
     if !args.yes {
         let i: Incident = client.get(&path, &[])?;
-        let plural = if i.open == 1 { "" } else { "s" };
-        confirm(
-            &format!("{action} {} open alert{plural} of {}", i.open, safe(&i.scale_set)),
-            "nothing was changed",
-        )?;
+        let what = format!("{action} {} of {}", counted(i.open, "open alert"), safe(&i.scale_set));
+        confirm(&what, "nothing was changed")?;
     }
     let body = AlertChange { comment: args.comment.clone() };
     let done: AlertsChanged = client.post(&format!("{path}/{action}"), &body)?;

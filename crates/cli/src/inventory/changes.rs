@@ -7,7 +7,7 @@ use super::show::{WhichArgs, find};
 use super::sync::{kind, what};
 use crate::client::Client;
 use crate::error::CliError;
-use crate::output::{Output, Styled, Tone};
+use crate::output::{Output, Styled, Tone, cell, print_csv_list};
 
 /// Filters of `inventory changes`.
 #[derive(Args, Debug)]
@@ -21,6 +21,9 @@ pub struct ChangesArgs {
     /// Only this kind: added, changed, gone, returned, linked, unlinked
     #[arg(long)]
     kind: Option<InventoryChangeKind>,
+    /// CSV for spreadsheets instead of a table
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
     /// The most rows to show
     #[arg(long, default_value_t = 200, value_name = "ROWS")]
     limit: usize,
@@ -38,7 +41,17 @@ pub fn run(args: &ChangesArgs, client: &Client, out: Output) -> Result<(), CliEr
     let (changes, more): (Vec<InventoryChange>, bool) =
         client.list("/v1/inventory/changes", &query, args.limit)?;
     if out.json {
-        return out.print_json_list(&changes, more, args.limit, "changes");
+        return out.print_json_list(&changes, more, args.limit, "change");
+    }
+    if args.csv {
+        let rows = changes.into_iter().map(|change| {
+            let said = what(&change);
+            let item = [cell(change.item_id), change.name, change.group, change.source, change.key];
+            let head = [change.at.to_string(), change.kind.to_string()];
+            head.into_iter().chain(item).chain([change.by, said]).collect()
+        });
+        let header = ["at", "kind", "item_id", "name", "group", "source", "key", "by", "what"];
+        return print_csv_list(&header, rows, more, args.limit, "change");
     }
     let rows = changes
         .iter()
@@ -59,5 +72,5 @@ pub fn run(args: &ChangesArgs, client: &Client, out: Output) -> Result<(), CliEr
         rows,
         if query.is_empty() { "nothing changed yet" } else { "no changes match" },
     )?;
-    out.more(more, args.limit, "changes")
+    out.more(more, args.limit, "change")
 }

@@ -79,9 +79,8 @@ fn listing(from: &FromArgs, began: Time) -> Result<(Listing, Option<Time>), CliE
         if path == Path::new("-") {
             let mut bytes = Vec::new();
             let most = u64::try_from(MAX_DOCUMENT_BYTES).unwrap_or(u64::MAX).saturating_add(1);
-            std::io::stdin().lock().take(most).read_to_end(&mut bytes).map_err(|e| {
-                CliError::usage("cannot-read-file", format!("cannot read standard input: {e}"))
-            })?;
+            (std::io::stdin().lock().take(most).read_to_end(&mut bytes))
+                .map_err(|e| CliError::unreadable("cannot-read-file", path, &e))?;
             documents.push(Document { path: PathBuf::from("standard input"), bytes, as_of: None });
         } else {
             documents.extend(files::documents(path).map_err(|e| of_file(&e))?);

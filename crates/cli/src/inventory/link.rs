@@ -1,7 +1,10 @@
 //! `veriboot inventory link` and `unlink`.
 
 use clap::Args;
-use veriboot_wire::{InventoryItemDetail, InventoryLink, InventoryLinkSuggested, InventoryLinked};
+use veriboot_wire::{
+    InventoryItemDetail, InventoryLink, InventoryLinkFailed, InventoryLinkSuggested, InventoryLinked,
+    Problem, counted,
+};
 
 use super::show::{WhichArgs, find, one};
 use crate::client::{Client, segment};
@@ -56,13 +59,24 @@ pub fn link(args: LinkArgs, client: &Client, out: Output) -> Result<(), CliError
             comment: args.comment,
         };
         let linked: InventoryLinked = client.post("/v1/inventory/links", &request)?;
-        return suggested(&linked, out);
+        suggested(&linked, out)?;
+        return match linked.failed {
+            None => Ok(()),
+            Some(failed) => Err(stopped(failed)),
+        };
     };
     let id = find(item, &args.which, client)?;
     let request = InventoryLink { vm, group: args.group, comment: args.comment };
     let path = format!("/v1/inventory/items/{}/link", segment(&id));
     let detail: InventoryItemDetail = client.put_if_match(&path, &request, args.etag.quoted().as_deref())?;
     if out.json { out.print_json(&detail) } else { one(&detail, out) }
+}
+
+/// What was linked is told already; how many were not, and why, is an error.
+fn stopped(failed: InventoryLinkFailed) -> CliError {
+    let mut error = CliError::from(Problem { error: failed.error });
+    error.message = format!("{} not linked: {}", counted(failed.items, "item"), error.message);
+    error.hint("those in the list are linked; run it again for the rest")
 }
 
 fn suggested(linked: &InventoryLinked, out: Output) -> Result<(), CliError> {
@@ -108,4 +122,28 @@ pub fn unlink(args: &UnlinkArgs, client: &Client, out: Output) -> Result<(), Cli
     let path = format!("/v1/inventory/items/{}/link", segment(&id));
     let detail: InventoryItemDetail = client.delete_if_match(&path, &[], args.etag.quoted().as_deref())?;
     if out.json { out.print_json(&detail) } else { one(&detail, out) }
+}
+
+#[cfg(test)]
+mod tests {
+    use veriboot_wire::{Fault, ProblemDetail};
+
+    use super::*;
+    use crate::error::EXIT_REFUSED;
+
+    #[test]
+    fn what_was_not_linked_is_an_error() {
+        let error = ProblemDetail {
+            code: "database-busy".into(),
+            message: "the database is busy".into(),
+            fault: Fault::Service,
+            hint: Some("try again after Retry-After".into()),
+            retry_after_s: Some(2),
+            request_id: None,
+        };
+        let said = stopped(InventoryLinkFailed { items: 1, error });
+        assert_eq!((said.code.as_str(), said.exit), ("database-busy", EXIT_REFUSED));
+        assert_eq!(said.message, "1 item not linked: the database is busy");
+        assert_eq!(said.hint.as_deref(), Some("those in the list are linked; run it again for the rest"));
+    }
 }

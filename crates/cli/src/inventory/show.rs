@@ -97,7 +97,13 @@ pub fn one(detail: &InventoryItemDetail, out: Output) -> Result<(), CliError> {
         ("cloud id", or(&f.cloud_id)),
         ("tags", if tags.is_empty() { "-".to_owned() } else { tags.join(", ") }),
         ("first seen", out.ago(Some(item.first_seen_at))),
-        ("gone", item.gone_at.map_or_else(|| "no".to_owned(), |_| absence(String::new(), item.gone_at, item.gone_as_of, out))),
+        (
+            "gone",
+            item.gone_at.map_or_else(
+                || "no".to_owned(),
+                |_| absence(String::new(), item.gone_at, item.gone_as_of, out),
+            ),
+        ),
     ])?;
     if !detail.row.disagreements.is_empty() {
         out.line("\ncontradictions:")?;

@@ -1,10 +1,11 @@
 //! `veriboot inventory sources`.
 
 use clap::{Args, Subcommand};
-use veriboot_wire::{InventoryFormat, InventorySource, InventorySourcePut};
+use veriboot_wire::{InventoryFormat, InventorySource, InventorySourcePut, counted};
 
 use crate::client::{Client, segment};
 use crate::error::CliError;
+use crate::etag::EtagArg;
 use crate::output::{Output, Styled, Tone, safe};
 
 /// Sources of the inventory.
@@ -12,7 +13,14 @@ use crate::output::{Output, Styled, Tone, safe};
 pub enum SourcesCommand {
     /// List sources, with when each was last synced
     List(ListArgs),
-    /// Make a source, say something else about it, or use it again; what is not given is taken away
+    /// Make a source; refused when there is one of this name. A sync makes one by itself where there is nothing to say about it
+    Add(AddArgs),
+    /// Show one source
+    Show {
+        /// Name of the source
+        name: String,
+    },
+    /// Say something else about a source, or use it again: what is not named stays
     Set(SetArgs),
     /// Stop using a source: its VMs are gone from the inventory, their history stays
     Retire(RetireArgs),
@@ -32,6 +40,24 @@ pub struct ListArgs {
 /// Arguments of `inventory sources set`.
 #[derive(Args, Debug)]
 pub struct SetArgs {
+    #[command(flatten)]
+    said: AddArgs,
+    /// Recognise the format again
+    #[arg(long, conflicts_with = "format")]
+    any_format: bool,
+    /// Groups as its exports say again
+    #[arg(long, conflicts_with = "group")]
+    own_groups: bool,
+    /// Nothing about what it is for
+    #[arg(long, conflicts_with = "comment")]
+    no_comment: bool,
+    #[command(flatten)]
+    etag: EtagArg,
+}
+
+/// Arguments of `inventory sources add`.
+#[derive(Args, Debug)]
+pub struct AddArgs {
     /// Name of the source
     name: String,
     /// Format of what is posted to it without one [default: recognised]
@@ -50,30 +76,29 @@ pub struct SetArgs {
 pub struct RetireArgs {
     /// Name of the source
     name: String,
+    #[command(flatten)]
+    etag: EtagArg,
 }
 
 /// Runs it.
 pub fn run(command: SourcesCommand, client: &Client, out: Output) -> Result<(), CliError> {
     match command {
         SourcesCommand::List(args) => list(&args, client, out),
-        SourcesCommand::Set(args) => {
+        SourcesCommand::Add(args) => {
             let request =
                 InventorySourcePut { format: args.format, group: args.group, comment: args.comment };
-            let path = format!("/v1/inventory/sources/{}", segment(&args.name));
-            let source: InventorySource = client.put(&path, &request)?;
-            if out.json {
-                return out.print_json(&source);
-            }
-            let format = source.format.map_or("recognised", InventoryFormat::as_str);
-            let group = source.group.as_deref().map_or("as exported".to_owned(), safe);
-            out.line(&format!("source {} is in use: format {format}, group {group}", safe(&source.name)))?;
-            match source.last_sync_at {
-                Some(_) => Ok(()),
-                None => out.line("nothing was synced to it yet"),
-            }
+            let source = client.put_new(&path(&args.name), &request).map_err(|mut error: CliError| {
+                if error.code == "precondition-failed" {
+                    error.hint = Some("`veriboot inventory sources set NAME` changes it".to_owned());
+                }
+                error
+            })?;
+            in_use(&source, out)
         }
+        SourcesCommand::Show { name } => show(&client.get(&path(&name), &[])?, out),
+        SourcesCommand::Set(args) => set(args, client, out),
         SourcesCommand::Retire(args) => {
-            client.delete(&format!("/v1/inventory/sources/{}", segment(&args.name)))?;
+            client.remove(&path(&args.name), args.etag.quoted().as_deref())?;
             if out.json {
                 return out.print_json(&serde_json::json!({ "retired": args.name }));
             }
@@ -82,12 +107,75 @@ pub fn run(command: SourcesCommand, client: &Client, out: Output) -> Result<(), 
     }
 }
 
+fn path(name: &str) -> String {
+    format!("/v1/inventory/sources/{}", segment(name))
+}
+
+/// Changes what is named, and only in what was there: a name that is misspelt makes no source.
+fn set(args: SetArgs, client: &Client, out: Output) -> Result<(), CliError> {
+    let SetArgs { said, any_format, own_groups, no_comment, etag } = args;
+    let path = path(&said.name);
+    let (present, tag): (InventorySource, Option<String>) = client.get_tagged(&path)?;
+    let kept = |given: Option<String>, present: Option<String>, none: bool| match none {
+        true => None,
+        false => given.or(present),
+    };
+    let request = InventorySourcePut {
+        format: said.format.or(present.format).filter(|_| !any_format),
+        group: kept(said.group, present.group, own_groups),
+        comment: kept(said.comment, present.comment, no_comment),
+    };
+    let if_match = etag.quoted().or(tag);
+    in_use(&client.put_if_match(&path, &request, if_match.as_deref())?, out)
+}
+
+fn in_use(source: &InventorySource, out: Output) -> Result<(), CliError> {
+    if out.json {
+        return out.print_json(source);
+    }
+    out.line(&format!("source {} is in use: {}", safe(&source.name), taken_as(source)))?;
+    match source.last_sync_at {
+        Some(_) => Ok(()),
+        None => out.line("nothing was synced to it yet"),
+    }
+}
+
+/// `format az-vm, group shop`.
+fn taken_as(source: &InventorySource) -> String {
+    let format = source.format.map_or("recognised", InventoryFormat::as_str);
+    let group = source.group.as_deref().map_or("as exported".to_owned(), safe);
+    format!("format {format}, group {group}")
+}
+
+fn show(source: &InventorySource, out: Output) -> Result<(), CliError> {
+    if out.json {
+        return out.print_json(source);
+    }
+    let mut fields = vec![
+        ("source", safe(&source.name)),
+        ("taken as", taken_as(source)),
+        ("for", source.comment.as_deref().map_or("-".to_owned(), safe)),
+        ("listed", format!("{}, {} enrolled", counted(source.items, "VM"), source.matched)),
+        ("gone", counted(source.gone, "VM")),
+        ("synced", out.ago(source.last_sync_at)),
+        ("etag", source.revision.to_string()),
+    ];
+    fields.extend(source.path.as_deref().map(|path| ("read from", safe(path))));
+    fields.extend(source.last_error.as_deref().map(|error| {
+        ("failed", out.paint(&format!("{}: {}", out.ago(source.failed_at), safe(error)), Tone::Bad))
+    }));
+    if source.retired_at.is_some() {
+        fields.push(("retired", out.ago(source.retired_at)));
+    }
+    out.fields(&fields)
+}
+
 fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
     let query: Vec<_> = args.all.then(|| ("all", "true".to_owned())).into_iter().collect();
     let (sources, more): (Vec<InventorySource>, bool) =
         client.list("/v1/inventory/sources", &query, args.limit)?;
     if out.json {
-        return out.print_json_list(&sources, more, args.limit, "sources");
+        return out.print_json_list(&sources, more, args.limit, "source");
     }
     let rows = sources
         .iter()
@@ -115,5 +203,5 @@ fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
         rows,
         "no sources; `veriboot inventory sync --source NAME FILE` makes one",
     )?;
-    out.more(more, args.limit, "sources")
+    out.more(more, args.limit, "source")
 }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use veriboot_inventory::to_json;
-use veriboot_wire::{InventoryChange, InventoryChangeKind, InventorySynced};
+use veriboot_wire::{InventoryChange, InventoryChangeKind, InventorySynced, counted};
 
 use super::gather::{self, FromArgs, Gathered};
 use crate::client::{Client, segment};
@@ -108,9 +108,9 @@ fn say(synced: &InventorySynced, out: Output) -> Result<(), CliError> {
     }
     let would = if synced.dry_run { "would be synced" } else { "synced" };
     out.line(&format!(
-        "{} {would}: {} VMs, {} added, {} changed, {} gone, {} returned, {} unchanged, {} newly matched",
+        "{} {would}: {}, {} added, {} changed, {} gone, {} returned, {} unchanged, {} newly matched",
         safe(&synced.source),
-        synced.items,
+        counted(synced.items, "VM"),
         synced.added,
         synced.changed,
         synced.gone,
@@ -123,7 +123,7 @@ fn say(synced: &InventorySynced, out: Output) -> Result<(), CliError> {
         out.table(&["", "NAME", "GROUP", "KEY", "WHAT"], synced.changes.iter().map(row).collect(), "")?;
     }
     if synced.more_changes > 0 {
-        out.line(&format!("… and {} more changes", synced.more_changes))?;
+        out.line(&format!("… and {}", counted(synced.more_changes, "more change")))?;
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use veriboot_eventlog::ima::{BootAggregate, Field, ImaEntry, ImaList, PCR_IMA, check_templates};
 use veriboot_eventlog::userspace::{Content, Record, UserSpaceLog, check_words};
 use veriboot_eventlog::{BootLogs, LogsDocument};
+use veriboot_wire::counted;
 
 use super::events::clip;
 use super::load::Loaded;
@@ -89,7 +90,7 @@ impl Page {
         self.line(&format!(
             "{}: measurement list of Linux IMA, {}, {} template digests",
             crate::output::safe(&file.display().to_string()),
-            if entries.len() == 1 { "1 entry".to_owned() } else { format!("{} entries", entries.len()) },
+            counted(entries.len(), "entry"),
             list.digest_alg,
         ))?;
         self.title("What the kernel measured")?;
@@ -113,7 +114,7 @@ impl Page {
             self.item("violation", &text, Tone::Warn)?;
         }
         if violations.len() > 10 {
-            self.item("", &format!("{} more violations", violations.len() - 10), Tone::Warn)?;
+            self.item("", &counted(violations.len() - 10, "more violation"), Tone::Warn)?;
         }
         self.title("Can this list be believed?")?;
         let edited = check_templates(list);

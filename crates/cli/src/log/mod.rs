@@ -6,7 +6,7 @@ mod later;
 mod load;
 mod show;
 
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
@@ -120,11 +120,15 @@ pub(crate) fn read(file: &Path) -> Result<Vec<u8>, CliError> {
     match done {
         Ok(_) => Ok(bytes),
         Err(e) => {
-            let error = CliError::usage("cannot-read", format!("cannot read {}: {e}", file.display()));
-            Err(if e.kind() == std::io::ErrorKind::PermissionDenied {
-                error.hint("the kernel shows its log to root only: /sys/kernel/security/tpm0/binary_bios_measurements")
-            } else {
-                error
+            let error = CliError::unreadable("cannot-read", file, &e);
+            Err(match e.kind() {
+                ErrorKind::PermissionDenied => error.hint(
+                    "the kernel shows its log to root only: /sys/kernel/security/tpm0/binary_bios_measurements",
+                ),
+                ErrorKind::NotFound => error.hint(
+                    "check the path; the kernel's log is /sys/kernel/security/tpm0/binary_bios_measurements",
+                ),
+                _ => error,
             })
         }
     }

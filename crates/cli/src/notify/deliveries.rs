@@ -1,11 +1,11 @@
 //! `veriboot notify deliveries` and `veriboot notify replay`.
 
 use clap::Args;
-use veriboot_wire::{Delivery, DeliveryState, Replay, Replayed};
+use veriboot_wire::{Delivery, DeliveryState, Replay, Replayed, counted};
 
 use crate::client::Client;
 use crate::error::CliError;
-use crate::output::{Output, Styled, Tone};
+use crate::output::{Output, Styled, Tone, cell, print_csv_list};
 
 /// Filters of `notify deliveries`.
 #[derive(Args, Debug)]
@@ -19,6 +19,9 @@ pub struct ListArgs {
     /// Only this target
     #[arg(long, value_name = "NAME")]
     target: Option<String>,
+    /// CSV for spreadsheets instead of a table
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
     /// The most rows to show
     #[arg(long, default_value_t = 200, value_name = "ROWS")]
     limit: usize,
@@ -52,7 +55,28 @@ pub fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliErro
     let (rows, more): (Vec<Delivery>, bool) =
         client.list("/v1/notification-deliveries", &query, args.limit)?;
     if out.json {
-        return out.print_json_list(&rows, more, args.limit, "deliveries");
+        return out.print_json_list(&rows, more, args.limit, "delivery");
+    }
+    if args.csv {
+        let rows = rows.into_iter().map(|d| {
+            let what = d.event.summary();
+            let event = [d.event.sequence.to_string(), d.event.at.to_string(), d.event.kind];
+            let told = [d.target, d.state.to_string(), d.attempts.to_string(), d.queued_at.to_string()];
+            event.into_iter().chain(told).chain([cell(d.last_at), cell(d.last_error), what]).collect()
+        });
+        let header = [
+            "event",
+            "at",
+            "kind",
+            "target",
+            "state",
+            "attempts",
+            "queued_at",
+            "last_at",
+            "last_error",
+            "what",
+        ];
+        return print_csv_list(&header, rows, more, args.limit, "delivery");
     }
     let shown = rows
         .iter()
@@ -80,7 +104,7 @@ pub fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliErro
         (_, false) => "no deliveries match",
     };
     out.table(&["EVENT", "TARGET", "STATE", "ATTEMPTS", "LAST", "KIND", "WHAT"], shown, empty)?;
-    out.more(more, args.limit, "deliveries")
+    out.more(more, args.limit, "delivery")
 }
 
 /// Runs `notify replay`.
@@ -92,7 +116,6 @@ pub fn replay(args: ReplayArgs, client: &Client, out: Output) -> Result<(), CliE
     }
     match replayed.queued {
         0 => out.line("nothing was given up that could be told again"),
-        1 => out.line("1 delivery is queued again"),
-        n => out.line(&format!("{n} deliveries are queued again")),
+        n => out.line(&format!("{} queued again", counted(n, "delivery"))),
     }
 }

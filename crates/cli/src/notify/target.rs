@@ -37,6 +37,8 @@ pub enum TargetCommand {
     Remove {
         /// Name of the target
         name: String,
+        #[command(flatten)]
+        etag: EtagArg,
     },
 }
 
@@ -222,8 +224,8 @@ pub fn run(command: TargetCommand, client: &Client, out: Output) -> Result<(), C
             if out.json { out.print_json(&target) } else { show(&target, out) }
         }
         TargetCommand::Update(args) => update(&args, client, out),
-        TargetCommand::Remove { name } => {
-            client.delete(&path(&name))?;
+        TargetCommand::Remove { name, etag } => {
+            client.remove(&path(&name), etag.quoted().as_deref())?;
             if out.json {
                 return out.print_json(&serde_json::json!({ "removed": name }));
             }
@@ -310,7 +312,7 @@ fn state(target: &Target) -> Styled {
 fn list(limit: usize, client: &Client, out: Output) -> Result<(), CliError> {
     let (targets, more): (Vec<Target>, bool) = client.list("/v1/notification-targets", &[], limit)?;
     if out.json {
-        return out.print_json_list(&targets, more, limit, "targets");
+        return out.print_json_list(&targets, more, limit, "target");
     }
     let rows = targets
         .iter()
@@ -328,7 +330,7 @@ fn list(limit: usize, client: &Client, out: Output) -> Result<(), CliError> {
         .collect();
     let empty = "no notification targets: add one with `veriboot notify target add`";
     out.table(&["NAME", "KIND", "STATE", "WAITING", "GIVEN UP", "LAST DELIVERED", "WHERE"], rows, empty)?;
-    out.more(more, limit, "targets")
+    out.more(more, limit, "target")
 }
 
 fn show(target: &Target, out: Output) -> Result<(), CliError> {

@@ -2,7 +2,7 @@
 
 use comfy_table::{ColumnConstraint, ContentArrangement, LineStyle, Row, Table, TableStyle};
 
-use super::{MIN_SENTENCE_WIDTH, Output, Styled, known_width};
+use super::{MIN_SENTENCE_WIDTH, Output, Styled, known_width, unbroken, visible_width};
 use crate::error::CliError;
 
 /// What is below its row begins with this.
@@ -117,17 +117,17 @@ fn fits_or_first(mut fits: impl FnMut(&usize) -> bool) -> impl FnMut(&usize) -> 
     move |column| fits(column) || *column == 0
 }
 
-/// Characters of the widest cell of a column.
+/// Columns of a terminal that the widest cell of a column takes.
 fn column_width(header: &[&str], rows: &[Vec<Styled>], column: usize) -> usize {
-    let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.text.chars().count());
-    let title = header.get(column).map_or(0, |title| title.chars().count());
+    let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| visible_width(&cell.text));
+    let title = header.get(column).map_or(0, |title| visible_width(title));
     cells.max().unwrap_or(0).max(title)
 }
 
-/// Characters of the longest word in a column.
+/// Columns of a terminal that the longest word in a column takes.
 fn longest_word(rows: &[Vec<Styled>], column: usize) -> usize {
     let words = rows.iter().filter_map(|row| row.get(column)).flat_map(|cell| cell.text.split_whitespace());
-    words.map(|word| word.chars().count()).max().unwrap_or(0)
+    words.flat_map(unbroken).map(visible_width).max().unwrap_or(0)
 }
 
 /// Lines without the spaces around them, and a rule that is as wide as what stands above and below it.
@@ -214,6 +214,26 @@ mod tests {
         assert!(lines.iter().all(|line| !line.trim().is_empty()), "{lines:#?}");
         let lines = out.table_lines(&["WHOSE", "ALGORITHM", ""], row(), Some(16));
         assert_eq!(lines.get(1).map(String::as_str), Some("    ALGORITHM"), "{lines:#?}");
+    }
+
+    #[test]
+    fn columns_stand_below_each_other_whatever_the_script() {
+        let out = Output { json: false, color: false, now: Time::from_unix_ms(0) };
+        let row = |name: &str, why: &str| vec![name.into(), Styled::from("healthy"), why.into()];
+        let long = "核心命令列與基準不同".repeat(8);
+        for width in [46, 60, 80, 300] {
+            let rows = vec![row("web-0", "nothing"), row("伺服器", &long), row("ｗｅｂ", "e\u{301}")];
+            let lines = out.table_lines(&["NAME", "STATUS", "WHY"], rows, Some(width));
+            let column =
+                |line: &String| line.find("healthy").map(|at| visible_width(line.get(..at).unwrap()));
+            let columns: Vec<usize> = lines.iter().filter_map(column).collect();
+            assert_eq!(columns, [9, 9, 9], "{width}: {lines:#?}");
+            for line in &lines {
+                assert!(visible_width(line) <= width, "{width}: {line}");
+            }
+            let said: String = lines.concat().split_whitespace().collect();
+            assert_eq!(said.matches('核').count(), 8, "{width}: {lines:#?}");
+        }
     }
 
     #[test]

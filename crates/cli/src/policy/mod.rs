@@ -43,8 +43,7 @@ pub fn run(
 /// Reads the conditions of a file.
 fn conditions(path: &Path) -> Result<Vec<Condition>, CliError> {
     let shown = safe(&path.display().to_string());
-    let bytes = std::fs::read(path)
-        .map_err(|e| CliError::usage("policy-unreadable", format!("cannot read {shown}: {e}")))?;
+    let bytes = std::fs::read(path).map_err(|e| CliError::unreadable("policy-unreadable", path, &e))?;
     veriboot_policy::read_conditions(&bytes).map_err(|e| {
         CliError::usage(e.code(), format!("{shown} is no policy: {e}")).hint(
             "a policy is TOML or JSON with a list `conditions`, each with id, expression, severity and message: \
@@ -56,8 +55,11 @@ fn conditions(path: &Path) -> Result<Vec<Condition>, CliError> {
 /// Every file of a folder, by name.
 fn files_of(folder: &Path) -> Result<Vec<PathBuf>, CliError> {
     let shown = safe(&folder.display().to_string());
-    let failed =
-        |e: std::io::Error| CliError::usage("folder-unreadable", format!("cannot read {shown}: {e}"));
+    let failed = |e: std::io::Error| match e.kind() {
+        std::io::ErrorKind::NotADirectory => CliError::unreadable("folder-unreadable", folder, &e)
+            .hint("--corpus takes a folder; --log takes one event log"),
+        _ => CliError::unreadable("folder-unreadable", folder, &e),
+    };
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
@@ -67,7 +69,8 @@ fn files_of(folder: &Path) -> Result<Vec<PathBuf>, CliError> {
     }
     files.sort();
     if files.is_empty() {
-        return Err(CliError::usage("folder-empty", format!("{shown} has no files")));
+        return Err(CliError::usage("folder-empty", format!("{shown} has no files"))
+            .hint("put event logs into it; folders in it are not looked into"));
     }
     Ok(files)
 }

@@ -95,13 +95,14 @@ fn change(
     if out.json {
         return out.print_json(&done);
     }
-    let whom = safe(&words(&scope, None));
+    let whom = safe(&words(&scope, present.vm_name.as_deref()));
+    let nothing = !done.changed || had_none && done.assignment.is_none();
     out.line(&match &done.assignment {
         Some(assignment) => format!("{} judges {whom}", safe(&assignment.profile)),
-        None if had_none => format!("{whom} had no profile of its own: nothing is changed"),
+        None if nothing => format!("{whom} had no profile of its own: nothing is changed"),
         None => format!("{whom} has no profile of its own"),
     })?;
-    out.line(&progress(&done.reappraisal))
+    if nothing { Ok(()) } else { out.line(&progress(&done.reappraisal)) }
 }
 
 /// What exactly this scope has now.
@@ -113,14 +114,14 @@ fn present(scope: &Scope, client: &Client) -> Result<ProfileAssignmentStatus, Cl
 fn list(limit: usize, client: &Client, out: Output) -> Result<(), CliError> {
     let (all, more): (Vec<ProfileAssignment>, bool) = client.list("/v1/profile-assignments", &[], limit)?;
     if out.json {
-        return out.print_json_list(&all, more, limit, "assignments");
+        return out.print_json_list(&all, more, limit, "assignment");
     }
     let rows = all
         .iter()
         .map(|a| {
             vec![
                 a.profile.as_str().into(),
-                words(&a.scope, None).into(),
+                words(&a.scope, a.vm_name.as_deref()).into(),
                 out.ago(a.assigned_at).into(),
                 Styled::new(&a.assigned_by, Tone::Plain),
                 a.comment.as_deref().unwrap_or_default().into(),
@@ -132,5 +133,5 @@ fn list(limit: usize, client: &Client, out: Output) -> Result<(), CliError> {
         rows,
         "no profile is assigned: secure-boot-required judges every VM",
     )?;
-    out.more(more, limit, "assignments")
+    out.more(more, limit, "assignment")
 }

@@ -19,7 +19,7 @@ pub struct ListArgs {
 pub fn run(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
     let (profiles, more): (Vec<ProfileSummary>, bool) = client.list("/v1/profiles", &[], args.limit)?;
     if out.json {
-        return out.print_json_list(&profiles, more, args.limit, "profiles");
+        return out.print_json_list(&profiles, more, args.limit, "profile");
     }
     let rows = profiles
         .iter()
@@ -38,5 +38,5 @@ pub fn run(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError
         })
         .collect();
     out.table(&["NAME", "VERSION", "MADE", "BY", "WHAT IT IS FOR"], rows, "no profiles")?;
-    out.more(more, args.limit, "profiles")
+    out.more(more, args.limit, "profile")
 }

@@ -78,7 +78,7 @@ fn history(path: &str, client: &Client, out: Output) -> Result<(), CliError> {
     let (versions, more): (Vec<ProfileSummary>, bool) =
         client.list(&format!("{path}/versions"), &[], MAX_VERSIONS)?;
     if out.json {
-        return out.print_json_list(&versions, more, MAX_VERSIONS, "versions");
+        return out.print_json_list(&versions, more, MAX_VERSIONS, "version");
     }
     let rows = versions
         .iter()
@@ -93,5 +93,5 @@ fn history(path: &str, client: &Client, out: Output) -> Result<(), CliError> {
         })
         .collect();
     out.table(&["VERSION", "NOW", "MADE", "BY", "COMMENT"], rows, "it has no stored versions")?;
-    out.more(more, MAX_VERSIONS, "versions")
+    out.more(more, MAX_VERSIONS, "version")
 }

@@ -3,7 +3,9 @@
 use std::io::IsTerminal as _;
 
 use clap::Args;
-use veriboot_wire::{ExpectedProposal, ProposalDetail, ProposalState, ProposalsApprove, ProposalsApproved};
+use veriboot_wire::{
+    ExpectedProposal, ProposalDetail, ProposalState, ProposalsApprove, ProposalsApproved, counted,
+};
 
 use super::{fetch, show};
 use crate::client::Client;
@@ -65,8 +67,7 @@ pub fn run(args: &ApproveArgs, client: &Client, out: Output) -> Result<(), CliEr
     for baseline in &approved.baselines {
         out.line(&format!("{}@{} judges from now on", safe(&baseline.name), baseline.version))?;
     }
-    let plural = if approved.reappraised == 1 { "" } else { "s" };
-    out.line(&format!("{} VM{plural} judged again at once", approved.reappraised))
+    out.line(&format!("{} judged again at once", counted(approved.reappraised, "VM")))
 }
 
 fn ask(shown: &[ProposalDetail]) -> Result<(), CliError> {

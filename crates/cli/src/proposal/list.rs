@@ -6,7 +6,7 @@ use veriboot_wire::{ChangeClass, Proposal, ProposalState};
 use super::state_tone;
 use crate::client::Client;
 use crate::error::CliError;
-use crate::output::{Output, Styled};
+use crate::output::{Output, Styled, cell, print_csv_list};
 
 /// Filters of `proposal list`.
 #[derive(Args, Debug)]
@@ -29,6 +29,9 @@ pub struct ListArgs {
     /// Only this baseline, by name
     #[arg(long, value_name = "NAME")]
     baseline: Option<String>,
+    /// CSV for spreadsheets instead of a table
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
     /// The most rows to show
     #[arg(long, default_value_t = 200, value_name = "ROWS")]
     limit: usize,
@@ -45,7 +48,41 @@ pub fn run(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError
     query.extend(args.baseline.clone().map(|v| ("baseline", v)));
     let (proposals, more): (Vec<Proposal>, bool) = client.list("/v1/proposals", &query, args.limit)?;
     if out.json {
-        return out.print_json_list(&proposals, more, args.limit, "proposals");
+        return out.print_json_list(&proposals, more, args.limit, "proposal");
+    }
+    if args.csv {
+        let rows = proposals.into_iter().map(|p| {
+            let classes = p.classes.iter().map(|c| c.as_str()).collect::<Vec<_>>().join(" ");
+            let what = [
+                p.id,
+                p.state.to_string(),
+                p.baseline,
+                classes,
+                cell(p.signer),
+                p.vms.to_string(),
+                p.of_vms.to_string(),
+            ];
+            let when = [p.first_seen_at.to_string(), p.last_seen_at.to_string()];
+            let done = [cell(p.decided_at), cell(p.decided_by), cell(p.comment), cell(p.result), p.summary];
+            what.into_iter().chain(when).chain(done).collect()
+        });
+        let header = [
+            "id",
+            "state",
+            "baseline",
+            "classes",
+            "signer",
+            "vms",
+            "of_vms",
+            "first_seen_at",
+            "last_seen_at",
+            "decided_at",
+            "decided_by",
+            "comment",
+            "result",
+            "summary",
+        ];
+        return print_csv_list(&header, rows, more, args.limit, "proposal");
     }
     let rows = proposals
         .iter()
@@ -71,5 +108,5 @@ pub fn run(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError
             false => "no proposals match; decided ones need --all",
         },
     )?;
-    out.more(more, args.limit, "proposals")
+    out.more(more, args.limit, "proposal")
 }

@@ -1,7 +1,7 @@
 //! `veriboot scale-set show`.
 
 use clap::Args;
-use veriboot_wire::{BootGroup, ScaleSetDetail};
+use veriboot_wire::{BootGroup, ScaleSetDetail, counted};
 
 use crate::client::{Client, segment};
 use crate::error::CliError;
@@ -40,7 +40,7 @@ pub fn run(args: &ShowArgs, client: &Client, out: Output) -> Result<(), CliError
         one(group, set.odd > 0, out)?;
     }
     if detail.more_groups > 0 {
-        out.line(&format!("\n… and {} more groups", detail.more_groups))?;
+        out.line(&format!("\n… and {}", counted(detail.more_groups, "more group")))?;
     }
     Ok(())
 }
@@ -52,8 +52,7 @@ fn one(group: &BootGroup, odd: bool, out: Output) -> Result<(), CliError> {
         (false, false) => "a group".to_owned(),
     };
     let boot = short(&group.boot_key);
-    let plural = if group.size == 1 { "" } else { "s" };
-    out.line(&format!("{role}: {} member{plural}, boot {boot}", group.size))?;
+    out.line(&format!("{role}: {}, boot {boot}", counted(group.size, "member")))?;
     let names: Vec<String> = group.members.iter().map(|m| safe(&m.vm_name)).collect();
     let listed = u64::try_from(names.len()).unwrap_or(u64::MAX);
     let more = match group.size.saturating_sub(listed) {

@@ -44,12 +44,12 @@ pub fn run(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError
         ended_too || rule.state != SuppressionState::Ended
     })?;
     if out.json {
-        return out.print_json_list(&rules, more, args.limit, "rules");
+        return out.print_json_list(&rules, more, args.limit, "rule");
     }
     if args.csv {
         csv(&rules)?;
         if more {
-            cut(args.limit, "rules");
+            cut(args.limit, "rule");
         }
         return Ok(());
     }
@@ -79,7 +79,7 @@ pub fn run(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError
         .collect();
     let empty = if query.is_empty() { "no suppression rules" } else { "no suppression rules match" };
     out.table(&["RULE", "STATE", "HIDES", "UNTIL", "HID", "BY", "WHY"], rows, empty)?;
-    out.more(more, args.limit, "rules")
+    out.more(more, args.limit, "rule")
 }
 
 fn csv(rules: &[Suppression]) -> Result<(), CliError> {

@@ -6,11 +6,12 @@ mod simulate;
 
 use clap::{Args, Subcommand};
 use veriboot_wire::{
-    AlertReason, ChangeClass, Suppression, SuppressionEnd, SuppressionMatch, SuppressionState,
+    AlertReason, ChangeClass, Suppression, SuppressionEnd, SuppressionMatch, SuppressionState, counted,
 };
 
 use crate::client::{Client, segment};
 use crate::error::CliError;
+use crate::etag::EtagArg;
 use crate::output::{Output, Tone, safe};
 
 /// Suppression rules.
@@ -36,6 +37,8 @@ pub enum SuppressionCommand {
 pub struct EndArgs {
     /// Id of the rule
     rule: String,
+    #[command(flatten)]
+    etag: EtagArg,
     /// Why; kept in the audit log
     #[arg(long, short = 'm')]
     comment: Option<String>,
@@ -89,7 +92,8 @@ pub fn run(command: SuppressionCommand, client: &Client, out: Output) -> Result<
         SuppressionCommand::Simulate(args) => simulate::run(&args, client, out),
         SuppressionCommand::End(args) => {
             let path = format!("/v1/suppressions/{}/end", segment(&args.rule));
-            let rule: Suppression = client.post(&path, &SuppressionEnd { comment: args.comment })?;
+            let (request, tag) = (SuppressionEnd { comment: args.comment }, args.etag.quoted());
+            let rule: Suppression = client.post_if_match(&path, &request, tag.as_deref())?;
             if out.json {
                 return out.print_json(&rule);
             }
@@ -143,7 +147,7 @@ fn show(rule: &Suppression, out: Output) -> Result<(), CliError> {
             .map(|at| ("ended", format!("{at} by {}", safe(rule.ended_by.as_deref().unwrap_or("-"))))),
     );
     let last = rule.last_matched_at.map(|at| format!(", last {}", out.ago(Some(at)))).unwrap_or_default();
-    fields.push(("hid", format!("{} alert{}{last}", rule.alerts, if rule.alerts == 1 { "" } else { "s" })));
+    fields.push(("hid", format!("{}{last}", counted(rule.alerts, "alert"))));
     out.fields(&fields)?;
     for warning in &rule.warnings {
         out.line(&out.paint(&format!("warning: {}", safe(warning)), Tone::Warn))?;

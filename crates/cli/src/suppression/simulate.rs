@@ -1,7 +1,7 @@
 //! `veriboot suppression simulate`.
 
 use clap::Args;
-use veriboot_wire::{SuppressionSimulate, SuppressionSimulated};
+use veriboot_wire::{SuppressionSimulate, SuppressionSimulated, counted};
 
 use super::{MatchArgs, words};
 use crate::client::Client;
@@ -30,7 +30,7 @@ pub fn run(args: &SimulateArgs, client: &Client, out: Output) -> Result<(), CliE
         "A rule for {} would have hidden",
         words(&request.matches, args.matches.vm.as_deref())
     ))?;
-    out.line(&format!("  {} of {} alerts since {}", seen.matched, seen.examined, seen.since))?;
+    out.line(&format!("  {} of {} since {}", seen.matched, counted(seen.examined, "alert"), seen.since))?;
     out.line(&format!("  {} of them are open now", seen.open))?;
     out.line(&format!("  {} of them somebody took on or resolved by hand", seen.handled))?;
     let attacks = format!("{} of them no routine update explains", seen.attacks);

@@ -5,7 +5,7 @@ mod frames;
 use std::time::Duration;
 
 use clap::Args;
-use veriboot_wire::{Event, EventGap, Severity, VmDetail};
+use veriboot_wire::{Event, EventGap, Severity, VmDetail, counted};
 
 use crate::client::{Client, segment};
 use crate::error::{CliError, EXIT_UNREACHABLE};
@@ -98,7 +98,8 @@ impl Watch<'_> {
             if event == "gap" {
                 if let Ok(gap) = serde_json::from_str::<EventGap>(&data) {
                     let lost = gap.oldest.saturating_sub(gap.after).saturating_sub(1);
-                    eprintln!("{lost} events are gone already: they are older than the service keeps them");
+                    let lost = counted(lost, "event");
+                    eprintln!("{lost} gone already: older than the service keeps them");
                 }
             } else if !data.is_empty() {
                 self.show(&data)?;

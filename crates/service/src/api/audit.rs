@@ -2,26 +2,61 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
 use veriboot_store::audit::{self, ChainReport};
-use veriboot_wire::{AuditEntry, AuditVerification, HistoryQuery, Page};
+use veriboot_wire::{AuditEntry, AuditQuery, AuditVerification, Page, Problem};
 
-use super::check_limit;
+use super::{check_limit, csv as lines};
 use crate::auth::Viewer;
 use crate::extract::Query;
+use crate::problem::kinds;
 use crate::{ApiError, AppState};
+
+/// Rows of one export.
+const MAX_EXPORT_ROWS: usize = 100_000;
 
 /// List audit entries
 ///
 /// Newest first.
-#[utoipa::path(get, path = "/v1/audit", tag = "audit", operation_id = "list_audit", params(HistoryQuery),
-    responses((status = 200, body = Page<AuditEntry>)))]
+#[utoipa::path(get, path = "/v1/audit", tag = "audit", operation_id = "list_audit", params(AuditQuery),
+    responses((status = 200, body = Page<AuditEntry>), (status = 400, body = Problem)))]
 pub(crate) async fn list(
     _: Viewer,
     State(state): State<AppState>,
-    Query(query): Query<HistoryQuery>,
+    Query(query): Query<AuditQuery>,
 ) -> Result<Json<Page<AuditEntry>>, ApiError> {
     check_limit(query.limit)?;
-    state.read(move |tx| Ok(audit::list(tx, query.limit, query.cursor.as_deref())?)).await.map(Json)
+    check_times(&query)?;
+    state.read(move |tx| Ok(audit::list(tx, &query)?)).await.map(Json)
+}
+
+fn check_times(query: &AuditQuery) -> Result<(), ApiError> {
+    match (query.from, query.until) {
+        (Some(from), Some(until)) if until <= from => {
+            Err(ApiError::new(&kinds::INVALID_QUERY, "until must be later than from"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Export audit entries as CSV
+///
+/// The rows of the list with these filters, at most 100,000 and `limit` where it is given. The header `X-Next-Cursor` is
+/// there when there are more. For JSON take the list itself.
+#[utoipa::path(get, path = "/v1/audit.csv", tag = "audit", operation_id = "export_audit", params(AuditQuery),
+    responses((status = 200, body = String, content_type = "text/csv"), (status = 400, body = Problem)))]
+pub(crate) async fn export(
+    _: Viewer,
+    State(state): State<AppState>,
+    Query(query): Query<AuditQuery>,
+) -> Result<Response, ApiError> {
+    check_times(&query)?;
+    let page = |rows, cursor| {
+        let part = AuditQuery { limit: Some(rows), cursor, ..query.clone() };
+        state.read(move |tx| Ok(audit::list(tx, &part)?))
+    };
+    let header = &AuditEntry::CSV_HEADER;
+    lines::export(query.limit, MAX_EXPORT_ROWS, header, query.cursor.clone(), page, AuditEntry::csv).await
 }
 
 /// Verify the audit log

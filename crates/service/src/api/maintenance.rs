@@ -26,7 +26,7 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
 
 /// A window is changed once: it is ended early. That its time is over is no change of it.
 fn tag(window: &Maintenance) -> ETag {
-    ETag::of_revision(if window.ended_at.is_some() { 2_u64 } else { 1 })
+    ETag::of_revision(window.revision)
 }
 
 /// List maintenance windows
@@ -172,16 +172,21 @@ pub(crate) async fn end(
     if_match: IfMatch,
 ) -> Result<ETagged<Json<Maintenance>>, ApiError> {
     let (now, by) = (state.clock.now(), caller.name.clone());
-    let window = state
+    let (window, ended) = state
         .write(move |tx| {
             let found = maintenance::by_id(tx, &id, now)?.ok_or_else(|| not_found("maintenance window"))?;
             if_match.check(Some(&tag(&found)))?;
-            let Some(window) = maintenance::end(tx, &id, &caller.name, now)? else { return Ok(found) };
+            let Some(window) = maintenance::end(tx, &id, &caller.name, now)? else {
+                return Ok((found, false));
+            };
             audit(tx, now, &caller, "maintenance.end", &id, &json!({ "scope": window.scope }))?;
             tell(tx, &window, "maintenance.ended", now)?;
-            Ok(window)
+            Ok((window, true))
         })
         .await?;
-    tracing::info!(maintenance = window.id, by, "maintenance ended");
+    // Ended once: twice changes nothing, and nothing is told of it.
+    if ended {
+        tracing::info!(maintenance = window.id, by, "maintenance ended");
+    }
     Ok(ETagged::new(tag(&window), Json(window)))
 }

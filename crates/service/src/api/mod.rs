@@ -27,7 +27,7 @@ use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use veriboot_store::{Tx, vms::VmRow};
-use veriboot_wire::Time;
+use veriboot_wire::{Scope, ScopeKind, Time};
 
 use crate::auth::Caller;
 use crate::problem::kinds;
@@ -57,6 +57,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(baselines::export::keys))
         .routes(routes!(baselines::compare::diff))
         .routes(routes!(baselines::accept::accept))
+        .routes(routes!(baselines::accept_preview::preview))
         .routes(routes!(baselines::reappraisals::list))
         .routes(routes!(baselines::reappraisals::show))
         .routes(routes!(profiles::list))
@@ -90,6 +91,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(notifications::deliveries))
         .routes(routes!(notifications::replay))
         .routes(routes!(audit::list))
+        .routes(routes!(audit::export))
         .routes(routes!(audit::verify))
 }
 
@@ -146,11 +148,19 @@ pub(crate) fn find_vm(tx: &mut dyn Tx, key: &str, group: Option<&str>) -> Result
     }
     let mut found = veriboot_store::vms::by_name_in_any_group(tx, key, 10)?;
     if found.len() > 1 {
-        let groups: Vec<_> = found.iter().map(|vm| vm.group.as_str()).collect();
-        let message = format!("VMs in several groups have this name: {}", groups.join(", "));
+        let which: Vec<_> = found.iter().map(|vm| format!("{} ({})", vm.group, vm.id)).collect();
+        let message = format!("VMs in several groups have this name: {}", which.join(", "));
         return Err(ApiError::new(&kinds::AMBIGUOUS_NAME, message));
     }
     found.pop().ok_or_else(|| no_such("VM", key))
+}
+
+/// The name of the VM that a scope is of; `None` of others, and of one that is gone.
+pub(crate) fn vm_name(tx: &mut dyn Tx, scope: &Scope) -> Result<Option<String>, ApiError> {
+    match scope.kind {
+        ScopeKind::Vm => Ok(veriboot_store::vms::by_id(tx, &scope.id)?.map(|vm| vm.name)),
+        ScopeKind::ScaleSet | ScopeKind::Image | ScopeKind::Group => Ok(None),
+    }
 }
 
 pub(crate) fn invalid(message: impl Into<String>) -> ApiError {

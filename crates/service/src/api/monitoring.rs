@@ -10,7 +10,7 @@ use veriboot_wire::{
     MonitoringStatus, MonitoringSwitch, Page, Problem, Scope, ScopeKind, Severity, Time,
 };
 
-use super::{audit, baselines, check_comment, check_limit, invalid, not_found};
+use super::{audit, baselines, check_comment, check_limit, invalid, not_found, vm_name};
 use crate::auth::{Caller, Operator, Viewer};
 use crate::etag::{ETag, ETagged, IfMatch};
 use crate::extract::{Json as Body, Query};
@@ -30,7 +30,11 @@ pub(crate) async fn list(
 ) -> Result<Json<Page<MonitoringSetting>>, ApiError> {
     check_limit(query.limit)?;
     let list = move |tx: &mut dyn Tx| {
-        Ok(monitoring::list(tx, query.group.as_deref(), query.limit, query.cursor.as_deref())?)
+        let mut page = monitoring::list(tx, query.group.as_deref(), query.limit, query.cursor.as_deref())?;
+        for setting in &mut page.items {
+            setting.vm_name = vm_name(tx, &setting.scope)?;
+        }
+        Ok(page)
     };
     state.read(list).await.map(Json)
 }
@@ -210,7 +214,9 @@ fn resolve(tx: &mut dyn Tx, scope: &Scope) -> Result<Scope, ApiError> {
 }
 
 fn status(tx: &mut dyn Tx, scope: &Scope) -> Result<MonitoringStatus, ApiError> {
-    let setting = monitoring::of_scope(tx, scope)?;
+    let vm_name = vm_name(tx, scope)?;
+    let setting = monitoring::of_scope(tx, scope)?
+        .map(|setting| MonitoringSetting { vm_name: vm_name.clone(), ..setting });
     let holds = match scope.kind {
         ScopeKind::Vm => match vms::by_id(tx, &scope.id)? {
             Some(vm) => monitoring::for_place(tx, vm.place())?,
@@ -221,5 +227,5 @@ fn status(tx: &mut dyn Tx, scope: &Scope) -> Result<MonitoringStatus, ApiError> 
     let (vms, monitored) = monitoring::count(tx, scope)?;
     let switch = monitoring::open_switch(tx, scope)?;
     let monitoring = Monitoring::of(holds.as_ref());
-    Ok(MonitoringStatus { scope: scope.clone(), monitoring, setting, vms, monitored, switch })
+    Ok(MonitoringStatus { scope: scope.clone(), vm_name, monitoring, setting, vms, monitored, switch })
 }

@@ -21,7 +21,7 @@ impl Replaces {
     /// `invalid-value`.
     pub(crate) fn new(if_match: IfMatch, version: Option<u32>) -> Result<Self, ApiError> {
         match (&if_match, version) {
-            (IfMatch::Tags(tags), Some(version)) if !tags.contains(&ETag::of_revision(version)) => {
+            (if_match, Some(version)) if !if_match.may_name(version) => {
                 Err(super::invalid("If-Match and expected_version name different versions"))
             }
             _ => Ok(Self { if_match, version }),
@@ -33,11 +33,27 @@ impl Replaces {
     /// # Errors
     /// `precondition-failed`, `version-conflict`.
     pub(crate) fn check(&self, found: Option<u32>) -> Result<(), ApiError> {
+        self.check_with(found, |if_match| if_match.check(found.map(ETag::of_revision).as_ref()))
+    }
+
+    /// [`Self::check`] of a version of a thing that has this name in its tag.
+    ///
+    /// # Errors
+    /// `precondition-failed`, `version-conflict`.
+    pub(crate) fn check_named(&self, found: Option<(&str, u32)>) -> Result<(), ApiError> {
+        self.check_with(found.map(|(_, version)| version), |if_match| if_match.check_version(found))
+    }
+
+    fn check_with(
+        &self,
+        found: Option<u32>,
+        tags: impl Fn(&IfMatch) -> Result<(), ApiError>,
+    ) -> Result<(), ApiError> {
         match (&self.if_match, self.version) {
             (IfMatch::Whatever, version) => check_version(version, found),
-            (if_match, None) => if_match.check(found.map(ETag::of_revision).as_ref()),
+            (if_match, None) => tags(if_match),
             (if_match, version) => {
-                if_match.check(found.map(ETag::of_revision).as_ref())?;
+                tags(if_match)?;
                 check_version(version, found)
             }
         }

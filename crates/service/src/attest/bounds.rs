@@ -1,6 +1,6 @@
 //! How much of what a hostile log makes of itself is stored and sent.
 
-use veriboot_wire::{Finding, Severity};
+use veriboot_wire::{Finding, Severity, counted};
 
 /// Findings of one attestation.
 const MAX_FINDINGS: usize = 512;
@@ -40,7 +40,7 @@ pub(super) fn findings(all: Vec<Finding>) -> Vec<Finding> {
     let total = all.len();
     let mut findings: Vec<_> =
         all.into_iter().zip(kept).filter_map(|(finding, kept)| kept.then_some(finding)).collect();
-    let message = format!("{} more findings are not listed", total.saturating_sub(findings.len()));
+    let message = format!("{} left out", counted(total.saturating_sub(findings.len()), "more finding"));
     findings.push(Finding::new(FINDINGS_OMITTED, Severity::Info, message));
     findings
 }
@@ -86,6 +86,6 @@ mod tests {
         assert!(kept.iter().all(|f| f.message != "noise".repeat(100)), "the worst ones first");
         let last = kept.last().unwrap();
         assert_eq!((last.code.as_str(), last.fails()), (FINDINGS_OMITTED, false));
-        assert_eq!(last.message, format!("{} more findings are not listed", 100_002 - (kept.len() - 1)));
+        assert_eq!(last.message, format!("{} more findings left out", 100_002 - (kept.len() - 1)));
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use veriboot_appraisal::LogReport;
 use veriboot_eventlog::ComponentKind;
 use veriboot_store::proposals::ProposalRow;
-use veriboot_wire::{ChangeClass, Finding, Proposal, ProposalState, Scope, ScopeKind};
+use veriboot_wire::{ChangeClass, Finding, Proposal, ProposalState, Scope, ScopeKind, counted};
 
 /// Characters of a part of a title, and of a signer.
 const MAX_CHARS: usize = 120;
@@ -168,7 +168,7 @@ fn summary(row: &ProposalRow, of_vms: u64) -> String {
     let signed = row.signer.as_ref().map(|signer| format!(", signed by {signer}")).unwrap_or_default();
     let who = match row.scope.kind {
         ScopeKind::Vm => format!("VM `{}`", row.representative.vm_name),
-        _ => format!("{} of {of_vms} VMs in `{}`", row.vms, place(&row.scope)),
+        _ => format!("{} of {} in `{}`", row.vms, counted(of_vms, "VM"), place(&row.scope)),
     };
     let by = row.decided_by.as_deref().unwrap_or("service");
     match row.state {

@@ -248,7 +248,8 @@ impl World {
     }
 
     pub fn audit(&self) -> Vec<AuditEntry> {
-        self.read(|tx| audit::list(tx, Some(1000), None)).items
+        let all = veriboot_wire::AuditQuery { limit: Some(1000), ..Default::default() };
+        self.read(move |tx| audit::list(tx, &all)).items
     }
 
     /// A machine with a TPM of its own that booted `boot`; not enrolled yet.
@@ -268,9 +269,9 @@ impl World {
             trust: Trust::CaFile(self.ca_file()),
             tpm: tpm.tpm_address().parse().unwrap(),
             event_log: dir.path().join("log"),
-            name: Some(name.to_owned()),
             // The kernel below the tests is another matter on each machine that they run on.
             kernel_root: dir.path().join("root"),
+            name: Some(name.to_owned()),
             ..AgentConfig::new(url, dir.path().join("state"))
         };
         let mut guest = Guest { agent: Agent::new(config.clone()).unwrap(), config, tpm, dir };

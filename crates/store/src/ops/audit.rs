@@ -17,7 +17,7 @@
 
 use aws_lc_rs::digest::{Context, SHA256};
 use serde_json::Value;
-use veriboot_wire::{AuditEntry, Page, Time};
+use veriboot_wire::{AuditEntry, AuditQuery, Page, Time};
 
 use crate::StoreError;
 use crate::page::{decode_cursor, encode_cursor, page, page_rows};
@@ -26,6 +26,8 @@ use crate::tx::{Row, Tx, params, query_one};
 
 const DOMAIN: &[u8] = b"veriboot-audit-v1\0";
 const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+/// Cursors of the list in the order of time.
+const BY_TIME: &str = "audit-by-time";
 /// Rows that a verification holds at once.
 const VERIFY_ROWS: i64 = 1000;
 
@@ -170,21 +172,51 @@ pub fn append(tx: &mut dyn Tx, entry: &NewEntry<'_>) -> Result<AuditEntry, Store
 }
 
 /// A page of entries, newest first.
-pub fn list(
-    tx: &mut dyn Tx,
-    limit: Option<u32>,
-    cursor: Option<&str>,
-) -> Result<Page<AuditEntry>, StoreError> {
-    let key: Option<[String; 1]> = decode_cursor("audit", cursor)?;
-    let limit = page_rows(limit);
+pub fn list(tx: &mut dyn Tx, query: &AuditQuery) -> Result<Page<AuditEntry>, StoreError> {
+    let AuditQuery { actor, action, target, from, until, limit, cursor } = query;
+    let family = action.as_deref().and_then(|action| action.strip_suffix(".*"));
+    // What begins with the family and a dot: `/` is the character after it.
+    let family = family.map(|family| [format!("{family}."), format!("{family}/")]);
+    let exact = action.as_deref().filter(|_| family.is_none());
+    // Clocks may have stepped, so that order of time and of position differ: each page is read along one index.
+    let by_time =
+        (from.is_some() || until.is_some()) && [actor.as_deref(), exact, target.as_deref()] == [None; 3];
+    let (tag, order) = match by_time {
+        true => (BY_TIME, " ORDER BY at DESC, sequence DESC"),
+        false => ("audit", " ORDER BY sequence DESC"),
+    };
+    let limit = page_rows(*limit);
     let head = format!("SELECT {COLUMNS} FROM audit");
     let mut select = Select::new(&head);
-    if let Some([sequence]) = &key {
-        let sequence: i64 = sequence.parse().map_err(|_| StoreError::BadCursor)?;
-        select.and("sequence < ?", params![sequence]);
+    select
+        .and_if("actor = ?", actor.as_deref())
+        .and_if("action = ?", exact)
+        .and_if("target = ?", target.as_deref())
+        .and_if("at >= ?", *from)
+        .and_if("at < ?", *until);
+    if let Some([low, high]) = &family {
+        select.and("action >= ? AND action < ?", params![low, high]);
     }
-    let rows = select.page(tx, " ORDER BY sequence DESC", limit)?;
-    page(rows, limit, read, |e| encode_cursor("audit", &[&e.sequence.to_string()]))
+    let number = |text: &str| text.parse::<i64>().map_err(|_| StoreError::BadCursor);
+    if by_time {
+        let key: Option<[String; 2]> = decode_cursor(tag, cursor.as_deref())?;
+        if let Some([at, sequence]) = &key {
+            select.and("(at, sequence) < (?, ?)", params![number(at)?, number(sequence)?]);
+        }
+    } else {
+        let key: Option<[String; 1]> = decode_cursor(tag, cursor.as_deref())?;
+        if let Some([sequence]) = &key {
+            select.and("sequence < ?", params![number(sequence)?]);
+        }
+    }
+    let rows = select.page(tx, order, limit)?;
+    page(rows, limit, read, |e| {
+        let sequence = e.sequence.to_string();
+        match by_time {
+            true => encode_cursor(tag, &[&e.at.unix_ms().to_string(), &sequence]),
+            false => encode_cursor(tag, &[&sequence]),
+        }
+    })
 }
 
 /// Computes every hash again, in pieces of bounded size.

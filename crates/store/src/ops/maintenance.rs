@@ -58,7 +58,9 @@ fn read(row: Row, now: Time) -> Result<Maintenance, StoreError> {
         ended_by: c.opt_text()?,
         ended_at: c.opt_time()?,
         vms: None,
+        revision: 0,
     };
+    window.revision = if window.ended_at.is_some() { 2 } else { 1 };
     window.state = if window.until <= now || window.ended_at.is_some() {
         MaintenanceState::Over
     } else if window.from > now {

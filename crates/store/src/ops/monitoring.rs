@@ -23,6 +23,7 @@ fn scope(c: &mut Columns) -> Result<Scope, StoreError> {
 fn read(row: Row) -> Result<MonitoringSetting, StoreError> {
     let mut c = row.columns();
     Ok(MonitoringSetting {
+        vm_name: None,
         scope: scope(&mut c)?,
         enabled: c.bool()?,
         comment: c.opt_text()?,

@@ -210,6 +210,7 @@ const ASSIGNMENT: &str = "scope_kind, scope_group, scope_id, profile, assigned_a
 fn read_assignment(row: Row) -> Result<ProfileAssignment, StoreError> {
     let mut c = row.columns();
     let mut assignment = ProfileAssignment {
+        vm_name: None,
         scope: Scope { kind: c.word()?, group: c.text()?, id: c.text()? },
         profile: c.text()?,
         assigned_at: c.opt_time()?,
@@ -226,7 +227,7 @@ const ETAG_CHARS: usize = 16;
 
 /// Names everything that an assignment says.
 fn etag(assignment: &ProfileAssignment) -> String {
-    let ProfileAssignment { scope: _, profile, assigned_at, assigned_by, comment, etag: _ } = assignment;
+    let ProfileAssignment { scope: _, vm_name: _, profile, assigned_at, assigned_by, comment, etag: _ } = assignment;
     let state = json!([profile, assigned_at.map(Time::unix_ms), assigned_by, comment]);
     sha256_hex(state.to_string().as_bytes()).chars().take(ETAG_CHARS).collect()
 }

@@ -104,7 +104,9 @@ fn read(row: Row, now: Time) -> Result<Suppression, StoreError> {
         ended_at: c.opt_time()?,
         alerts: c.u64()?,
         last_matched_at: c.opt_time()?,
+        revision: 0,
     };
+    rule.revision = if rule.ended_at.is_some() { 2 } else { 1 };
     rule.state = match (rule.ended_at, rule.expires_at) {
         (Some(_), _) => SuppressionState::Ended,
         (None, Some(expires)) if expires <= now => SuppressionState::Expired,

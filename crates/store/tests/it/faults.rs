@@ -9,6 +9,7 @@ use serde_json::json;
 use veriboot_store::audit::{self, ChainReport, NewEntry};
 use veriboot_store::{OpenError, Options, Store, StoreError, settings};
 use veriboot_testkit::postgres::Postgres;
+use veriboot_wire::AuditQuery;
 
 use crate::harness::{Db, at, on_both};
 
@@ -203,7 +204,15 @@ async fn account(store: &Store, results: &[Result<(), StoreError>]) {
     let mut cursor = None;
     loop {
         let after: Option<String> = cursor.take();
-        let page = store.read(move |tx| audit::list(tx, Some(1000), after.as_deref())).await.unwrap();
+        let page = store
+            .read(move |tx| {
+                audit::list(
+                    tx,
+                    &AuditQuery { limit: Some(1000), cursor: after.clone(), ..AuditQuery::default() },
+                )
+            })
+            .await
+            .unwrap();
         there.extend(page.items.iter().map(|e| e.target.parse::<usize>().unwrap()));
         cursor = page.next_cursor;
         if cursor.is_none() {

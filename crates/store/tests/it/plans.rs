@@ -5,12 +5,12 @@
 
 use veriboot_store::vms::VmRow;
 use veriboot_store::{
-    Backend, Param, Row, StoreError, Tx, Value, alerts, assessments, deliveries, events, incidents,
+    Backend, Param, Row, StoreError, Tx, Value, alerts, assessments, audit, deliveries, events, incidents,
     inventory, vms,
 };
 use veriboot_wire::{
-    AlertQuery, AlertSort, AlertState, AssessmentQuery, AssessmentSort, AssessmentStatus, DeliveryQuery,
-    EventQuery, IncidentQuery, IncidentState, InventoryQuery, Severity, VmQuery, VmStatus,
+    AlertQuery, AlertSort, AlertState, AssessmentQuery, AssessmentSort, AssessmentStatus, AuditQuery,
+    DeliveryQuery, EventQuery, IncidentQuery, IncidentState, InventoryQuery, Severity, VmQuery, VmStatus,
 };
 
 use crate::harness::{at, on_both, vm};
@@ -284,6 +284,41 @@ async fn pages_of_alerts(db) {
         ];
         for (name, needs, query) in queries {
             check.list(name, needs, |tx| incidents::list(tx, &query));
+        }
+        assert!(check.flaws.is_empty(), "{}", check.flaws.join("\n"));
+        Ok(())
+    }).await.unwrap();
+}
+}
+
+on_both! {
+async fn pages_of_the_audit_log(db) {
+    db.store.write(|tx| {
+        without_choice(tx)?;
+        let mut check = Check { tx, flaws: Vec::new() };
+        let queries = [
+            ("all", Ordered, AuditQuery::default()),
+            ("actor", Sought, with!(AuditQuery { actor: "ann" })),
+            ("action", Sought, with!(AuditQuery { action: "alert.resolve" })),
+            ("family of actions", Ordered, with!(AuditQuery { action: "alert.*" })),
+            ("target", Sought, with!(AuditQuery { target: "a" })),
+            ("actor and time", Sought, with!(AuditQuery { actor: "ann", from: at(1) })),
+        ];
+        for (name, needs, query) in queries {
+            check.list(name, needs, |tx| audit::list(tx, &query));
+            let next = AuditQuery { cursor: cursor(&["audit", "7"]), ..query };
+            check.list(&format!("{name}, next"), Sought, |tx| audit::list(tx, &next));
+        }
+        let queries = [
+            ("from", with!(AuditQuery { from: at(1) })),
+            ("until", with!(AuditQuery { until: at(1) })),
+            ("from and until", with!(AuditQuery { from: at(1), until: at(2) })),
+            ("family and time", with!(AuditQuery { action: "alert.*", from: at(1) })),
+        ];
+        for (name, query) in queries {
+            check.list(name, Sought, |tx| audit::list(tx, &query));
+            let next = AuditQuery { cursor: cursor(&["audit-by-time", "1", "7"]), ..query };
+            check.list(&format!("{name}, next"), Sought, |tx| audit::list(tx, &next));
         }
         assert!(check.flaws.is_empty(), "{}", check.flaws.join("\n"));
         Ok(())

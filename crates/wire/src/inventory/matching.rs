@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::code::{UnknownWord, words};
-use crate::{InventoryRow, Time, VmStatus};
+use crate::{InventoryRow, ProblemDetail, Time, VmStatus};
 
 words! {
     /// How an item came to its enrolled VM.
@@ -131,6 +131,18 @@ pub struct InventoryLinked {
     pub left: u64,
     /// Whether there may be more: at most 1000 are linked by one call.
     pub more: bool,
+    /// What kept the rest from being linked; absent where all were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<InventoryLinkFailed>,
+}
+
+/// Pairs that were not linked because of a failure. Those before them are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct InventoryLinkFailed {
+    /// How many items were not linked.
+    pub items: u64,
+    /// Why; the same call goes on where it stopped.
+    pub error: ProblemDetail,
 }
 
 /// Why a VM is not expected to attest.

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
 use veriboot_store::alerts::{self, Changed, OpenAlert};
-use veriboot_wire::{AlertAction, AlertBulk, AlertQuery, AlertsChanged, MAX_BULK_ALERTS, Problem};
+use veriboot_wire::{AlertAction, AlertBulk, AlertQuery, AlertsChanged, MAX_BULK_ALERTS, Problem, counted};
 
 use super::change::leads_to;
 use crate::api::{audit, check_comment, invalid};
@@ -73,7 +73,8 @@ pub(crate) async fn change(
                 }
                 Some(expected) if expected != matched => {
                     let message = format!(
-                        "the filter finds {matched} open alerts by now, and {expected} were expected"
+                        "the filter finds {} by now, and {expected} were expected",
+                        counted(matched, "open alert")
                     );
                     return Err(ApiError::new(&kinds::COUNT_DIFFERS, message));
                 }

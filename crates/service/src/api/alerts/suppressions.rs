@@ -24,7 +24,7 @@ const HISTORY_S: i64 = 30 * 86_400;
 
 /// A rule is changed once: it is ended. What it hid, and that it expired, is no change of it.
 fn tag(rule: &Suppression) -> ETag {
-    ETag::of_revision(if rule.ended_at.is_some() { 2_u64 } else { 1 })
+    ETag::of_revision(rule.revision)
 }
 
 /// List suppression rules
@@ -229,7 +229,7 @@ pub(crate) async fn end(
 ) -> Result<ETagged<Json<Suppression>>, ApiError> {
     check_comment(request.comment.as_deref())?;
     let (now, by) = (state.clock.now(), caller.name.clone());
-    let rule = state
+    let (rule, ended) = state
         .write(move |tx| {
             let found = suppressions::by_id(tx, &id, now)?.ok_or_else(|| not_found("suppression rule"))?;
             if_match.check(Some(&tag(&found)))?;
@@ -241,9 +241,12 @@ pub(crate) async fn end(
                 audit(tx, now, &caller, "suppression.end", &id, &detail)?;
                 tell(tx, &rule, "ended", &caller.name, now)?;
             }
-            Ok(rule)
+            Ok((rule, ended))
         })
         .await?;
-    tracing::info!(suppression = rule.id, by, "suppression rule ended");
+    // Ended once: twice changes nothing, and nothing is told of it.
+    if ended {
+        tracing::info!(suppression = rule.id, by, "suppression rule ended");
+    }
     Ok(ETagged::new(tag(&rule), Json(rule)))
 }

@@ -23,18 +23,19 @@ use crate::problem::kinds;
 use crate::{ApiError, AppState, reappraisals};
 
 /// What is to be learned, read before the work and compared again in the transaction that stores it.
-struct LastBoot {
+pub(super) struct LastBoot {
     vm: VmRow,
     boot_id: String,
-    log: Vec<u8>,
-    bank: HashAlg,
+    pub(super) log: Vec<u8>,
+    pub(super) bank: HashAlg,
 }
 
 /// Accept what a VM booted last
 ///
 /// Learns the next version of the baseline that judges the VM, or the first one of its scale set or of the VM
 /// itself. Names the boot that was looked at: refused when the VM has booted since, and when quote or log of the last
-/// attestation are not believed. `If-Match` takes the `ETag` of the version that judges the VM now.
+/// attestation are not believed. `If-Match` takes the `ETag` of the version that judges the VM now, with its name: another
+/// baseline may judge it by now.
 #[utoipa::path(post, path = "/v1/baselines/accept", tag = "baselines", operation_id = "accept_baseline",
     request_body = BaselineAccept,
     params(("If-Match" = Option<String>, Header, description = "ETag of the version that was looked at")),
@@ -50,17 +51,7 @@ pub(crate) async fn accept(
     let (key, group, boot) = (request.vm.clone(), request.group.clone(), request.boot_id.clone());
     let last = state.read(move |tx| last_boot(tx, &key, group.as_deref(), &boot)).await?;
 
-    // Reading a log of up to 4 MiB is work for a thread that is not the network's.
-    let (log, bank) = (last.log, last.bank);
-    let learned = tokio::task::spawn_blocking(move || {
-        let baseline = Baseline::learn(&veriboot_appraisal::examine(&log), bank)
-            .map_err(|e| ApiError::new(&kinds::NOT_LEARNABLE, e.to_string()))?;
-        let document = baseline.to_json().map_err(ApiError::internal)?;
-        Ok::<_, ApiError>((baseline, document))
-    })
-    .await
-    .map_err(ApiError::internal)??;
-
+    let learned = learn(last.log, last.bank).await?;
     let by = caller.name.clone();
     let now = state.clock.now();
     let (vm_id, boot_id, comment) = (last.vm.id.clone(), last.boot_id, request.comment);
@@ -75,7 +66,7 @@ pub(crate) async fn accept(
             }
             believed(&attestation)?;
             let (name, scope, judges) = target(tx, &vm)?;
-            if_match.check(judges.map(ETag::of_revision).as_ref())?;
+            if_match.check(judges.map(|version| ETag::of_version(&name, version)).as_ref())?;
             let new = NewBaseline {
                 name: &name,
                 scope: &scope,
@@ -110,7 +101,18 @@ pub(crate) async fn accept(
     tracing::info!(vm, name, group, baseline, by, "baseline accepted");
     // The verdicts that people see follow at once.
     reappraisals::drive(&state, reappraisal).await?;
-    Ok(ETagged::new(ETag::of_revision(summary.version), Json(summary)))
+    Ok(ETagged::new(ETag::of_version(&summary.name, summary.version), Json(summary)))
+}
+
+/// Learns a baseline, and its document. Reading a log of up to 4 MiB is work for a thread that is not the network's.
+pub(super) async fn learn(log: Vec<u8>, bank: HashAlg) -> Result<(Baseline, String), ApiError> {
+    let work = move || {
+        let baseline = Baseline::learn(&veriboot_appraisal::examine(&log), bank)
+            .map_err(|e| ApiError::new(&kinds::NOT_LEARNABLE, e.to_string()))?;
+        let document = baseline.to_json().map_err(ApiError::internal)?;
+        Ok((baseline, document))
+    };
+    tokio::task::spawn_blocking(work).await.map_err(ApiError::internal)?
 }
 
 fn summary_reference(summary: &BaselineSummary) -> String {
@@ -121,7 +123,11 @@ fn boot_changed() -> ApiError {
     ApiError::new(&kinds::BOOT_CHANGED, "the VM's last boot is another one by now")
 }
 
-fn last_attestation(tx: &mut dyn Tx, vm: &VmRow) -> Result<Attestation, ApiError> {
+pub(super) fn no_boot() -> ApiError {
+    ApiError::new(&kinds::NO_BOOT, "the last attestation does not belong to a boot that is known")
+}
+
+pub(super) fn last_attestation(tx: &mut dyn Tx, vm: &VmRow) -> Result<Attestation, ApiError> {
     let last = match &vm.last_attestation_id {
         Some(id) => attestations::by_id(tx, id)?,
         None => None,
@@ -129,16 +135,19 @@ fn last_attestation(tx: &mut dyn Tx, vm: &VmRow) -> Result<Attestation, ApiError
     last.ok_or_else(|| ApiError::new(&kinds::NO_BOOT, "the VM has never attested"))
 }
 
-fn last_boot(tx: &mut dyn Tx, key: &str, group: Option<&str>, expected: &str) -> Result<LastBoot, ApiError> {
+pub(super) fn last_boot(
+    tx: &mut dyn Tx,
+    key: &str,
+    group: Option<&str>,
+    expected: &str,
+) -> Result<LastBoot, ApiError> {
     let vm = find_vm(tx, key, group)?;
     let attestation = last_attestation(tx, &vm)?;
     if attestation.boot_id.as_deref().is_some_and(|boot_id| boot_id != expected) {
         return Err(boot_changed());
     }
     believed(&attestation)?;
-    let boot_id = attestation.boot_id.clone().ok_or_else(|| {
-        ApiError::new(&kinds::NO_BOOT, "the last attestation does not belong to a boot that is known")
-    })?;
+    let boot_id = attestation.boot_id.clone().ok_or_else(no_boot)?;
     let evidence = attestations::evidence(tx, &attestation.id)?;
     let bank = evidence.and_then(|e| e.bank).and_then(|name| HashAlg::from_name(&name)).ok_or_else(|| {
         ApiError::new(&kinds::NOT_LEARNABLE, "the last quote names no PCR bank that is known")
@@ -164,7 +173,7 @@ fn believed(attestation: &Attestation) -> Result<(), ApiError> {
 
 /// Name and scope of the next version: those of the baseline that judges the VM now, whose version is given too; without
 /// one, of the scale set, else of the VM.
-fn target(tx: &mut dyn Tx, vm: &VmRow) -> Result<(String, Scope, Option<u32>), ApiError> {
+pub(super) fn target(tx: &mut dyn Tx, vm: &VmRow) -> Result<(String, Scope, Option<u32>), ApiError> {
     // Without its document: one that cannot be read back can still be replaced.
     if let Some(current) = baselines::current_id_for_vm(tx, vm.place())?
         && let Some(summary) = baselines::summary(tx, &current.id)?

@@ -202,7 +202,7 @@ fn in_transaction(
     let (scope, name) = resolve(tx, &next.scope)?;
     let current = baselines::current_summary_of(tx, &scope)?;
     let replaced = current.as_ref().map(|current| current.version);
-    next.replaces.check(replaced)?;
+    next.replaces.check_named(current.as_ref().map(|current| (&*current.name, current.version)))?;
     if let Some(current) = current
         && is_unchanged(tx, state, &current, next)?
     {

@@ -30,7 +30,7 @@ pub(crate) async fn export(
 ) -> Result<Response, ApiError> {
     let row =
         state.read(move |tx| baselines::by_id(tx, &id)?.ok_or_else(|| no_such("baseline", &id))).await?;
-    let version = row.summary.version;
+    let tag = ETag::of_version(&row.summary.name, row.summary.version);
     let baseline = believed(&state, row).await?;
     let signer = state.attest.baseline_signer().clone();
     let (kind, text) = off_the_network(move || match query.format.unwrap_or_default() {
@@ -51,7 +51,7 @@ pub(crate) async fn export(
     .await?;
     let mut response = text.into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
-    Ok(ETagged::new(ETag::of_revision(version), response).into_response())
+    Ok(ETagged::new(tag, response).into_response())
 }
 
 /// List the keys of baselines

@@ -1,6 +1,7 @@
 //! Baselines: what is expected. One file per thing that can be done with them.
 
 pub(crate) mod accept;
+pub(crate) mod accept_preview;
 pub(crate) mod apply;
 pub(crate) mod compare;
 pub(crate) mod export;
@@ -43,7 +44,7 @@ pub(crate) async fn list(
 
 /// Show a baseline
 ///
-/// One version with its whole document. The answer's `ETag` is its version: give it as `If-Match` to replace or retire
+/// One version with its whole document. The answer's `ETag` is its name and version: give it as `If-Match` to replace or retire
 /// exactly this one.
 #[utoipa::path(get, path = "/v1/baselines/{id}", tag = "baselines", operation_id = "show_baseline",
     params(("id" = String, Path, description = "Id of the version")),
@@ -56,7 +57,7 @@ pub(crate) async fn show(
     let row =
         state.read(move |tx| baselines::by_id(tx, &id)?.ok_or_else(|| no_such("baseline", &id))).await?;
     let document = serde_json::from_str(&row.document).map_err(ApiError::internal)?;
-    let tag = ETag::of_revision(row.summary.version);
+    let tag = ETag::of_version(&row.summary.name, row.summary.version);
     Ok(ETagged::new(tag, Json(BaselineDetail { summary: row.summary, document })))
 }
 
@@ -90,7 +91,10 @@ pub(crate) async fn believed(state: &AppState, row: BaselineRow) -> Result<Basel
 /// What became of a change, with the `ETag` of the version that judges now.
 pub(crate) fn tagged(changed: BaselineChanged) -> Response {
     match &changed.baseline {
-        Some(baseline) => ETagged::new(ETag::of_revision(baseline.version), Json(changed)).into_response(),
+        Some(baseline) => {
+            let tag = ETag::of_version(&baseline.name, baseline.version);
+            ETagged::new(tag, Json(changed)).into_response()
+        }
         None => Json(changed).into_response(),
     }
 }

@@ -9,7 +9,7 @@ use veriboot_wire::{BaselineChanged, BaselineRetire, Problem};
 
 use crate::api::{audit, check_comment, no_such};
 use crate::auth::Operator;
-use crate::etag::{ETag, IfMatch};
+use crate::etag::IfMatch;
 use crate::extract::{Path, Query};
 use crate::problem::kinds;
 use crate::{ApiError, AppState, reappraisals};
@@ -38,8 +38,7 @@ pub(crate) async fn retire(
     let (retired, reappraisal) = state
         .write(move |tx| {
             let version = baselines::summary(tx, &id)?.ok_or_else(|| no_such("baseline", &id))?;
-            let judges = version.current.then(|| ETag::of_revision(version.version));
-            if_match.check(judges.as_ref())?;
+            if_match.check_version(version.current.then_some((&*version.name, version.version)))?;
             if !version.current {
                 let message = format!("{}@{} does not judge any more", version.name, version.version);
                 return Err(ApiError::new(&kinds::VERSION_CONFLICT, message));

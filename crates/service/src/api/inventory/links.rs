@@ -6,8 +6,8 @@ use serde_json::json;
 use veriboot_store::inventory::{self as store, Linked};
 use veriboot_store::{Tx, vms::VmRow};
 use veriboot_wire::{
-    InventoryItem, InventoryItemDetail, InventoryLink, InventoryLinkSuggested, InventoryLinked,
-    InventoryQuery, InventorySuggestion, MatchedBy, Problem, Time,
+    InventoryItem, InventoryItemDetail, InventoryLink, InventoryLinkFailed, InventoryLinkSuggested,
+    InventoryLinked, InventoryQuery, InventorySuggestion, MatchedBy, Problem, Time,
 };
 
 use super::super::{audit, check_comment, find_vm};
@@ -145,7 +145,7 @@ pub(crate) async fn unlink(
 /// Links every item without an agent that has exactly one candidate among the enrolled VMs of its group, which agrees with it
 /// in its name and in machine UUID, scale set or platform, or in machine UUID and scale set, and in nothing differs.
 /// `by_hand_because` of the other suggestions says why they are left. `dry_run` lists what would be linked. At most 1000 at
-/// once.
+/// once. They are linked in batches: when a later one fails, `failed` says so beside those that were linked.
 #[utoipa::path(post, path = "/v1/inventory/links", tag = "inventory", operation_id = "link_suggested_inventory",
     request_body = InventoryLinkSuggested,
     responses((status = 200, body = InventoryLinked), (status = 400, body = Problem)))]
@@ -157,15 +157,17 @@ pub(crate) async fn link_suggested(
     check_comment(request.comment.as_deref())?;
     let InventoryLinkSuggested { source, group, dry_run, comment } = request;
     let found = find_all(&state, source, group).await?;
-    let mut answer = InventoryLinked { dry_run, linked: Vec::new(), left: found.left, more: found.more };
+    let mut answer =
+        InventoryLinked { dry_run, linked: Vec::new(), left: found.left, more: found.more, failed: None };
     if dry_run {
         answer.linked = found.pairs.into_iter().map(|(_, suggestion)| suggestion).collect();
         return Ok(Json(answer));
     }
-    for batch in found.pairs.chunks(BATCH) {
-        let (work, now) = ((caller.clone(), comment.clone(), batch.to_vec()), state.clock.now());
-        let linked = state
-            .write(move |tx| {
+    let shared = &state;
+    let write = |batch: Vec<Pair>| {
+        let (work, now) = ((caller.clone(), comment.clone(), batch), shared.clock.now());
+        async move {
+            let links = move |tx: &mut dyn Tx| {
                 let (caller, comment, batch) = &work;
                 let mut linked = Vec::new();
                 for (item_id, suggestion) in batch {
@@ -180,12 +182,44 @@ pub(crate) async fn link_suggested(
                     }
                 }
                 Ok(linked)
-            })
-            .await?;
-        answer.left += u64::try_from(batch.len() - linked.len()).unwrap_or(0);
-        answer.linked.extend(linked);
+            };
+            shared.write(links).await
+        }
+    };
+    in_batches(&found.pairs, answer, write).await.map(Json)
+}
+
+/// An item by its id, and the VM that it is suggested to be.
+type Pair = (String, InventorySuggestion);
+
+/// Links one batch after the other. What an earlier one linked is linked whatever becomes of a later one, so that the answer
+/// says both.
+async fn in_batches<F>(
+    pairs: &[Pair],
+    mut answer: InventoryLinked,
+    write: impl Fn(Vec<Pair>) -> F,
+) -> Result<InventoryLinked, ApiError>
+where
+    F: Future<Output = Result<Vec<InventorySuggestion>, ApiError>>,
+{
+    let mut tried = 0;
+    for batch in pairs.chunks(BATCH) {
+        match write(batch.to_vec()).await {
+            Ok(linked) => {
+                tried += batch.len();
+                answer.left += u64::try_from(batch.len().saturating_sub(linked.len())).unwrap_or(0);
+                answer.linked.extend(linked);
+            }
+            Err(error) if tried == 0 => return Err(error),
+            Err(error) => {
+                error.log();
+                let items = u64::try_from(pairs.len().saturating_sub(tried)).unwrap_or(0);
+                answer.failed = Some(InventoryLinkFailed { items, error: error.problem().error });
+                break;
+            }
+        }
     }
-    Ok(Json(answer))
+    Ok(answer)
 }
 
 /// What an item may be, where many are linked at once.
@@ -216,7 +250,7 @@ fn candidate(tx: &mut dyn Tx, item: &InventoryItem) -> Result<Candidate, ApiErro
 /// Items that can be one VM only, by id, with what is suggested.
 #[derive(Default)]
 struct Found {
-    pairs: Vec<(String, InventorySuggestion)>,
+    pairs: Vec<Pair>,
     left: u64,
     more: bool,
 }
@@ -262,5 +296,59 @@ async fn find_all(
         if found.more || query.cursor.is_none() {
             return Ok(found);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use veriboot_store::StoreError;
+
+    use super::*;
+
+    fn pairs(count: usize) -> Vec<Pair> {
+        let pair = |n| {
+            let suggestion = json!({
+                "item_id": format!("item-{n}"), "item_name": "web", "source": "lab", "vm_id": format!("vm-{n}"),
+                "vm_name": "web", "vm_group": "default", "by": ["name"], "only_one": true,
+            });
+            (format!("item-{n}"), serde_json::from_value(suggestion).unwrap())
+        };
+        (0..count).map(pair).collect()
+    }
+
+    fn empty() -> InventoryLinked {
+        InventoryLinked { dry_run: false, linked: Vec::new(), left: 2, more: false, failed: None }
+    }
+
+    #[tokio::test]
+    async fn what_was_linked_is_told_when_a_later_batch_fails() {
+        let calls = Cell::new(0);
+        let failing_at = |failing: usize| {
+            calls.set(0);
+            let calls = &calls;
+            move |batch: Vec<Pair>| {
+                calls.set(calls.get() + 1);
+                let fails = calls.get() == failing;
+                async move {
+                    // The last of each batch is another's by now.
+                    let linked = batch.into_iter().rev().skip(1).map(|(_, suggestion)| suggestion);
+                    if fails { Err(StoreError::Busy.into()) } else { Ok(linked.collect()) }
+                }
+            }
+        };
+        let pairs = pairs(2 * BATCH + 50);
+        let done = in_batches(&pairs, empty(), failing_at(0)).await.unwrap();
+        assert_eq!((done.linked.len(), done.left, done.failed), (2 * BATCH + 47, 5, None));
+        let done = in_batches(&pairs, empty(), failing_at(2)).await.unwrap();
+        assert_eq!((done.linked.len(), done.left), (BATCH - 1, 3));
+        let failed = done.failed.unwrap();
+        let rest = u64::try_from(BATCH + 50).unwrap();
+        assert_eq!((failed.items, failed.error.code.as_str()), (rest, "database-busy"));
+        assert_eq!(calls.get(), 2, "what follows a failure is not tried");
+        // Nothing was done: a refusal like any other.
+        let refused = in_batches(&pairs, empty(), failing_at(1)).await.unwrap_err();
+        assert_eq!(refused.code(), "database-busy");
     }
 }

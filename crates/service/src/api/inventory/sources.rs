@@ -11,7 +11,7 @@ use veriboot_wire::{InventorySource, InventorySourcePut, Page, Problem};
 
 use super::super::{audit, check_comment, check_limit, check_name, no_such};
 use crate::auth::{Operator, Viewer};
-use crate::etag::{ETag, ETagged, IfMatch};
+use crate::etag::{ETag, ETagged, IfMatch, OnlyNew};
 use crate::extract::{Json as Body, Path, Query};
 use crate::{ApiError, AppState, inventory};
 
@@ -69,17 +69,20 @@ pub(crate) async fn show(
 
 /// Make or change a source of the inventory
 ///
-/// What holds for its next documents. A source that was no longer used is used again. A sync makes a source by itself
-/// where there is nothing to say about it.
+/// What holds for its next documents; what is absent is taken away. A source that was no longer used is used again. A sync
+/// makes a source by itself where there is nothing to say about it. `If-None-Match: *` only makes one, `If-Match: *` only
+/// changes one.
 #[utoipa::path(put, path = "/v1/inventory/sources/{name}", tag = "inventory", operation_id = "put_inventory_source",
     params(("name" = String, Path, description = "Name of the source"),
-        ("If-Match" = Option<String>, Header, description = "`ETag` of the source that was looked at")),
+        ("If-Match" = Option<String>, Header, description = "`ETag` of the source that was looked at, or `*`: any, but there must be one"),
+        ("If-None-Match" = Option<String>, Header, description = "`*`: refused when there is one of this name")),
     request_body = InventorySourcePut,
     responses((status = 200, body = InventorySource), (status = 400, body = Problem), (status = 412, body = Problem)))]
 pub(crate) async fn put(
     Operator(caller): Operator,
     State(state): State<AppState>,
     if_match: IfMatch,
+    only_new: OnlyNew,
     Path(name): Path<String>,
     Body(request): Body<InventorySourcePut>,
 ) -> Result<ETagged<Json<InventorySource>>, ApiError> {
@@ -92,7 +95,9 @@ pub(crate) async fn put(
     let source = state
         .write(move |tx| {
             let present = store::source(tx, &name)?;
-            if_match.check(present.as_ref().map(tag).as_ref())?;
+            let present_tag = present.as_ref().map(tag);
+            if_match.check(present_tag.as_ref())?;
+            only_new.check(present_tag.as_ref())?;
             let new = NewSource {
                 name: &name,
                 format: request.format,

@@ -12,7 +12,7 @@ use veriboot_wire::{
 };
 
 use crate::api::baselines::apply::resolve;
-use crate::api::{audit, check_comment, check_limit, check_name, no_such};
+use crate::api::{audit, check_comment, check_limit, check_name, no_such, vm_name};
 use crate::auth::{Caller, Operator, Viewer};
 use crate::etag::{ETag, ETagged, IfMatch};
 use crate::extract::{Json as Body, Query};
@@ -51,7 +51,11 @@ pub(crate) async fn list(
                     items.push(assignment.clone());
                 }
             }
-            Ok((items, profiles::assignments(tx, query.limit, query.cursor.as_deref())?))
+            let mut page = profiles::assignments(tx, query.limit, query.cursor.as_deref())?;
+            for assignment in &mut page.items {
+                assignment.vm_name = vm_name(tx, &assignment.scope)?;
+            }
+            Ok((items, page))
         })
         .await?;
     items.extend(page.items);
@@ -61,6 +65,7 @@ pub(crate) async fn list(
 fn by_configuration(state: &AppState, group: &str) -> ProfileAssignment {
     ProfileAssignment {
         scope: Scope { kind: ScopeKind::Group, group: group.to_owned(), id: String::new() },
+        vm_name: None,
         profile: state.attest.default_profile(group).to_owned(),
         assigned_at: None,
         assigned_by: "configuration".to_owned(),
@@ -86,13 +91,15 @@ pub(crate) async fn show(
     let status = state
         .read(move |tx| {
             let (scope, _) = resolve(tx, &scope)?;
-            let assignment = profiles::assignment(tx, &scope)?;
+            let vm_name = vm_name(tx, &scope)?;
+            let assignment = profiles::assignment(tx, &scope)?
+                .map(|a| ProfileAssignment { vm_name: vm_name.clone(), ..a });
             let profile = match &assignment {
                 Some(assignment) => assignment.profile.clone(),
                 None => less_specific(tx, &shared, &scope)?,
             };
             let etag = assignment.as_ref().map_or_else(|| NONE.to_owned(), |a| a.etag.clone());
-            Ok(ProfileAssignmentStatus { scope, assignment, profile, etag })
+            Ok(ProfileAssignmentStatus { scope, vm_name, assignment, profile, etag })
         })
         .await?;
     Ok(ETagged::new(tag(status.assignment.as_ref()), Json(status)))
@@ -115,7 +122,7 @@ fn less_specific(tx: &mut dyn Tx, state: &AppState, scope: &Scope) -> Result<Str
 ///
 /// Gives a VM, scale set, image or group a profile, or takes it away, and judges its VMs again. The most specific
 /// assignment wins. Names the profile that it replaces, in `expected_profile`; or `If-Match` takes the `ETag` of the scope's
-/// assignment, `"0"` when it has none.
+/// assignment, `"0"` when it has none. Taking away what is not there changes nothing (`changed`).
 #[utoipa::path(put, path = "/v1/profile-assignments", tag = "profiles", operation_id = "assign_profile",
     request_body = ProfileAssign,
     params(("If-Match" = Option<String>, Header, description = "ETag of the scope's assignment that was looked at")),
@@ -133,11 +140,42 @@ pub(crate) async fn assign(
     }
     let now = state.clock.now();
     let by = caller.name.clone();
-    let (assignment, asked) =
-        state.write(move |tx| in_transaction(tx, &caller, &if_match, &request, now)).await?;
+    let done = state.write(move |tx| in_transaction(tx, &caller, &if_match, &request, now)).await?;
+    let (assignment, asked) = match done {
+        Done::Changed(assignment, asked) => (assignment, asked),
+        Done::Nothing(reappraisal) => {
+            let same = ProfileAssigned { assignment: None, reappraisal, changed: false };
+            return Ok(ETagged::new(tag(None), Json(same)));
+        }
+    };
     tracing::info!(because = asked.because, by, "profile assignment changed");
     let reappraisal = reappraisals::drive(&state, asked).await?;
-    Ok(ETagged::new(tag(assignment.as_ref()), Json(ProfileAssigned { assignment, reappraisal })))
+    let done = ProfileAssigned { assignment, reappraisal, changed: true };
+    Ok(ETagged::new(tag(done.assignment.as_ref()), Json(done)))
+}
+
+/// What a change came to.
+enum Done {
+    /// The assignment, and whom it is about.
+    Changed(Option<ProfileAssignment>, Reappraisal),
+    /// There was nothing to take away: nobody is judged again.
+    Nothing(Reappraisal),
+}
+
+/// The judging of no VM, for answers that say that nothing was changed.
+fn nobody(scope: Scope, by: &str, now: Time) -> Reappraisal {
+    Reappraisal {
+        id: String::new(),
+        scope,
+        because: "no profile was assigned".to_owned(),
+        created_at: now,
+        created_by: by.to_owned(),
+        vms: 0,
+        done: 0,
+        turned: 0,
+        failed: 0,
+        finished_at: Some(now),
+    }
 }
 
 fn in_transaction(
@@ -146,7 +184,7 @@ fn in_transaction(
     if_match: &IfMatch,
     request: &ProfileAssign,
     now: Time,
-) -> Result<(Option<ProfileAssignment>, Reappraisal), ApiError> {
+) -> Result<Done, ApiError> {
     let ProfileAssign { scope, profile, expected_profile, comment } = request;
     let (scope, _) = resolve(tx, scope)?;
     let present = profiles::assignment(tx, &scope)?;
@@ -161,6 +199,9 @@ fn in_transaction(
             word(present.as_ref())
         );
         return Err(ApiError::new(&kinds::VERSION_CONFLICT, message));
+    }
+    if present.is_none() && profile.is_none() {
+        return Ok(Done::Nothing(nobody(scope, &caller.name, now)));
     }
     match profile {
         Some(name) => {
@@ -188,5 +229,8 @@ fn in_transaction(
         created_by: &caller.name,
         created_at: now,
     };
-    Ok((profiles::assignment(tx, &scope)?, again::enqueue(tx, &new)?))
+    let vm_name = vm_name(tx, &scope)?;
+    let assignment =
+        profiles::assignment(tx, &scope)?.map(|assignment| ProfileAssignment { vm_name, ..assignment });
+    Ok(Done::Changed(assignment, again::enqueue(tx, &new)?))
 }
