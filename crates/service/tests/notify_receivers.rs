@@ -19,7 +19,7 @@ use common::Client;
 use notify_support::alertmanager::Alertmanager;
 use notify_support::{OK, Receiver, Running, free_port, until};
 use serde_json::{Value, json};
-use veriboot_wire::Verdict;
+use veriboot_wire::{Time, Verdict};
 
 const TARGETS: &str = "/v1/notification-targets";
 
@@ -122,19 +122,67 @@ fn an_alertmanager_knows_what_fires_until_it_is_resolved() {
     assert_eq!(guest.attest().verdict, Verdict::Unhealthy);
     let back = until(|| alertmanager.alerts().pop(), || "the alert again".into());
     assert_eq!(back["fingerprint"], firing["fingerprint"]);
-    let ends = |alert: &Value| alert["endsAt"].as_str().unwrap().to_owned();
-    let first_end = ends(&back);
+    let updated = |alert: &Value| time(&alert["updatedAt"]);
+    let first = updated(&back);
     world.pass_ms(61_000);
     until(
         || {
             alertmanager
                 .alerts()
                 .pop()
-                .filter(|again| ends(again) > first_end && again["fingerprint"] == firing["fingerprint"])
+                .filter(|again| updated(again) > first && again["fingerprint"] == firing["fingerprint"])
         },
         || format!("a repetition; there is {:?}", alertmanager.alerts()),
     );
     assert_eq!(alertmanager.alerts().len(), 1);
+}
+
+fn time(value: &Value) -> Time {
+    Time::try_from(value.as_str().unwrap().to_owned()).unwrap()
+}
+
+/// What fires fires there, and what is resolved is, however far the clock of the service is from its own.
+#[test]
+fn an_alertmanager_with_another_clock_knows_what_fires() {
+    let folder = tempfile::tempdir().unwrap();
+    let alertmanager = Alertmanager::start(folder.path());
+    let url = alertmanager.url();
+    for (n, ours_ahead_s) in [-600, 600, -86_400, 86_400].into_iter().enumerate() {
+        let world = World::sqlite();
+        world.clock.advance_ms(ours_ahead_s * 1000);
+        let client = admin(&world);
+        add(
+            &client,
+            &json!({ "name": "am", "kind": "alertmanager", "settings": { "url": url, "allow_local": true } }),
+        );
+        let vm = format!("web-{n}");
+        let mut guest = tampered(&world, &vm);
+        let firing =
+            until(|| alertmanager.firing(&vm), || format!("{vm} fires, our clock {ours_ahead_s} s ahead"));
+        // Its clock is that of this machine, which says when it was updated.
+        let now = time(&firing["updatedAt"]);
+        let held = (time(&firing["endsAt"]).unix_ms() - now.unix_ms()) / 1000;
+        assert!((290..=310).contains(&held), "{ours_ahead_s}: it ends in {held} s");
+        let since = now.unix_ms() - time(&firing["startsAt"]).unix_ms();
+        assert!((0..60_000).contains(&since), "{ours_ahead_s}: it began {since} ms ago");
+        let target = client.get("/v1/notification-targets/am").json();
+        let health = &target["health"];
+        let ahead = health["clock_ahead_s"].as_i64().unwrap();
+        assert!((ahead + ours_ahead_s).abs() <= 2, "{ours_ahead_s}: {health}");
+        // Our clock is set while it fires: it fires on.
+        world.clock.advance_ms(-ours_ahead_s * 1000 + 61_000);
+        until(
+            || alertmanager.firing(&vm).filter(|again| time(&again["updatedAt"]) > now),
+            || format!("{vm} is told again, our clock {ours_ahead_s} s ahead before"),
+        );
+        world.clock.advance_ms(ours_ahead_s.max(0) * 1000);
+        guest.boot(&Boot::default());
+        assert_eq!(guest.attest().verdict, Verdict::Healthy);
+        until(
+            || alertmanager.firing(&vm).is_none().then_some(()),
+            || format!("{vm} is resolved, our clock {ours_ahead_s} s ahead"),
+        );
+    }
 }
 
 #[test]

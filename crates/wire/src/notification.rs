@@ -208,6 +208,10 @@ pub struct TargetHealth {
     /// Last time that an attempt failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_failed_at: Option<Time>,
+    /// How far the clock of an Alertmanager is ahead of ours, in seconds, as its answers show it; less than 0 when it is
+    /// behind. It is told every time on its own clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_ahead_s: Option<i64>,
     /// Why the last attempt that failed did so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,

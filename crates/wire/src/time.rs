@@ -18,6 +18,11 @@ impl Time {
         self.0
     }
 
+    /// This instant moved by milliseconds (saturating).
+    pub fn plus_ms(self, ms: i64) -> Self {
+        Self::from_unix_ms(self.0.saturating_add(ms))
+    }
+
     /// This instant moved by `seconds` (saturating).
     pub fn plus_s(self, seconds: i64) -> Self {
         Self::from_unix_ms(self.0.saturating_add(seconds.saturating_mul(1000)))

@@ -296,6 +296,15 @@ fn place(target: &Target) -> String {
     }
 }
 
+/// From here on clocks differ too much, seconds.
+const CLOCK_S: i64 = 60;
+
+/// `its clock is 600 s behind that of the service`.
+fn clock(ahead_s: i64) -> String {
+    let how = if ahead_s < 0 { "behind" } else { "ahead of" };
+    format!("{} s {how} that of the service; it is told times on its own", ahead_s.abs())
+}
+
 fn state(target: &Target) -> Styled {
     let health = &target.health;
     if !target.enabled {
@@ -304,6 +313,8 @@ fn state(target: &Target) -> Styled {
         Styled::new("failing", Tone::Bad)
     } else if health.dead > 0 {
         Styled::new("gave up some", Tone::Warn)
+    } else if health.clock_ahead_s.is_some_and(|s| s.abs() > CLOCK_S) {
+        Styled::new("clock differs", Tone::Warn)
     } else {
         Styled::new("ok", Tone::Good)
     }
@@ -356,6 +367,9 @@ fn show(target: &Target, out: Output) -> Result<(), CliError> {
     if health.failures > 0 {
         fields.push(("failures in a row", health.failures.to_string()));
         fields.push(("next attempt", health.next_attempt_at.map_or("-".to_owned(), |at| at.to_string())));
+    }
+    if let Some(ahead_s) = health.clock_ahead_s.filter(|s| s.abs() > CLOCK_S) {
+        fields.push(("its clock", clock(ahead_s)));
     }
     if let Some(error) = &health.last_error {
         fields.push(("last error", format!("{} ({})", error, out.ago(health.last_failed_at))));

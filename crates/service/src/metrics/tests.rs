@@ -33,7 +33,13 @@ fn sample() -> String {
     metrics.work.read(work::Waiting::default());
     metrics.database.read((0, 0));
     metrics.inventory.set(&inventory::Listed::default(), Time::from_unix_ms(0));
-    let depth = |kind: &TargetKind| Depth { kind: *kind, waiting: 0, dead: 0, oldest_waiting_at: None };
+    let depth = |kind: &TargetKind| Depth {
+        kind: *kind,
+        waiting: 0,
+        dead: 0,
+        oldest_waiting_at: None,
+        clock_skew_ms: 0,
+    };
     metrics.notify.depths(&TargetKind::ALL.iter().map(depth).collect::<Vec<_>>());
     metrics.text().unwrap()
 }

@@ -3,11 +3,17 @@
 //! An Alertmanager forgets what nobody repeats: each firing alert is told with an end in the near future, and all open
 //! alerts are told again every [`REPEAT_S`]. Labels are the identity of an alert there: those of one Veriboot alert stay
 //! the same for as long as its severity does.
+//!
+//! It counts by its own clock: what ends before its now is resolved, and what starts after it does not fire yet. It is told
+//! every time on its clock, as its answers show it, so that clocks that differ resolve nothing.
+
+use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 use veriboot_store::targets::TargetRow;
 use veriboot_wire::{Event, Severity, Time};
 
+use super::clocks::Clocks;
 use super::http::{self, Post};
 use super::tell::SendError;
 use super::words;
@@ -16,6 +22,15 @@ use super::words;
 pub(super) const REPEAT_S: i64 = 60;
 /// How long a firing alert lasts there without a repetition, seconds: four may be missed.
 const HOLD_S: i64 = 5 * REPEAT_S;
+
+/// What ended did so this long before its now, at least, seconds: its clock is known to a few seconds only.
+const PAST_S: i64 = 5;
+/// Its clock may show another time than it was told for by this, milliseconds; beyond, it is told once more.
+const AGREES_MS: i64 = 30_000;
+/// The furthest that its clock may be away, seconds. One of another year is broken, and nothing fires by it.
+const MAX_AHEAD_S: i64 = 7 * 86_400;
+/// Where it is asked for the time.
+const STATUS: &str = "/api/v2/status";
 
 /// An alert in the words of its event's data.
 pub(super) struct Fact<'a> {
@@ -36,18 +51,57 @@ pub(super) fn send(
     target: &TargetRow,
     facts: &[Fact<'_>],
     public_url: &str,
-    now: Time,
+    clocks: &Clocks,
+    began: Time,
 ) -> Result<(), SendError> {
-    let alerts: Vec<Value> = facts.iter().map(|fact| alert(fact, public_url, now)).collect();
-    let body = serde_json::to_vec(&alerts).map_err(|error| SendError::refused(error.to_string()))?;
-    let mut headers = vec![("content-type", "application/json".to_owned())];
+    let started = Instant::now();
+    let now = || began.plus_ms(i64::try_from(started.elapsed().as_millis()).unwrap_or(0));
+    let mut headers = Vec::new();
     if let Some(value) = &target.secrets.authorization {
         headers.push(("authorization", value.clone()));
     }
-    http::post(Post { target, path: "/api/v2/alerts", headers, body, now })
+    let of = (target.id.as_str(), target.name.as_str());
+    let mut ahead_ms = match clocks.known(&target.id, began) {
+        Some(known) => known,
+        None => {
+            let date = http::date(target, STATUS, &headers)?;
+            clocks.measure(of, date, began, started.elapsed())
+        }
+    };
+    headers.push(("content-type", "application/json".to_owned()));
+    // Once more where its answer shows that its clock was set.
+    for _ in 0..2 {
+        if ahead_ms.abs() > MAX_AHEAD_S * 1000 {
+            let days = ahead_ms / 86_400_000;
+            return Err(SendError::failed(format!(
+                "its clock is {days} days ahead of ours: nothing can fire there until the clocks agree"
+            )));
+        }
+        let (asked, begun) = (now(), Instant::now());
+        let clock = Clock { now: asked.plus_ms(ahead_ms), ahead_ms };
+        let alerts: Vec<Value> = facts.iter().map(|fact| alert(fact, public_url, clock)).collect();
+        let body = serde_json::to_vec(&alerts).map_err(|error| SendError::refused(error.to_string()))?;
+        let post = Post { target, path: "/api/v2/alerts", headers: headers.clone(), body, now: asked };
+        let date = http::post(post)?;
+        let told = ahead_ms;
+        ahead_ms = clocks.measure(of, date, asked, begun.elapsed());
+        if ahead_ms.abs_diff(told) <= AGREES_MS.unsigned_abs() {
+            break;
+        }
+    }
+    Ok(())
 }
 
-fn alert(fact: &Fact<'_>, public_url: &str, now: Time) -> Value {
+/// The clock that an Alertmanager counts by.
+#[derive(Clone, Copy)]
+struct Clock {
+    /// Its now.
+    now: Time,
+    /// How far it is ahead of ours, milliseconds.
+    ahead_ms: i64,
+}
+
+fn alert(fact: &Fact<'_>, public_url: &str, clock: Clock) -> Value {
     let text = |name: &str| fact.data.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     let mut labels = Map::new();
     let mut label = |name: &str, value: Option<&str>| {
@@ -75,11 +129,14 @@ fn alert(fact: &Fact<'_>, public_url: &str, now: Time) -> Value {
         }
     }
     let open = matches!(text("state"), None | Some("active" | "in-progress"));
-    let since = text("first_at").and_then(|at| Time::try_from(at.to_owned()).ok()).unwrap_or(fact.at);
-    let ends = if open {
-        now.plus_s(HOLD_S)
-    } else {
-        text("closed_at").and_then(|at| Time::try_from(at.to_owned()).ok()).unwrap_or(fact.at)
+    let at = |name: &str| {
+        let at = text(name).and_then(|at| Time::try_from(at.to_owned()).ok()).unwrap_or(fact.at);
+        at.plus_ms(clock.ahead_ms)
+    };
+    let since = at("first_at").min(clock.now);
+    let ends = match open {
+        true => clock.now.plus_s(HOLD_S),
+        false => at("closed_at").min(clock.now.plus_s(-PAST_S)),
     };
     let mut alert = json!({
         "labels": labels,
@@ -91,4 +148,37 @@ fn alert(fact: &Fact<'_>, public_url: &str, now: Time) -> Value {
         members.insert("generatorURL".to_owned(), format!("{public_url}/v1/alerts/{id}").into());
     }
     alert
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn times(data: &Value, ahead_s: i64) -> [i64; 2] {
+        let ours = Time::from_unix_ms(1_000_000_000_000);
+        let fact = Fact { data, severity: Severity::High, group: None, at: ours };
+        let clock = Clock { now: ours.plus_s(ahead_s), ahead_ms: ahead_s * 1000 };
+        let told = alert(&fact, "https://veriboot", clock);
+        ["startsAt", "endsAt"].map(|name| {
+            let at = Time::try_from(told[name].as_str().unwrap().to_owned()).unwrap();
+            (at.unix_ms() - clock.now.unix_ms()) / 1000
+        })
+    }
+
+    /// Seconds from its now, the same however far its clock is away.
+    #[test]
+    fn what_is_told_is_so_by_the_clock_of_the_receiver() {
+        let at = |s: i64| Time::from_unix_ms(1_000_000_000_000).plus_s(s).to_string();
+        for ahead_s in [0, 600, -600, 86_400, -86_400] {
+            let told = |state: &str, first: i64, closed: i64| {
+                times(&json!({ "state": state, "first_at": at(first), "closed_at": at(closed) }), ahead_s)
+            };
+            assert_eq!(told("active", -90, 0), [-90, 300]);
+            assert_eq!(told("active", 90, 0), [0, 300], "nothing starts in its future");
+            assert_eq!(told("resolved", -90, -30), [-90, -30]);
+            assert_eq!(told("resolved", -90, 0), [-90, -5], "what ended is past for sure");
+            assert_eq!(told("resolved", -1, 0), [-5, -5], "and does not start after it");
+            assert_eq!(told("dismissed", 40, 50), [-5, -5]);
+        }
+    }
 }

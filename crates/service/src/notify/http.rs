@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::fmt::rfc2822;
-use ureq::http::Uri;
+use ureq::http::{HeaderMap, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
@@ -60,21 +60,43 @@ impl Resolver for Permitted {
     }
 }
 
-/// Sends it; what is not a 2xx answer is an error.
-pub(super) fn post(request: Post<'_>) -> Result<(), SendError> {
-    let Post { target, path, headers, body, now } = request;
-    let settings = &target.settings;
+fn url(settings: &TargetSettings, path: &str) -> Result<String, SendError> {
     let base =
         settings.url.as_deref().ok_or_else(|| SendError::refused("the target has no url".to_owned()))?;
-    let url = if path.is_empty() { base.to_owned() } else { format!("{}{path}", base.trim_end_matches('/')) };
-    let mut builder = agent(settings)?.post(url);
+    Ok(if path.is_empty() { base.to_owned() } else { format!("{}{path}", base.trim_end_matches('/')) })
+}
+
+/// What time it is for a receiver, whatever else it answers below its URL; `None` when it does not say.
+pub(super) fn date(
+    target: &TargetRow,
+    path: &str,
+    headers: &[(&'static str, String)],
+) -> Result<Option<Time>, SendError> {
+    let mut builder = agent(&target.settings)?.get(url(&target.settings, path)?);
+    for (name, value) in headers {
+        builder = builder.header(*name, value);
+    }
+    let response = builder.call().map_err(|error| SendError::failed(told(&error)))?;
+    Ok(date_of(response.headers()))
+}
+
+fn date_of(headers: &HeaderMap) -> Option<Time> {
+    let text = headers.get("date")?.to_str().ok()?;
+    Some(Time::from_unix_ms(rfc2822::parse(text.trim()).ok()?.timestamp().as_millisecond()))
+}
+
+/// Sends it, and gives the `Date` of the answer; what is not a 2xx answer is an error.
+pub(super) fn post(request: Post<'_>) -> Result<Option<Time>, SendError> {
+    let Post { target, path, headers, body, now } = request;
+    let settings = &target.settings;
+    let mut builder = agent(settings)?.post(url(settings, path)?);
     for (name, value) in headers {
         builder = builder.header(name, value);
     }
     let mut response = builder.send(body).map_err(|error| SendError::failed(told(&error)))?;
     let status = response.status();
     if status.is_success() {
-        return Ok(());
+        return Ok(date_of(response.headers()));
     }
     let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
     let retry_after_s = retry_after.and_then(|value| retry_after_s(value, now));

@@ -34,6 +34,7 @@ pub(crate) struct NotifyMetrics {
     notifications: Family<OutcomeLabels, Counter>,
     waiting: Family<Labels, Gauge>,
     dead: Family<Labels, Gauge>,
+    clock_skew: Family<Labels, Gauge>,
     streams: Gauge<i64, AtomicI64>,
     streams_refused: Family<CauseLabels, Counter>,
 }
@@ -55,6 +56,11 @@ impl NotifyMetrics {
             "outbox_dead",
             "Events that were given up, by kind of target",
             metrics.dead.clone(),
+        );
+        registry.register(
+            "notification_clock_skew_seconds",
+            "How far a clock of a target is away from ours at most, by kind of target; only Alertmanagers are asked",
+            metrics.clock_skew.clone(),
         );
         registry.register("event_streams", "Open streams of events", metrics.streams.clone());
         registry.register(
@@ -92,6 +98,7 @@ impl NotifyMetrics {
             let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
             self.waiting.get_or_create(&labels).set(number(depth.waiting));
             self.dead.get_or_create(&labels).set(number(depth.dead));
+            self.clock_skew.get_or_create(&labels).set(number(depth.clock_skew_ms / 1000));
         }
     }
 

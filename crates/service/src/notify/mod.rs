@@ -8,6 +8,7 @@
 mod address;
 mod alertmanager;
 mod backoff;
+mod clocks;
 mod connection;
 mod email;
 mod export;
@@ -48,6 +49,7 @@ pub struct Notify {
     streams: Streams,
     sending: Arc<Mutex<HashMap<String, usize>>>,
     refused: Arc<Mutex<HashMap<String, (u64, u32)>>>,
+    clocks: clocks::Clocks,
 }
 
 /// A message on its way, for as long as the thread that sends it.
@@ -76,6 +78,7 @@ impl Notify {
             streams: Streams::default(),
             sending: Arc::default(),
             refused: Arc::default(),
+            clocks: clocks::Clocks::default(),
         }
     }
 

@@ -35,7 +35,7 @@ pub(super) fn send(
     if let Some(value) = &target.secrets.authorization {
         headers.push(("authorization", value.clone()));
     }
-    http::post(Post { target, path: "", headers, body, now })
+    http::post(Post { target, path: "", headers, body, now }).map(drop)
 }
 
 fn severity_id(severity: Severity) -> (u32, &'static str) {

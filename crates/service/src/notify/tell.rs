@@ -82,7 +82,7 @@ pub(super) fn export_dir(state: &AppState) -> PathBuf {
 pub(super) async fn tell(state: &AppState, target: &TargetRow, message: Message) -> Result<(), SendError> {
     let secrets = Secrets::of(target);
     let (target, public_url, now) = (target.clone(), state.public_url.clone(), state.clock.now());
-    let folder = export_dir(state);
+    let (folder, clocks) = (export_dir(state), state.notify.clocks.clone());
     let Some(on_its_way) = state.notify.on_its_way(&target.id) else {
         return Err(SendError::failed("earlier messages to it still hang".to_owned()));
     };
@@ -102,13 +102,13 @@ pub(super) async fn tell(state: &AppState, target: &TargetRow, message: Message)
                         at: now,
                     })
                     .collect();
-                alertmanager::send(&target, &facts, &public_url, now)
+                alertmanager::send(&target, &facts, &public_url, &clocks, now)
             }
             Message::Events { events, digest } => match target.kind {
                 TargetKind::Webhook => webhook::send(&target, &events, digest, &public_url, trace, now),
                 TargetKind::Alertmanager => {
                     let facts: Vec<Fact<'_>> = events.iter().map(Fact::of).collect();
-                    alertmanager::send(&target, &facts, &public_url, now)
+                    alertmanager::send(&target, &facts, &public_url, &clocks, now)
                 }
                 TargetKind::Email => email::send(&target, &events, &public_url, now),
                 TargetKind::Syslog => syslog::send(&target, &events, &public_url),

@@ -49,7 +49,7 @@ pub(super) fn send(
     if let Some(value) = &target.secrets.authorization {
         headers.push(("authorization", value.clone()));
     }
-    http::post(Post { target, path: "", headers, body, now })
+    http::post(Post { target, path: "", headers, body, now }).map(drop)
 }
 
 /// The same for every attempt to tell one event.

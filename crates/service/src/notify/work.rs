@@ -231,6 +231,7 @@ impl Turn<'_> {
             self.state.notify.no_longer_refused(&self.target.id);
         }
         let kind = self.target.kind;
+        let clock_ahead_ms = self.state.notify.clocks.last(&self.target.id);
         let delivered = if well { sequences.len() } else { 0 };
         let (id, me, repeat_at) = (self.target.id.clone(), self.me.clone(), self.repeat_at);
         let give_up_s = self.state.config.notifications.give_up_s;
@@ -243,6 +244,7 @@ impl Turn<'_> {
                 sequences: &sequences,
                 until: now.plus_s(CLAIM_S),
                 repeat_at,
+                clock_ahead_ms,
                 failed: failed.as_ref().map(|(error, next_at)| Failed {
                     error: error.message(),
                     next_at: *next_at,

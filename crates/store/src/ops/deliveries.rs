@@ -34,14 +34,17 @@ pub struct Due {
 /// ahead, and would keep a target from being told for as long as the clock was set back.
 const AHEAD_S: i64 = 2 * 3600;
 
+/// The same for repetitions of what is open, which an Alertmanager forgets otherwise.
+const REPEAT_AHEAD_S: i64 = 120;
+
 /// Targets that nobody has claimed and that there is something to tell, those that waited longest first.
 pub fn due(tx: &mut dyn Tx, now: Time, limit: u32) -> Result<Vec<Due>, StoreError> {
     let sql = "SELECT t.id FROM notification_targets t JOIN target_state s ON s.target_id = t.id \
                WHERE t.enabled = 1 AND (s.claimed_until <= $1 OR s.claimed_until > $3) \
-               AND (s.next_at <= $1 OR s.next_at > $3) AND (s.repeat_at <= $1 OR s.repeat_at > $3 OR EXISTS \
+               AND (s.next_at <= $1 OR s.next_at > $3) AND (s.repeat_at <= $1 OR s.repeat_at > $4 OR EXISTS \
                (SELECT 1 FROM deliveries d WHERE d.target_id = t.id AND d.state = 'waiting' \
                AND (d.queued_at <= $1 - t.digest_ms OR d.queued_at > $3))) ORDER BY s.claimed_until, t.id LIMIT $2";
-    let rows = tx.query(sql, params![now, limit, now.plus_s(AHEAD_S)])?;
+    let rows = tx.query(sql, params![now, limit, now.plus_s(AHEAD_S), now.plus_s(REPEAT_AHEAD_S)])?;
     rows.into_iter().map(|row| Ok(Due { target_id: row.columns().text()? })).collect()
 }
 
@@ -65,8 +68,9 @@ pub fn claim(
     let sql = "UPDATE target_state SET claimed_by = $2, claimed_until = $4 \
                WHERE target_id = $1 AND (claimed_until <= $3 OR claimed_until > $5) \
                AND (next_at <= $3 OR next_at > $5) RETURNING failures, repeat_at";
-    let ahead = now.plus_s(AHEAD_S);
-    let Some(row) = query_one(tx, sql, params![target_id, by, now, until, ahead])? else { return Ok(None) };
+    let params = params![target_id, by, now, until, now.plus_s(AHEAD_S)];
+    let Some(row) = query_one(tx, sql, params)? else { return Ok(None) };
+    let ahead = now.plus_s(REPEAT_AHEAD_S);
     let mut c = row.columns();
     let (failures, repeat_at) = (c.u64()?, c.opt_time()?);
     Ok(Some(Claimed { failures, repeat_at: repeat_at.map(|at| if at > ahead { now } else { at }) }))
@@ -101,6 +105,8 @@ pub struct Attempt<'a> {
     pub until: Time,
     /// When the open alerts are told next.
     pub repeat_at: Option<Time>,
+    /// How far the clock of the target is ahead, milliseconds, where that was measured.
+    pub clock_ahead_ms: Option<i64>,
     /// Why it failed.
     pub failed: Option<Failed<'a>>,
 }
@@ -118,17 +124,19 @@ pub struct Failed<'a> {
 
 /// Notes an attempt. `false`, and nothing is noted, when the claim was lost meanwhile.
 pub fn attempted(tx: &mut dyn Tx, attempt: &Attempt<'_>) -> Result<bool, StoreError> {
-    let Attempt { target_id, by, at, until, repeat_at, .. } = *attempt;
+    let Attempt { target_id, by, at, until, repeat_at, clock_ahead_ms, .. } = *attempt;
     let kept = match &attempt.failed {
         None => tx.execute(
             "UPDATE target_state SET claimed_until = $3, next_at = 0, failures = 0, repeat_at = $4, \
-             last_delivered_at = $5 WHERE target_id = $1 AND claimed_by = $2",
-            params![target_id, by, until, repeat_at, at],
+             last_delivered_at = $5, clock_ahead_ms = COALESCE($6, clock_ahead_ms) \
+             WHERE target_id = $1 AND claimed_by = $2",
+            params![target_id, by, until, repeat_at, at, clock_ahead_ms],
         )?,
         Some(failed) => tx.execute(
             "UPDATE target_state SET claimed_until = $3, next_at = $4, failures = failures + 1, repeat_at = $5, \
-             last_failed_at = $6, last_error = $7 WHERE target_id = $1 AND claimed_by = $2",
-            params![target_id, by, until, failed.next_at, repeat_at, at, failed.error],
+             last_failed_at = $6, last_error = $7, clock_ahead_ms = COALESCE($8, clock_ahead_ms) \
+             WHERE target_id = $1 AND claimed_by = $2",
+            params![target_id, by, until, failed.next_at, repeat_at, at, failed.error, clock_ahead_ms],
         )?,
     };
     if kept == 0 {
@@ -316,13 +324,15 @@ pub struct Depth {
     pub dead: u64,
     /// Since when the oldest one that waits does so.
     pub oldest_waiting_at: Option<Time>,
+    /// How far a clock of theirs is away from ours at most, milliseconds.
+    pub clock_skew_ms: u64,
 }
 
 /// What waits and what was given up, for every kind of target.
 pub fn depths(tx: &mut dyn Tx) -> Result<Vec<Depth>, StoreError> {
     let mut depths: Vec<Depth> = TargetKind::ALL
         .iter()
-        .map(|kind| Depth { kind: *kind, waiting: 0, dead: 0, oldest_waiting_at: None })
+        .map(|kind| Depth { kind: *kind, waiting: 0, dead: 0, oldest_waiting_at: None, clock_skew_ms: 0 })
         .collect();
     let sql = "SELECT t.kind, d.state, COUNT(*), MIN(d.queued_at) FROM deliveries d \
                JOIN notification_targets t ON t.id = d.target_id WHERE d.state <> 'delivered' GROUP BY t.kind, d.state";
@@ -334,6 +344,16 @@ pub fn depths(tx: &mut dyn Tx) -> Result<Vec<Depth>, StoreError> {
         match state {
             DeliveryState::Waiting => (depth.waiting, depth.oldest_waiting_at) = (count, oldest),
             _ => depth.dead = count,
+        }
+    }
+    let sql = "SELECT t.kind, MAX(ABS(s.clock_ahead_ms)) FROM target_state s \
+               JOIN notification_targets t ON t.id = s.target_id \
+               WHERE t.enabled = 1 AND s.clock_ahead_ms IS NOT NULL GROUP BY t.kind";
+    for row in tx.query(sql, &[])? {
+        let mut c = row.columns();
+        let (kind, skew) = (c.word::<TargetKind>()?, c.u64()?);
+        if let Some(depth) = depths.iter_mut().find(|depth| depth.kind == kind) {
+            depth.clock_skew_ms = skew;
         }
     }
     Ok(depths)

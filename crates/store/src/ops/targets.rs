@@ -120,7 +120,7 @@ pub fn update(tx: &mut dyn Tx, target: &TargetRow) -> Result<(), StoreError> {
         ],
     )?;
     tx.execute(
-        "UPDATE target_state SET next_at = 0, failures = 0, repeat_at = $2 WHERE target_id = $1",
+        "UPDATE target_state SET next_at = 0, failures = 0, repeat_at = $2, clock_ahead_ms = NULL WHERE target_id = $1",
         params![&target.id, first_repeat(target)],
     )?;
     Ok(())
@@ -180,7 +180,7 @@ pub fn health(tx: &mut dyn Tx, id: &str) -> Result<TargetHealth, StoreError> {
             _ => health.dead = count,
         }
     }
-    let sql = "SELECT failures, next_at, last_delivered_at, last_failed_at, last_error FROM target_state \
+    let sql = "SELECT failures, next_at, last_delivered_at, last_failed_at, last_error, clock_ahead_ms FROM target_state \
                WHERE target_id = $1";
     if let Some(row) = query_one(tx, sql, params![id])? {
         let mut c = row.columns();
@@ -189,6 +189,7 @@ pub fn health(tx: &mut dyn Tx, id: &str) -> Result<TargetHealth, StoreError> {
         health.last_delivered_at = c.opt_time()?;
         health.last_failed_at = c.opt_time()?;
         health.last_error = c.opt_text()?;
+        health.clock_ahead_s = c.opt_int()?.map(|ms| ms / 1000);
     }
     Ok(health)
 }

@@ -214,7 +214,7 @@ async fn one_replica_at_a_time_tells_a_target(db) {
     let id = row.id.clone();
     let (late, kept) = other.write(move |tx| {
         let attempt = |by| Attempt {
-            target_id: &id, by, at: at(60_020), sequences: &[1], until: at(120_000), repeat_at: None, failed: None,
+            target_id: &id, by, at: at(60_020), sequences: &[1], until: at(120_000), repeat_at: None, clock_ahead_ms: None, failed: None,
         };
         Ok((deliveries::attempted(tx, &attempt(owner))?, deliveries::attempted(tx, &attempt("c"))?))
     }).await.unwrap();
@@ -242,7 +242,7 @@ async fn failures_wait_and_what_is_given_up_can_be_told_again(db) {
         assert_eq!(both, expected);
 
         let failed = |give_up| Attempt {
-            target_id: &row.id, by: "a", at: at(100), sequences: &[1, 2], until: at(100), repeat_at: None,
+            target_id: &row.id, by: "a", at: at(100), sequences: &[1, 2], until: at(100), repeat_at: None, clock_ahead_ms: Some(-600_000),
             failed: Some(Failed { error: "500", next_at: at(9_000), give_up }),
         };
         assert!(deliveries::claim(tx, &row.id, "a", at(100), at(60_000))?.is_some());
@@ -252,6 +252,12 @@ async fn failures_wait_and_what_is_given_up_can_be_told_again(db) {
         let health = targets::health(tx, &row.id)?;
         assert_eq!((health.waiting, health.failures, health.next_attempt_at), (2, 1, Some(at(9_000))));
         assert_eq!(health.last_error.as_deref(), Some("500"));
+        assert_eq!(health.clock_ahead_s, Some(-600));
+        let skew = |tx: &mut dyn Tx| -> Result<Option<u64>, StoreError> {
+            let depths = deliveries::depths(tx)?;
+            Ok(depths.into_iter().find(|depth| depth.kind == TargetKind::Webhook).map(|depth| depth.clock_skew_ms))
+        };
+        assert_eq!(skew(tx)?, Some(600_000));
 
         let claimed = deliveries::claim(tx, &row.id, "a", at(9_000), at(60_000))?.unwrap();
         assert_eq!(claimed.failures, 1);
@@ -294,7 +300,7 @@ async fn what_somebody_is_still_to_be_told_is_kept(db) {
         assert_eq!(events::bounds(tx)?.oldest, 6);
         assert!(deliveries::claim(tx, &row.id, "a", at(6), at(60_000))?.is_some());
         let done = Attempt {
-            target_id: &row.id, by: "a", at: at(7), sequences: &[6], until: at(7), repeat_at: None, failed: None,
+            target_id: &row.id, by: "a", at: at(7), sequences: &[6], until: at(7), repeat_at: None, clock_ahead_ms: None, failed: None,
         };
         assert!(deliveries::attempted(tx, &done)?);
         assert_eq!({ let old = before(tx, 800_000); events::purge(tx, &old, 100)? }, 1);
