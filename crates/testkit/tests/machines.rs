@@ -1,5 +1,6 @@
 //! Two real machines end to end: firmware, shim, GRUB, kernel, agent, service. One gets another kernel command line before
-//! its second boot and is unhealthy; the other gets revocations before its third, and a person is asked.
+//! its second boot and is unhealthy; the other is made to load an unsigned module in its second, which its kernel refuses, and
+//! gets revocations before its third, and a person is asked.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::path::{Path, PathBuf};
@@ -33,6 +34,24 @@ fn boot(machine: &Machine<'_>, setup: &AgentSetup) -> Report {
     machine.run(&Job::new().attest("attest", setup, &[]), LIMIT, &mut |_| true).unwrap()
 }
 
+/// A boot in which root tries to load a module that nobody signed, between two attestations.
+fn boot_and_load(machine: &Machine<'_>, setup: &AgentSetup) -> Report {
+    let job = Job::new().attest("attest", setup, &[]);
+    let job = job.step("load", "insmod /lib/test/unsigned.ko").attest("attest-again", setup, &[]);
+    let report = machine.run(&job, LIMIT, &mut |_| true).unwrap();
+    assert_ne!(report.exit_of("load"), Some(0), "{}", report.describe());
+    assert_eq!(report.exit_of("attest-again"), Some(0), "no verdict rests on it: {}", report.describe());
+    report
+}
+
+/// Status and cause of the check, and what the agent says about the kernel.
+fn kernel_of(service: &Service, name: &str) -> (Value, Value, Value) {
+    let vm = service.json(&["vm", "show", name]).unwrap();
+    let all = vm["assessments"].as_array().unwrap();
+    let check = all.iter().find(|a| a["check"] == "kernel-modules-signed").unwrap();
+    (check["status"].clone(), check["cause"].clone(), vm["kernel"].clone())
+}
+
 #[test]
 fn healthy_tampered_and_updated() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
@@ -41,7 +60,12 @@ fn healthy_tampered_and_updated() {
     let lab = Lab::prepare(&root.join(".cache/lab"), LabOptions::default(), &mut |_| {}).unwrap();
     let service = Service::start(&service_binary, &folder.path().join("service"), &[]).unwrap();
     let token = service.join_token(&["--scale-set", "web", "--uses", "2"]).unwrap();
-    let files = [GuestFile { path: "bin/veriboot-agent".to_owned(), source: agent }];
+    let unsigned = folder.path().join("unsigned.ko");
+    std::fs::write(&unsigned, lab.kernel.unsigned_module("dummy").unwrap().unwrap()).unwrap();
+    let files = [
+        GuestFile { path: "bin/veriboot-agent".to_owned(), source: agent },
+        GuestFile { path: "lib/test/unsigned.ko".to_owned(), source: unsigned },
+    ];
     let initrd = lab.initramfs(&lab.kernel, &files, "").unwrap();
     let machine = |name: &str| {
         let chain = BootChain::ShimGrub { kernel: lab.kernel.image.clone(), initrd: initrd.clone() };
@@ -64,16 +88,25 @@ fn healthy_tampered_and_updated() {
             assert_eq!(report.exit_of("attest"), Some(0), "{}", report.describe());
         }
     });
+    let (status, _, said) = kernel_of(&service, "web-0");
+    assert_eq!(
+        (&status, &said["lockdown"], &said["log"]),
+        (&"healthy".into(), &"integrity".into(), &"whole".into())
+    );
     // Second boots: one as before, one with another command line. Both are known by their state disks and TPMs.
     tampered.rewrite_cmdline("init=/bin/sh").unwrap();
     std::thread::scope(|scope| {
-        let both = [(&healthy, "web-0", 0), (&tampered, "web-1", 1)]
-            .map(|(machine, name, exit)| (exit, scope.spawn(move || boot(machine, &setup(name)))));
-        for (exit, boot) in both {
+        let as_before = scope.spawn(|| boot_and_load(&healthy, &setup("web-0")));
+        let other = scope.spawn(|| boot(&tampered, &setup("web-1")));
+        for (exit, boot) in [(0, as_before), (1, other)] {
             let report = boot.join().unwrap();
             assert_eq!(report.exit_of("attest"), Some(exit), "{}", report.describe());
         }
     });
+    let (status, cause, said) = kernel_of(&service, "web-0");
+    assert_eq!((&status, &cause), (&"unhealthy".into(), &"module-refused".into()), "{said}");
+    assert!(said["refused"]["count"].as_u64().unwrap() >= 1, "{said}");
+    assert_eq!(kernel_of(&service, "web-1").0, "healthy", "its kernel refused nothing");
 
     let vm = |name: &str| service.json(&["vm", "show", name]).unwrap();
     assert_eq!(vm("web-0")["status"], "healthy");
@@ -106,6 +139,7 @@ fn revocations_are_proposed(service: &Service, machine: &Machine<'_>, setup: &Ag
     let report = boot(machine, setup);
     assert_eq!(report.exit_of("attest"), Some(0), "{}", report.describe());
     assert_eq!(service.json(&["vm", "show", "web-0"]).unwrap()["status"], "healthy");
+    assert_eq!(kernel_of(service, "web-0").0, "healthy", "another boot, in which nothing was refused");
     let proposals = service.json(&["proposal", "list"]).unwrap();
     let proposals = proposals.as_array().unwrap();
     assert_eq!(proposals.len(), 1, "{proposals:?}");

@@ -73,6 +73,23 @@ impl Kernel {
         }
         Ok(None)
     }
+
+    /// Content of a module without its signature: what is behind the ELF file (scripts/sign-file.c of Linux) is cut off.
+    /// `None` when the kernel has no such module, or it is not signed.
+    pub fn unsigned_module(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        const MARKER: &[u8] = b"~Module signature appended~\n";
+        // struct module_signature; its last four bytes are the length of the signature before it.
+        const INFORMATION_BYTES: usize = 12;
+        let Some(mut module) = self.module(name)? else { return Ok(None) };
+        let information = module.strip_suffix(MARKER).and_then(|signed| signed.split_last_chunk::<4>());
+        let Some((rest, length)) = information else { return Ok(None) };
+        let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+        let Some(end) = (rest.len() + 4).checked_sub(INFORMATION_BYTES.saturating_add(length)) else {
+            return Ok(None);
+        };
+        module.truncate(end);
+        Ok(Some(module))
+    }
 }
 
 /// Shared parts of machines. Preparing it twice, at once or in a row, is safe and cheap.
@@ -134,7 +151,7 @@ impl Lab {
                 bail!("{program} is not installed: run `make packages` (package {package})");
             }
         }
-        let (_lock, repository) = repository_of(&folder)?;
+        let (_lock, repository) = repository_of(&folder, "packages")?;
         let mut fetch = |name: &str| {
             tell(&format!("package {name}"));
             repository.fetch(name, None)
@@ -166,11 +183,11 @@ impl Lab {
     }
 }
 
-/// The packages of a cache folder, and the lock that keeps other processes away from them.
-pub(super) fn repository_of(folder: &Path) -> Result<(fs::File, Repository)> {
+/// The packages in this folder of a cache folder, and the lock that keeps other processes away from them.
+pub(super) fn repository_of(folder: &Path, packages: &str) -> Result<(fs::File, Repository)> {
     let lock = fs::File::create(folder.join("lock"))?;
     lock.lock()?;
-    Ok((lock, Repository::open(&folder.join("packages"))?))
+    Ok((lock, Repository::open(&folder.join(packages))?))
 }
 
 /// Fetches what only variants need. `cloud_kernels` are the cloud kernels of the release, newest first.
