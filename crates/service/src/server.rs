@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use veriboot_store::{Options, Store};
 
 use crate::announce::{self, Announcement};
-use crate::attest::AttestState;
+use crate::attest::{self, AttestState};
 use crate::gate::Gate;
 use crate::heartbeat::Heart;
 use crate::metrics::Metrics;
@@ -143,6 +143,7 @@ impl Server {
             tokio::spawn(reappraisals::run(state.clone(), stopped.clone())),
             tokio::spawn(notify::run(state.clone(), stopped.clone())),
             tokio::spawn(Streams::run(state.clone(), stopped.clone())),
+            tokio::spawn(attest::remember(state.clone(), stopped.clone())),
             tokio::spawn(renew(state.clone(), tls_config, stopped)),
         ];
         let (version, url) = (env!("CARGO_PKG_VERSION"), &state.public_url);

@@ -99,3 +99,61 @@ fn first_members_race_for_the_baseline() {
         assert_eq!(world.audit().iter().filter(|e| e.target == learned).count(), 1);
     }
 }
+
+/// The value of a metric without labels, or with these.
+fn metric(address: std::net::SocketAddr, world: &World, name: &str) -> u64 {
+    let text = raw::get_text(address, &world.ca_file(), "/metrics");
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("{name} is missing in {text}")).trim().parse().unwrap()
+}
+
+/// Waits until a service that just started has learned from boots that were accepted before. Gives how many events it knows.
+fn learned(address: std::net::SocketAddr, world: &World) -> u64 {
+    for _ in 0..200 {
+        let events = metric(address, world, "veriboot_memo_events");
+        if events > 0 {
+            assert!(metric(address, world, "veriboot_memo_bytes") > 0);
+            return events;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    panic!("nothing was learned within ten seconds");
+}
+
+/// What a service knows of event logs is there again after its start, before a machine shows anything.
+#[test]
+fn a_service_that_starts_knows_events_of_earlier_boots() {
+    let mut world = World::sqlite();
+    let mut guest = world.healthy_guest("web-0");
+    // What is refused teaches nothing.
+    guest.boot(&Boot { kernel: "vmlinuz-evil".into(), cmdline: "init=/bin/sh".into(), ..Boot::default() });
+    assert_eq!(guest.attest().verdict, Verdict::Unhealthy);
+    world.restart();
+    let events = learned(world.address(), &world);
+    let known =
+        |world: &World| metric(world.address(), world, "veriboot_log_events_total{outcome=\"known\"}");
+    assert_eq!(known(&world), 0, "no machine has shown anything yet");
+
+    // The first log after that is a new one, and little of it is.
+    guest.boot(&Boot { kernel: "vmlinuz-6.1.0-41".into(), ..Boot::default() });
+    let receipt = guest.attest();
+    assert!(failing(&receipt).contains(&"baseline-deviation"), "{:#?}", receipt.findings);
+    assert_eq!(known(&world), events, "all that was learned is of this machine");
+}
+
+/// So it is with a replica that joins.
+#[test]
+fn a_replica_that_joins_knows_events_of_earlier_boots() {
+    let Some(world) = World::postgres() else { return };
+    let mut guest = world.healthy_guest("web-0");
+    let replica = world.replica();
+    let address = replica.url().strip_prefix("https://").unwrap().parse().unwrap();
+    let events = learned(address, &world);
+    guest.boot(&Boot { firmware: "edk2 2024.02".into(), ..Boot::default() });
+    let evidence = guest.evidence();
+    let (id, token) = (guest.vm_id(), guest.agent_token());
+    let mut there = world.guest_at(&replica.url(), Swtpm::start().unwrap(), "there", None);
+    there.agent.client().unwrap().evidence(&id, &token, &evidence).unwrap();
+    let known = metric(address, &world, "veriboot_log_events_total{outcome=\"known\"}");
+    assert_eq!(known, events - 1, "all but the version of the firmware");
+}

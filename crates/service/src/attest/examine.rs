@@ -3,9 +3,10 @@
 use std::sync::{Arc, PoisonError};
 
 use veriboot_appraisal::{
-    Baseline, CompiledBaseline, Judgement, LogReport, Profile, boot_key, examine, examine_with, judge,
+    Baseline, CompiledBaseline, Judgement, LogReport, Memo, Profile, boot_key, examine_known, examine_with,
+    judge,
 };
-use veriboot_eventlog::HashAlg;
+use veriboot_eventlog::{Digest, HashAlg};
 use veriboot_store::{baselines, logs};
 use veriboot_tpm::{
     AttestationKey, Expectation, PcrSelection, Quote, QuoteError, peek_selection, verify_quote,
@@ -61,13 +62,31 @@ impl Examined {
         let Some(fresh) = &self.fresh else { return };
         let weight = weight::report(&self.report);
         state.attest.logs.put(self.report.sha256.clone(), Arc::clone(&self.report), weight);
-        if !fresh.unknown.is_empty() {
-            // Whoever reads it is not waited for: another log with these events comes.
-            if let Ok(mut memo) = state.attest.memo.try_write() {
-                // What panics here is a fault that costs time and no verdict.
-                let _ = guarded(|| memo.learn(&fresh.content, &fresh.unknown));
-            }
-        }
+        // Whoever reads it is not waited for: another log with these events comes.
+        let _ = teach(state, &fresh.content, &fresh.unknown);
+    }
+}
+
+/// Has the memo learn events of a log. `false` when somebody had it.
+fn teach(state: &AppState, log: &[u8], unknown: &[u32]) -> bool {
+    if unknown.is_empty() {
+        return true;
+    }
+    let Ok(mut memo) = state.attest.memo.try_write() else { return false };
+    // What panics here is a fault that costs time and no verdict.
+    let _ = guarded(|| memo.learn(log, unknown));
+    state.metrics.memo(memo.len(), memo.bytes());
+    true
+}
+
+/// Has the memo learn from a stored log of an accepted boot, as from one that an agent sends: a long one teaches nothing.
+/// `false` when somebody had the memo.
+pub(super) fn learn_stored(state: &AppState, sha256: &str, log: &[u8]) -> bool {
+    let examined =
+        guarded(|| examine_with(log, &state.attest.memo.read().unwrap_or_else(PoisonError::into_inner)));
+    match examined {
+        Ok(examined) if examined.report.sha256 == sha256 => teach(state, log, &examined.unknown),
+        _ => true,
     }
 }
 
@@ -85,12 +104,17 @@ pub(super) async fn examined(
         Err(broken) => return Ok(Err(broken)),
     };
     let long = content.len() > LONG_LOG_BYTES;
-    let (bytes, memo) = (Arc::clone(&content), Arc::clone(&state.attest.memo));
+    let (bytes, memo, metrics) =
+        (Arc::clone(&content), Arc::clone(&state.attest.memo), state.metrics.clone());
+    // It was held against the bytes when they came, or when they were read.
+    let sha256 = Digest::from_hex(&log.sha256);
     let examined = move || match long {
         // Nobody waits for a long log to be done with the memo.
-        true => (examine(&bytes), Vec::new()),
+        true => (examine_known(&bytes, sha256, &Memo::new(0)).report, Vec::new()),
         false => {
-            let examined = examine_with(&bytes, &memo.read().unwrap_or_else(PoisonError::into_inner));
+            let memo = memo.read().unwrap_or_else(PoisonError::into_inner);
+            let examined = examine_known(&bytes, sha256, &memo);
+            metrics.remembered(examined.known, examined.unknown.len());
             (examined.report, examined.unknown)
         }
     };

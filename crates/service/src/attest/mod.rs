@@ -20,6 +20,7 @@ mod profiles;
 mod proven;
 mod reappraise;
 mod record;
+mod remember;
 pub mod text;
 mod weight;
 mod work;
@@ -51,6 +52,7 @@ pub(crate) use learn::scope_of;
 pub(crate) use preview::{Against, preview};
 pub(crate) use profiles::named as named_profile;
 pub(crate) use proven::{NotProven, ProveBy, Proven, StoredEvidence, prove_again};
+pub(crate) use remember::run as remember;
 pub use reappraise::{Again, ReappraiseError, judge_again, reappraise};
 
 use cache::Cache;
@@ -196,6 +198,11 @@ impl AttestState {
         self.conditions.forget();
     }
 
+    /// Bytes that events of earlier logs take.
+    fn memo_bytes(&self) -> usize {
+        self.memo.read().unwrap_or_else(PoisonError::into_inner).bytes()
+    }
+
     /// How much evidence is taken.
     pub(crate) fn admission(&self) -> &Admission {
         &self.admission
@@ -269,6 +276,6 @@ fn directed(
         },
         interval_s,
         now,
+        accepts: vec![ACCEPTS_KERNEL.to_owned()],
     })
 }
-        accepts: vec![ACCEPTS_KERNEL.to_owned()],

@@ -40,12 +40,7 @@ fn findings(findings: &[Finding]) -> usize {
 }
 
 fn entry(entry: &Entry) -> usize {
-    size_of::<Entry>()
-        + text(&entry.name)
-        + optional(entry.value.as_ref())
-        + optional(entry.signer.as_ref())
-        + texts(&entry.items)
-        + entry.content.heap_bytes()
+    size_of::<Entry>() + entry.heap_bytes()
 }
 
 fn bank(bank: &BankReport) -> usize {

@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use tracing::Instrument as _;
 use tracing::span::EnteredSpan;
 use veriboot_wire::{AlertReason, Verdict};
 
-use super::{Timer, histogram, timer};
+use super::{Timer, count, histogram, timer};
 use crate::traces::stage_span;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -23,6 +24,11 @@ struct VerdictLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabels {
     reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    outcome: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -119,6 +125,10 @@ pub(super) struct Attestations {
     stages: Stages,
     alerts_raised: Family<ReasonLabels, Counter>,
     alerts_suppressed: Family<ReasonLabels, Counter>,
+    known_events: Counter,
+    new_events: Counter,
+    memo_events: Gauge,
+    memo_bytes: Gauge,
 }
 
 impl Attestations {
@@ -154,6 +164,22 @@ impl Attestations {
             "Alerts that a suppression rule dismissed when they were raised, by reason",
             alerts_suppressed.clone(),
         );
+        let events: Family<OutcomeLabels, Counter> = Family::default();
+        registry.register(
+            "log_events",
+            "Events of new event logs that the memo keeps: known from earlier logs, or new",
+            events.clone(),
+        );
+        let [known_events, new_events] =
+            ["known", "new"].map(|outcome| events.get_or_create(&OutcomeLabels { outcome }).clone());
+        let (memo_events, memo_bytes) = (Gauge::default(), Gauge::default());
+        registry.register("memo_events", "Events of earlier event logs in memory", memo_events.clone());
+        registry.register_with_unit(
+            "memo",
+            "Memory for events of earlier event logs",
+            Unit::Bytes,
+            memo_bytes.clone(),
+        );
         for verdict in Verdict::ALL {
             drop(verdicts.get_or_create(&VerdictLabels { verdict: verdict.as_str() }));
         }
@@ -162,7 +188,18 @@ impl Attestations {
             drop(alerts_suppressed.get_or_create(&ReasonLabels { reason: reason.as_str() }));
             drop(failures.get_or_create(&ReasonLabels { reason: reason.as_str() }));
         }
-        Self { verdicts, failures, whole, stages, alerts_raised, alerts_suppressed }
+        Self {
+            verdicts,
+            failures,
+            whole,
+            stages,
+            alerts_raised,
+            alerts_suppressed,
+            known_events,
+            new_events,
+            memo_events,
+            memo_bytes,
+        }
     }
 
     pub(super) fn attested(&self, verdict: Verdict, reasons: &[AlertReason], took: Duration) {
@@ -179,6 +216,16 @@ impl Attestations {
 
     pub(super) fn alert_suppressed(&self, reason: AlertReason) {
         self.alerts_suppressed.get_or_create(&ReasonLabels { reason: reason.as_str() }).inc();
+    }
+
+    pub(super) fn remembered(&self, known: usize, new: usize) {
+        self.known_events.inc_by(known as u64);
+        self.new_events.inc_by(new as u64);
+    }
+
+    pub(super) fn memo(&self, events: usize, bytes: usize) {
+        self.memo_events.set(count(events as u64));
+        self.memo_bytes.set(count(bytes as u64));
     }
 
     pub(super) fn stages(&self) -> &Stages {

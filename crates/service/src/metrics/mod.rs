@@ -128,6 +128,16 @@ impl Metrics {
         self.attestation.attested(verdict, reasons, took);
     }
 
+    /// A log was examined: so many of its events were known from earlier logs, and so many are worth to be known.
+    pub(crate) fn remembered(&self, known: usize, new: usize) {
+        self.attestation.remembered(known, new);
+    }
+
+    /// Events that are in memory, and the bytes that they take.
+    pub(crate) fn memo(&self, events: usize, bytes: usize) {
+        self.attestation.memo(events, bytes);
+    }
+
     /// Where the time of attestations goes.
     pub fn stages(&self) -> &Stages {
         self.attestation.stages()

@@ -1,6 +1,8 @@
 //! Event logs by content.
 
-use veriboot_wire::Time;
+use std::collections::HashSet;
+
+use veriboot_wire::{Time, Verdict};
 
 use crate::StoreError;
 use crate::tx::{Tx, params, query_one};
@@ -16,6 +18,27 @@ pub fn content(tx: &mut dyn Tx, sha256: &str) -> Result<Option<Vec<u8>>, StoreEr
     query_one(tx, "SELECT content FROM logs WHERE sha256 = $1", params![sha256])?
         .map(|row| row.columns().bytes())
         .transpose()
+}
+
+/// The log with this SHA-256 (hex), when it has at most so many bytes.
+pub fn content_up_to(tx: &mut dyn Tx, sha256: &str, bytes: u32) -> Result<Option<Vec<u8>>, StoreError> {
+    let sql = "SELECT content FROM logs WHERE sha256 = $1 AND length(content) <= $2";
+    query_one(tx, sql, params![sha256, bytes])?.map(|row| row.columns().bytes()).transpose()
+}
+
+/// SHA-256 (hex) of the logs of accepted boots, those of the newest boots first, each once. Looks at so many boots.
+pub fn of_newest_boots(tx: &mut dyn Tx, boots: u32) -> Result<Vec<String>, StoreError> {
+    let sql = "SELECT log_sha256, verdict FROM boots ORDER BY id DESC LIMIT $1";
+    let mut all = Vec::new();
+    let mut seen = HashSet::new();
+    for row in tx.query(sql, params![boots])? {
+        let mut columns = row.columns();
+        let (sha256, verdict) = (columns.text()?, columns.word::<Verdict>()?);
+        if verdict == Verdict::Healthy && !sha256.is_empty() && seen.insert(sha256.clone()) {
+            all.push(sha256);
+        }
+    }
+    Ok(all)
 }
 
 /// Whether the log with this SHA-256 (hex) is known.

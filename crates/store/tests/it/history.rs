@@ -18,6 +18,33 @@ async fn logs_are_kept_by_content(db) {
         assert_eq!(logs::content(tx, "bb")?, None);
         assert!(logs::put_if_absent(tx, "bb", b"", at(0))?);
         assert_eq!(logs::content(tx, "bb")?, Some(Vec::new()));
+        assert_eq!(logs::content_up_to(tx, "aa", 39_999)?, None);
+        assert_eq!(logs::content_up_to(tx, "aa", 40_000)?.map(|content| content.len()), Some(40_000));
+        assert_eq!(logs::content_up_to(tx, "cc", 40_000)?, None);
+        Ok(())
+    }).await.unwrap();
+}
+}
+
+on_both! {
+async fn logs_of_the_newest_accepted_boots_come_first(db) {
+    let vm_id = add_vm(&db.store, "default", "web-0").await;
+    db.store.write(move |tx| {
+        let components = BTreeMap::new();
+        let mut record = |reset_count: u32, log_sha256: Option<&str>, verdict| {
+            boots::record(tx, &BootSeen {
+                vm_id: &vm_id, reset_count, restart_count: 0, log_sha256, at: at(i64::from(reset_count)), verdict,
+                components: &components,
+            })
+        };
+        record(1, Some("aa"), Verdict::Healthy)?;
+        record(2, Some("bb"), Verdict::Healthy)?;
+        record(3, Some("cc"), Verdict::Unhealthy)?;
+        record(4, None, Verdict::Healthy)?;
+        record(5, Some("aa"), Verdict::Healthy)?;
+        assert_eq!(logs::of_newest_boots(tx, 100)?, ["aa", "bb"], "each once, and what was refused is not there");
+        assert_eq!(logs::of_newest_boots(tx, 3)?, ["aa"]);
+        assert_eq!(logs::of_newest_boots(tx, 0)?, [""; 0]);
         Ok(())
     }).await.unwrap();
 }
