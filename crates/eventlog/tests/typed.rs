@@ -289,6 +289,8 @@ const ROWS: &[Row] = &[
         &[r#""FLIGHTSIGNING","value":false"#, r#""BITLOCKER_UNLOCK","value":0"#],
     ),
     (Others(WINDOWS_VBS), T::EV_EVENT_TAG, 12, &[r#""BITLOCKER_UNLOCK","value":4"#]),
+    (Others(WINDOWS), T::EV_EVENT_TAG, 12, &[r#""OSDEVICE","value":"partition (65540)""#]),
+    (Others(WINDOWS_VBS), T::EV_EVENT_TAG, 12, &[r#""SMT_STATUS","value":"on (1)""#]),
     (Others(WINDOWS), T::EV_EVENT_TAG, 12, &[r#""DRIVER_LOAD_POLICY","value":"good only (1)""#]),
     (
         Others(WINDOWS),

@@ -150,6 +150,10 @@ impl<'a> TaggedEvent<'a> {
                 let word = usize::try_from(n).ok().and_then(|n| words.get(n)).copied().unwrap_or("unknown");
                 TaggedValue::Choice(n, word)
             }),
+            Some(Kind::Code(words)) => self.number().map(|n| {
+                let word = words.iter().find(|(number, _)| *number == n).map_or("unknown", |(_, word)| word);
+                TaggedValue::Choice(n, word)
+            }),
             Some(Kind::Text) => Some(TaggedValue::Text(Utf16::trimmed(self.data))),
             Some(Kind::RevocationList) => self.revocation_list(),
             Some(Kind::Policy) => self.policy(),
@@ -278,12 +282,29 @@ enum Kind {
     Flag,
     Number,
     Choice(&'static [&'static str]),
+    /// Words for numbers that do not follow each other.
+    Code(&'static [(u64, &'static str)]),
     Text,
     RevocationList,
     Policy,
     Bytes,
 }
 
+/// Where the operating system was loaded from.
+const DEVICE: Kind = Kind::Code(&[
+    (0x0001_0001, "hard disk"),
+    (0x0001_0002, "removable disk"),
+    (0x0001_0003, "optical disc"),
+    (0x0001_0004, "partition"),
+    (0x0001_0005, "file"),
+    (0x0001_0006, "RAM disk"),
+    (0x0001_0007, "virtual hard disk"),
+    (0x0002_0000, "serial line"),
+    (0x0003_0000, "network"),
+    (0x0004_0000, "VMBus"),
+    (0x0005_0000, "composite device"),
+    (0x0006_0000, "CimFS"),
+]);
 const LAUNCH: Kind = Kind::Choice(&["off", "on", "automatic"]);
 const DRIVER_POLICY: Kind = Kind::Choice(&[
     "default",
@@ -318,11 +339,7 @@ const NAMES: &[(u32, &str, Kind)] = &[
     (0x0005_0005, "SAFEMODE", Kind::Flag),
     (0x0005_0006, "WINPE", Kind::Flag),
     (0x0005_0007, "PHYSICALADDRESSEXTENSION", Kind::Choice(&["default", "enabled", "disabled"])),
-    (
-        0x0005_0008,
-        "OSDEVICE",
-        Kind::Choice(&["unknown", "boot device", "partition", "disk", "removable", "network"]),
-    ),
+    (0x0005_0008, "OSDEVICE", DEVICE),
     (0x0005_0009, "SYSTEMROOT", Kind::Text),
     (0x0005_000A, "HYPERVISOR_LAUNCH_TYPE", LAUNCH),
     (0x0005_000B, "HYPERVISOR_PATH", Kind::Text),
@@ -334,7 +351,7 @@ const NAMES: &[(u32, &str, Kind)] = &[
     (0x0005_0011, "HYPERVISOR_MSR_FILTER_POLICY", Kind::Choice(&["default", "enabled", "disabled"])),
     (0x0005_0012, "VSM_LAUNCH_TYPE", LAUNCH),
     (0x0005_0013, "OS_REVOCATION_LIST", Kind::RevocationList),
-    (0x0005_0014, "SMT_STATUS", Kind::Bytes),
+    (0x0005_0014, "SMT_STATUS", Kind::Choice(&["off in firmware", "on", "off in software"])),
     (0x0005_0020, "VSM_IDK_INFO", Kind::Bytes),
     (0x0005_0021, "FLIGHTSIGNING", Kind::Flag),
     (0x0005_0022, "PAGEFILE_ENCRYPTION_ENABLED", Kind::Flag),

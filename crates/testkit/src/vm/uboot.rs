@@ -15,6 +15,8 @@ use super::{gpt, initramfs, process};
 
 /// The release that the lab stands on.
 const SUITE: &str = "bookworm";
+/// Folder of its packages, apart from those of other machines: a kernel for another processor has the same name.
+const PACKAGES: &str = "packages-arm64";
 /// What U-Boot does when it starts. It leaves the start-up of the TPM to its commands.
 const BOOT_COMMAND: &str = "tpm2 init; tpm2 startup TPM2_SU_CLEAR; bootefi bootmgr";
 /// Name of the variable file in the source folder, which the build looks for there.
@@ -64,7 +66,7 @@ impl UBootLab {
                 bail!("{program} is not installed: run `scripts/packages.sh capture` (package {package})");
             }
         }
-        let (_lock, repository) = lab::repository_of(lab.folder())?;
+        let (_lock, repository) = lab::repository_of(lab.folder(), PACKAGES)?;
         tell("source of u-boot, kernel and busybox for arm64");
         let names = repository.kernels_of_arm64(SUITE, "linux-image-cloud-arm64")?;
         let kernel = names.first().context("no cloud kernel for arm64")?;
@@ -85,7 +87,7 @@ impl UBootLab {
 
     /// Builds U-Boot with these variables, in a folder of its own, and gives the image.
     pub fn firmware(&self, variables: &[SeedVariable], folder: &Path) -> Result<PathBuf> {
-        let (_lock, _) = lab::repository_of(&self.folder)?;
+        let (_lock, _) = lab::repository_of(&self.folder, PACKAGES)?;
         let source = &self.source.root;
         fs::create_dir_all(folder)?;
         let folder = folder.canonicalize()?;
