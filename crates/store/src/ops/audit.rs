@@ -195,7 +195,8 @@ pub fn list(tx: &mut dyn Tx, query: &AuditQuery) -> Result<Page<AuditEntry>, Sto
         .and_if("at >= ?", *from)
         .and_if("at < ?", *until);
     if let Some([low, high]) = &family {
-        select.and("action >= ? AND action < ?", params![low, high]);
+        // Not by the index of actions, whose order is another one: all of a family would be read and sorted for each page.
+        select.and("(action || '') >= ? AND (action || '') < ?", params![low, high]);
     }
     let number = |text: &str| text.parse::<i64>().map_err(|_| StoreError::BadCursor);
     if by_time {
@@ -205,9 +206,8 @@ pub fn list(tx: &mut dyn Tx, query: &AuditQuery) -> Result<Page<AuditEntry>, Sto
         }
     } else {
         let key: Option<[String; 1]> = decode_cursor(tag, cursor.as_deref())?;
-        if let Some([sequence]) = &key {
-            select.and("sequence < ?", params![number(sequence)?]);
-        }
+        let before = key.map_or(Ok(i64::MAX), |[sequence]| number(&sequence))?;
+        select.and("sequence < ?", params![before]);
     }
     let rows = select.page(tx, order, limit)?;
     page(rows, limit, read, |e| {
