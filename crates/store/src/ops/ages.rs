@@ -10,7 +10,8 @@ use veriboot_wire::Time;
 use crate::StoreError;
 use crate::tx::{Tx, params};
 
-/// Outages that are looked back over; before them there is one era.
+/// Outages that are looked back over, which are all that are kept; before them there is one era. What was set forward before passes on
+/// to the oldest one, so that rows of that era, too, count as the youngest that they can be.
 const MAX_ERAS: u32 = 1000;
 /// Rows are written between the setting of a clock and the beat that sees it, milliseconds.
 const SLACK_MS: i64 = 60_000;

@@ -166,8 +166,27 @@ fn record(
     let sql = "INSERT INTO outages (sequence, cause, from_at, until_at, step_ms, seen_by) \
                VALUES ($1, $2, $3, $4, $5, $6)";
     tx.execute(sql, params![sequence, cause.as_str(), from, until, step_ms, seen_by])?;
-    tx.execute("DELETE FROM outages WHERE sequence <= $1", params![sequence - OUTAGES_KEPT])?;
+    forget(tx, sequence.saturating_sub(OUTAGES_KEPT))?;
     Ok(Outage { sequence, cause, from, until, step_ms, seen_by: seen_by.to_owned() })
+}
+
+/// Forgets outages up to this one. By how much a clock was set forward passes to the next one that is kept: what was written before
+/// is never older than it is for that (`super::ages`). One that was set back makes nothing older when it is forgotten.
+fn forget(tx: &mut dyn Tx, up_to: i64) -> Result<(), StoreError> {
+    let sql = "SELECT step_ms FROM outages WHERE sequence <= $1 ORDER BY sequence LIMIT $2";
+    let mut forward = 0_i64;
+    for row in tx.query(sql, params![up_to, OUTAGES_KEPT])? {
+        forward = forward.saturating_add(row.columns().int()?).max(0);
+    }
+    let next = "SELECT sequence, step_ms FROM outages WHERE sequence > $1 ORDER BY sequence LIMIT 1";
+    if forward > 0
+        && let Some(row) = query_one(tx, next, params![up_to])?
+    {
+        let mut c = row.columns();
+        let (sequence, step_ms) = (c.int()?, c.int()?.saturating_add(forward));
+        tx.execute("UPDATE outages SET step_ms = $2 WHERE sequence = $1", params![sequence, step_ms])?;
+    }
+    tx.execute("DELETE FROM outages WHERE sequence <= $1", params![up_to]).map(drop)
 }
 
 /// Every replica that has beaten lately.

@@ -1,3 +1,4 @@
+use veriboot_store::ages::Old;
 use veriboot_store::heartbeats::{self, Beat, OutageCause, Pulse};
 use veriboot_store::{Store, deadlines, vms};
 use veriboot_wire::VmStatus;
@@ -82,6 +83,27 @@ async fn outages_are_bounded(db) {
     }
     assert_eq!(store.read(heartbeats::outages).await.unwrap(), 1000);
     assert_eq!(store.read(heartbeats::last_outage).await.unwrap().unwrap().sequence, 1009);
+}
+}
+
+on_both! {
+async fn a_step_of_the_clock_outlives_the_outages_after_it(db) {
+    let store = &db.store;
+    let year = 366 * 86_400_000;
+    beat(store, "a", 0, 0).await;
+    // A year forward, and part of it back later.
+    beat(store, "a", year, year).await.ended.unwrap();
+    beat(store, "a", year - 5_000_000, -6_000_000).await.ended.unwrap();
+    for n in 0..1010 {
+        beat(store, "a", year + n * 100_000, 0).await;
+    }
+    assert_eq!(store.read(heartbeats::outages).await.unwrap(), 1000);
+    let now = year + 1009 * 100_000;
+    // 29 hours and 41 minutes passed since the first beat, and not a year.
+    for (hours, is_old) in [(29, true), (30, false)] {
+        let old = store.read(move |tx| Old::than(tx, hours * 3600, at(now))).await.unwrap();
+        assert_eq!(old.is(at(0)), Some(is_old), "{hours}");
+    }
 }
 }
 
