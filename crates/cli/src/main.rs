@@ -13,6 +13,7 @@ mod etag;
 mod evidence;
 mod incident;
 mod inventory;
+mod kernel;
 mod log;
 mod login;
 mod maintenance;

@@ -243,6 +243,7 @@ fn show(args: &NameArgs, client: &Client, out: Output) -> Result<(), CliError> {
         ("security type", s.security_type.to_string()),
         ("machine", machine(&vm)),
         ("agent", safe(&vm.machine.agent_version)),
+        ("running kernel", crate::kernel::words(vm.kernel.as_ref())),
         ("last attested", time(s.last_attested_at)),
         ("last seen", time(s.last_seen_at)),
         ("this boot since", time(s.last_boot_at)),
