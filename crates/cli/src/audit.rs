@@ -1,6 +1,7 @@
 //! `veriboot audit`: who changed what.
 
 use clap::{Args, Subcommand};
+use serde_json::Value;
 use veriboot_wire::{AuditEntry, AuditVerification, counted};
 
 use crate::client::Client;
@@ -75,7 +76,7 @@ fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
     let rows = entries
         .iter()
         .map(|e| {
-            let detail = if e.detail.is_null() { String::new() } else { e.detail.to_string() };
+            let detail = words("", &e.detail).join(", ");
             vec![
                 e.sequence.to_string().into(),
                 e.at.to_string().into(),
@@ -93,6 +94,27 @@ fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
         if query.is_empty() { "no entries" } else { "no entries match" },
     )?;
     out.more(more, limit, "entry")
+}
+
+/// What a detail says, member by member: JSON without spaces fits no terminal. `--json` has it as it was hashed.
+fn words(name: &str, detail: &Value) -> Vec<String> {
+    let said = |value: &str| if name.is_empty() { value.to_owned() } else { format!("{name} {value}") };
+    match detail {
+        Value::Null => Vec::new(),
+        Value::Object(members) => {
+            let of =
+                |member: &str| if name.is_empty() { member.to_owned() } else { format!("{name}.{member}") };
+            members.iter().flat_map(|(member, value)| words(&of(member), value)).collect()
+        }
+        Value::Array(items) if items.is_empty() => Vec::new(),
+        Value::Array(items) => vec![said(&items.iter().map(plain).collect::<Vec<_>>().join(" "))],
+        Value::String(text) if text.is_empty() => Vec::new(),
+        scalar => vec![said(&plain(scalar))],
+    }
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn verify(client: &Client, out: Output) -> Result<u8, CliError> {
@@ -116,4 +138,25 @@ fn verify(client: &Client, out: Output) -> Result<u8, CliError> {
         ))?,
     }
     Ok(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::words;
+
+    #[test]
+    fn details_are_said_member_by_member() {
+        let detail = json!({
+            "comment": "patch", "scope": { "group": "shop", "id": "", "kind": "group" }, "until": null,
+            "classes": ["dbx-update", "kernel-update"], "count": 3, "none": [],
+        });
+        let said = words("", &detail).join(", ");
+        let expected =
+            "classes dbx-update kernel-update, comment patch, count 3, scope.group shop, scope.kind group";
+        assert_eq!(said, expected);
+        assert!(words("", &json!(null)).is_empty());
+        assert_eq!(words("", &json!("text")), ["text"]);
+    }
 }
