@@ -199,3 +199,79 @@ fn of<'k>(known: &'k [Assessment], id: &str) -> &'k [Assessment] {
     let count = rest.partition_point(|a| a.resource_id == id);
     rest.get(..count).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use veriboot_store::{Store, vms};
+    use veriboot_wire::VmStatus;
+
+    use super::*;
+
+    fn at() -> Time {
+        Time::from_unix_ms(1_700_000_000_000)
+    }
+
+    async fn compared(store: &Store) -> Compared {
+        store
+            .read(|tx| {
+                let vms = assessments::inputs_after(tx, "", 10)?;
+                let mut compared = compare_vms(tx, vms, at())?;
+                compared.keep_different();
+                Ok(compared)
+            })
+            .await
+            .unwrap()
+    }
+
+    async fn set_status(store: &Store, status: VmStatus) {
+        store.write(move |tx| vms::set_status(tx, "vm-1", status, Some("why"))).await.unwrap();
+    }
+
+    /// Whether it was written; undone otherwise, as the sweep does.
+    async fn written(store: &Store, compared: Compared) -> bool {
+        let write = move |tx: &mut dyn Tx| match compared.write_if_it_stands(tx, at())? {
+            true => Ok(()),
+            false => Err(StoreError::Contended),
+        };
+        match store.write(write).await {
+            Ok(()) => true,
+            Err(error) => {
+                assert_eq!(error.code(), StoreError::Contended.code());
+                false
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_compared_is_written_while_it_stands() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&format!("sqlite:{}", folder.path().join("a.db").display())).unwrap();
+        let insert = "INSERT INTO vms (id, name, group_name, status, facts, security_type, machine, ek_sha256, ek_public, \
+             ak_public, ak_name, agent_token_sha256, challenge_used_us, interval_s, silence_limit_s, enrolled_at, \
+             silent_after, monitoring) VALUES ('vm-1', 'web', 'g', 'healthy', $1, 'trusted-launch', $2, 'ek', x'00', \
+             x'00', x'00', x'00', 0, 300, 900, 1, 2, 1)";
+        let facts = r#"{"secure_boot":"unknown","vtpm":"unknown","quote":"unknown","log":"unknown","baseline":"unknown","endorsement":"unknown","tee":"unknown"}"#;
+        store.write(move |tx| tx.execute(insert, &[facts.into(), "{}".into()])).await.unwrap();
+        let first = compared(&store).await;
+        assert_eq!(first.different(), 1);
+        assert!(written(&store, first).await);
+        assert_eq!(compared(&store).await.different(), 0, "nothing is different any more");
+        // Its record changed between comparing and writing.
+        set_status(&store, VmStatus::Unhealthy).await;
+        let overtaken = compared(&store).await;
+        set_status(&store, VmStatus::Stale).await;
+        let before = store.read(|tx| assessments::of_resource(tx, "vm-1")).await.unwrap();
+        assert!(!written(&store, overtaken).await);
+        assert_eq!(store.read(|tx| assessments::of_resource(tx, "vm-1")).await.unwrap(), before);
+        // Another one was faster with the same: what turned is told once.
+        let (mine, other) = (compared(&store).await, compared(&store).await);
+        assert!(mine.different() > 0 && written(&store, other).await);
+        assert!(!written(&store, mine).await);
+        // So it is where the record does not show it.
+        set_status(&store, VmStatus::Healthy).await;
+        let mine = compared(&store).await;
+        let others = mine.changes.iter().map(|change| change.is.clone()).collect::<Vec<_>>();
+        store.write(move |tx| assessments::put(tx, &others.iter().collect::<Vec<_>>())).await.unwrap();
+        assert!(!written(&store, mine).await);
+    }
+}
