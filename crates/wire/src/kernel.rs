@@ -243,6 +243,32 @@ mod tests {
         assert_eq!(both.unsigned, first.unsigned);
     }
 
+    /// Requests and answers as releases wrote them that knew no report.
+    #[test]
+    fn older_agents_and_services_go_on() {
+        use crate::{Directions, EvidenceRequest};
+        let evidence = r#"{"nonce":"AA==","quote":"AQ==","signature":"Ag==","pcrs":{},"machine":{"hostname":"web-0","os":"linux",
+            "os_version":"","kernel":"","arch":"","platform":"","boot_id":"","agent_version":"0.1.0","machine_uuid":""}}"#;
+        let read: EvidenceRequest = serde_json::from_str(evidence).unwrap();
+        assert_eq!(read.kernel, None);
+        let same: serde_json::Value = serde_json::from_str(evidence).unwrap();
+        assert_eq!(serde_json::to_value(&read).unwrap(), same, "without a report, no byte more");
+        let directions = r#"{"challenge":{"nonce":"AA==","expires_in_s":60,"banks":["sha256"],"pcrs":[0]},"interval_s":300,
+            "now":"2026-11-21T18:04:00.000Z"}"#;
+        let read: Directions = serde_json::from_str(directions).unwrap();
+        assert!(read.accepts.is_empty(), "a service that does not ask is told nothing");
+        // Unknown members of answers are ignored, so an older agent reads what a newer service says; a request with one is
+        // refused, which is why no agent sends a report unasked.
+        let more = directions.replacen('{', r#"{"accepts":["kernel"],"later":1,"#, 1);
+        assert_eq!(serde_json::from_str::<Directions>(&more).unwrap().accepts, [ACCEPTS_KERNEL]);
+        let unknown = evidence.replacen('{', r#"{"later":1,"#, 1);
+        assert!(serde_json::from_str::<EvidenceRequest>(&unknown).is_err());
+        // What later agents add to a report is ignored.
+        let report: KernelReport =
+            serde_json::from_str(r#"{"log":"partial","refused":{"count":2,"later":1},"later":{}}"#).unwrap();
+        assert_eq!((report.log, report.refused.count), (KernelLogRead::Partial, 2));
+    }
+
     #[test]
     fn names_are_few_and_told_once() {
         let mut all = ModuleEvents::default();
