@@ -89,7 +89,15 @@ impl UBootLab {
     pub fn firmware(&self, variables: &[SeedVariable], folder: &Path) -> Result<PathBuf> {
         let (_lock, _) = lab::repository_of(&self.folder, PACKAGES)?;
         let source = &self.source.root;
+        // What was built from another source is of no use to this one.
+        let built_from = folder.join("built-from");
+        if fs::read(&built_from).ok().as_deref() != Some(source.as_os_str().as_encoded_bytes())
+            && folder.exists()
+        {
+            fs::remove_dir_all(folder)?;
+        }
         fs::create_dir_all(folder)?;
+        fs::write(&built_from, source.as_os_str().as_encoded_bytes())?;
         let folder = folder.canonicalize()?;
         fs::write(source.join(SEED), variable_file(variables)?)?;
         let made = process::output(
