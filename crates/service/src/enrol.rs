@@ -9,13 +9,15 @@
 //! * Nobody takes room from others: what waits is bounded per EK and per join token, and what a known TPM may do without
 //!   a join token has a pace. Only who opened a credential counts against the pace, so that nobody else can use it up.
 
+mod checked;
+
 use aws_lc_rs::constant_time;
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::json;
 use veriboot_store::{
     Constraint, StoreError, Tx, audit, enrolments, inventory, join_tokens, monitoring, new_id, vms,
 };
-use veriboot_tpm::{AkError, AttestationKey, EkError, EndorsementKey, make_credential};
+use veriboot_tpm::make_credential;
 use veriboot_wire::{
     ActivateRequest, Blob, EnrollChallenge, EnrollRequest, Enrolled, Facts, JoinToken, Monitoring,
     SecurityType, Time, VmStatus,
@@ -25,6 +27,7 @@ use crate::attest::text;
 use crate::monitoring::paused;
 use crate::problem::{Kind, kinds};
 use crate::{ApiError, AppState, attest, auth};
+use checked::check;
 
 /// How the bearer token of an agent starts, so that secret scanners find it.
 pub const AGENT_TOKEN_PREFIX: &str = "vba_";
@@ -39,18 +42,9 @@ const MAX_PENDING_SPARE: u32 = 8;
 const MAX_PENDING_OF_JOIN_TOKEN: u32 = 5_000;
 /// Enrolments by all join tokens that may wait.
 const MAX_PENDING: u32 = 20_000;
-const MAX_PUBLIC_BYTES: usize = 2048;
-const MAX_CERTIFICATE_BYTES: usize = 16 * 1024;
 const SECRET_BYTES: usize = 32;
 /// What a VM's status says after its agent enrolled again.
 const ENROLLED_AGAIN: &str = "The agent enrolled again and has not attested since.";
-
-/// Keys and names that passed every check that needs no database.
-struct Checked {
-    ek: EndorsementKey,
-    ek_sha256: String,
-    ak_name: Vec<u8>,
-}
 
 /// Starts an enrolment.
 ///
@@ -105,48 +99,6 @@ pub async fn begin(state: &AppState, request: EnrollRequest) -> Result<EnrollCha
         encrypted_secret: Blob(credential.encrypted_secret),
         expires_in_s: ENROLMENT_LIFETIME_S,
     })
-}
-
-/// Everything about the request that can be checked without the database.
-fn check(request: &EnrollRequest) -> Result<Checked, ApiError> {
-    if !text::is_name(&request.name) {
-        return Err(ApiError::new(&kinds::NAME_INVALID, "the name is not one that a VM can have"));
-    }
-    let too_long = |what: &str, max: usize| {
-        ApiError::new(&kinds::INVALID_VALUE, format!("{what} has more than {max} bytes"))
-    };
-    for (what, bytes, max) in [
-        ("ek_public", request.ek_public.len(), MAX_PUBLIC_BYTES),
-        ("ak_public", request.ak_public.len(), MAX_PUBLIC_BYTES),
-        ("ek_certificate", request.ek_certificate.as_ref().map_or(0, |c| c.len()), MAX_CERTIFICATE_BYTES),
-        ("join_token", request.join_token.as_ref().map_or(0, String::len), 256),
-    ] {
-        if bytes > max {
-            return Err(too_long(what, max));
-        }
-    }
-    let ek = EndorsementKey::from_tpm2b(&request.ek_public)
-        .map_err(|e: EkError| ApiError::new(&kinds::EK_UNSUPPORTED, e.to_string()))?;
-    let ak = AttestationKey::from_tpm2b(&request.ak_public).map_err(|e| {
-        let kind = if matches!(e, AkError::Attribute { .. }) {
-            &kinds::AK_ATTRIBUTES
-        } else {
-            &kinds::AK_UNSUPPORTED
-        };
-        ApiError::new(kind, e.to_string())
-    })?;
-    if let Some(certificate) = &request.ek_certificate {
-        match ek.matches_certificate(certificate) {
-            Ok(true) => {}
-            Ok(false) => {
-                let message = "the endorsement certificate is for another key";
-                return Err(ApiError::new(&kinds::EK_CERTIFICATE_MISMATCH, message));
-            }
-            Err(e) => return Err(ApiError::new(&kinds::EK_CERTIFICATE_MALFORMED, e.to_string())),
-        }
-    }
-    let ek_sha256 = hex::encode(ek.sha256_of_public());
-    Ok(Checked { ek, ek_sha256, ak_name: ak.name().to_vec() })
 }
 
 /// A refusal that the database decided.

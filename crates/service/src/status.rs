@@ -11,7 +11,9 @@ pub(crate) const JUDGED_AGAIN: &str =
     "Integrity monitoring was switched on: its last evidence is judged again.";
 
 /// Whether judging evidence again says what this VM's status is. What an agent has to end by attesting is not ended
-/// so: silence, a fault that it reports, a further enrolment.
+/// so: silence, a fault that it reports, a further enrolment of a VM that was healthy, which waits then. One that was
+/// unhealthy stays unhealthy when it enrols again, for its last evidence; judged again, that says what it is worth, and an
+/// agent that attests no more is told of by its silence.
 pub(crate) fn follows_evidence(vm: &VmRow) -> bool {
     match vm.status {
         VmStatus::Healthy | VmStatus::Unhealthy => true,

@@ -34,6 +34,8 @@ const DIGEST_ROWS: u32 = 200;
 const REPEAT_ROWS: u32 = 100;
 /// Open alerts that are repeated at most.
 const MAX_REPEATED: usize = 20_000;
+/// Transactions that forget before targets are told again: a long backlog of one that is switched off holds nobody up.
+const SWEEP_STEPS: usize = 4;
 /// Events, and deliveries, that one transaction forgets.
 const PURGE_ROWS: u32 = 1000;
 /// How long messages on their way get to end when the service stops.
@@ -50,9 +52,14 @@ pub async fn run(state: AppState, mut stop: watch::Receiver<bool>) {
             tracing::warn!(code = error.code(), %error, "cannot look for notifications");
         }
         if swept.is_none_or(|at| at.elapsed() >= SWEEP) {
-            swept = Some(Instant::now());
-            if let Err(error) = sweep(&state).await {
-                tracing::warn!(code = error.code(), %error, "cannot forget old events");
+            match forget(&state, SWEEP_STEPS).await {
+                // There is more, which comes after those that wait to be told.
+                Ok((_, true)) => {}
+                Ok((_, false)) => swept = Some(Instant::now()),
+                Err(error) => {
+                    swept = Some(Instant::now());
+                    tracing::warn!(code = error.code(), %error, "cannot forget old events");
+                }
             }
         }
         tokio::select! {
@@ -98,11 +105,19 @@ pub async fn pass(state: &AppState) -> Result<usize, StoreError> {
 /// # Errors
 /// [`StoreError`].
 pub async fn sweep(state: &AppState) -> Result<u64, StoreError> {
+    forget(state, usize::MAX).await.map(|(total, _)| total)
+}
+
+/// The same in at most so many transactions; whether there is more.
+async fn forget(state: &AppState, steps: usize) -> Result<(u64, bool), StoreError> {
     let (give_up_s, retention_s) =
         (state.config.notifications.give_up_s, state.config.notifications.retention_s);
     let mut total = 0;
-    // Nothing is forgotten by a clock that was set and not yet seen to be.
-    while let Some(now) = state.heart.certain_now(&state.clock, &state.config) {
+    for _ in 0..steps {
+        // Nothing is forgotten by a clock that was set and not yet seen to be.
+        let Some(now) = state.heart.certain_now(&state.clock, &state.config) else {
+            return Ok((total, false));
+        };
         let forget = move |tx: &mut dyn Tx| {
             let late = Old::than(tx, give_up_s, now)?;
             let settled = deliveries::give_up_disabled(tx, &late)?;
@@ -112,10 +127,10 @@ pub async fn sweep(state: &AppState) -> Result<u64, StoreError> {
         let (settled, gone) = state.store.write(forget).await?;
         total += gone;
         if settled.max(gone) < u64::from(PURGE_ROWS) {
-            break;
+            return Ok((total, false));
         }
     }
-    Ok(total)
+    Ok((total, true))
 }
 
 /// One target in the hands of this replica.
