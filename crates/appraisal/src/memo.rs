@@ -89,8 +89,9 @@ impl Hasher for Folded {
 /// An event whose data has its digests.
 pub(crate) struct Seen {
     event_type: EventType,
-    /// As they stand in the log, with their algorithms.
-    digests: Box<[u8]>,
+    /// By algorithm. The bytes as they stand in a log would not do: how they are divided is said by its header, which nothing
+    /// measures.
+    digests: Box<[(HashAlg, Box<[u8]>)]>,
     data: Box<[u8]>,
     pub kind: ComponentKind,
     pub component: Arc<Component>,
@@ -142,7 +143,7 @@ impl Memo {
         }
         let seen = self.known.get(&key(event)?)?;
         let same = seen.event_type == event.event_type
-            && *seen.digests == *event.digests.raw()
+            && seen.digests.iter().map(|(alg, digest)| (*alg, &**digest)).eq(event.digests.iter())
             && *seen.data == *event.data;
         if same && !seen.used.load(Ordering::Relaxed) {
             seen.used.store(true, Ordering::Relaxed);
@@ -169,7 +170,7 @@ impl Memo {
             self.make_room(bytes);
             let seen = Seen {
                 event_type: event.event_type,
-                digests: event.digests.raw().into(),
+                digests: event.digests.iter().map(|(alg, digest)| (alg, digest.into())).collect(),
                 data: event.data.into(),
                 kind,
                 component: Arc::new(component),
@@ -257,6 +258,44 @@ mod tests {
             assert!(found.is_sorted() && found[4], "round {round}: {found:?}");
             assert!(memo.bytes <= memo.max_bytes);
         }
+    }
+
+    /// The header of a log, which nothing measures, says how its digests are divided: a digest that was part of another one's
+    /// bytes is not known.
+    #[test]
+    fn the_same_bytes_under_another_header_are_another_event() {
+        let mut raw = vec![0x0b, 0];
+        raw.extend(HashAlg::Sha256.hash(&[b"set benign=1"]).as_ref());
+        raw.extend([0x77, 0, 0x0c, 0]);
+        raw.extend(HashAlg::Sha384.hash(&[b"set evil=1"]).as_ref());
+        let log = |algorithms: &[(u16, u16)]| {
+            let mut header = b"Spec ID Event03\0\0\0\0\0\0\x02\0\x02".to_vec();
+            header.extend((algorithms.len() as u32).to_le_bytes());
+            header.extend(algorithms.iter().flat_map(|(id, size)| [*id, *size]).flat_map(u16::to_le_bytes));
+            header.push(0);
+            let mut log = [&[0; 4][..], &3_u32.to_le_bytes(), &[0; 20]].concat();
+            log.extend((header.len() as u32).to_le_bytes());
+            log.extend(header);
+            let event = [8, EventType::EV_IPL.0, algorithms.len() as u32];
+            log.extend(event.into_iter().flat_map(u32::to_le_bytes));
+            log.extend(&raw);
+            let data = b"grub_cmd: set benign=1\0";
+            log.extend((data.len() as u32).to_le_bytes());
+            log.extend(data);
+            log
+        };
+        let (learned, forged) = (log(&[(0x0b, 32), (0x77, 50)]), log(&[(0x0b, 32), (0x77, 0), (0x0c, 48)]));
+        let mut memo = Memo::new(1 << 20);
+        memo.learn(&learned, &[1]);
+        assert!(memo.find(&parse(&learned).unwrap().events[1]).is_some());
+        assert!(memo.find(&parse(&forged).unwrap().events[1]).is_none());
+        let with = crate::examine_with(&forged, &memo).report;
+        assert_eq!(with.findings, crate::examine(&forged).findings);
+        assert!(
+            with.findings.iter().any(|finding| finding.code == "log-digest-mismatch"),
+            "{:?}",
+            with.findings
+        );
     }
 
     #[test]

@@ -171,7 +171,7 @@ fn windows(report: &LogReport, settings: &mut Settings) {
             Content::Settings(all) => Some((entry, all)),
             _ => None,
         });
-        let weak = Switch::from(*flag != StateFlag::CodeIntegrity);
+        let weak = flag.weakest();
         for (entry, all) in said {
             for (_, on) in all.iter().filter(|(of, _)| of == flag) {
                 let is = Switch::from(*on);

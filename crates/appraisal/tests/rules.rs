@@ -13,6 +13,7 @@ use std::path::Path;
 
 use common::{Machine, SHA256};
 use veriboot_appraisal::{Baseline, Judgement, LogReport, Profile, examine, judge};
+use veriboot_eventlog::HashAlg;
 
 fn rules(text: &str) -> Baseline {
     Baseline::from_toml(&format!("schema = \"veriboot-baseline/2\"\nbank = \"sha256\"\n{text}")).unwrap()
@@ -257,4 +258,53 @@ fn own_keys() {
         assert!(told(&judged(variant)).contains("signs loaders of everybody"), "{variant}");
     }
     assert!(!judged("secure-boot-off").accepts());
+}
+
+/// A setting that was measured twice is what protects least, whichever came last: who controls the system may measure more.
+#[test]
+fn the_weakest_reading_of_a_windows_setting_counts() {
+    let Some(corpus) = std::env::var_os("VERIBOOT_CORPUS") else {
+        println!("skipped: VERIBOOT_CORPUS is not set");
+        return;
+    };
+    let name = "go-attestation--attest_testdata_windows_gcp_shielded_vm.json__Log_Raw.bin";
+    let log = std::fs::read(Path::new(&corpus).join("logs").join(name)).unwrap();
+    let end = log.len() - veriboot_eventlog::parse(&log).unwrap().trailing;
+    let tagged = |id: u32, data: &[u8]| {
+        let size = u32::try_from(data.len()).unwrap();
+        [&id.to_le_bytes()[..], &size.to_le_bytes(), data].concat()
+    };
+    let complains = |setting: &str, wanted: &str, id: u32, values: &[u8]| {
+        let mut log = log[..end].to_vec();
+        for value in values {
+            let data = tagged(0x4001_0001, &tagged(id, &[*value]));
+            log.extend([12_u32, 6].into_iter().flat_map(u32::to_le_bytes));
+            log.extend(HashAlg::Sha1.hash(&[&data]).as_ref());
+            log.extend(u32::try_from(data.len()).unwrap().to_le_bytes());
+            log.extend(data);
+        }
+        let profile = serde_json::json!({
+            "name": "settings",
+            "secure_boot": "not-required",
+            "rules": [{"component": "windows-policy", "state": {setting: wanted}}],
+        });
+        let profile = Profile::from_json(profile.to_string().as_bytes()).unwrap();
+        let judgement = judge(&examine(&log), HashAlg::Sha1, None, &profile);
+        judgement.findings.iter().any(|finding| {
+            finding.change == Some(veriboot_wire::ChangeClass::WindowsPolicyChange)
+                && finding.message.contains("must be")
+                || finding.message.contains("Nothing shows that")
+        })
+    };
+    let (hvci, test_signing) = (0x000A_0007, 0x0005_0003);
+    for (values, expected) in [(&[1][..], false), (&[0], true), (&[0, 1], true), (&[1, 0], true)] {
+        assert_eq!(complains("hvci", "on", hvci, values), expected, "hvci {values:?}");
+    }
+    for (values, expected) in [(&[0][..], false), (&[1], true), (&[0, 1], true), (&[1, 0], true)] {
+        assert_eq!(
+            complains("test-signing", "off", test_signing, values),
+            expected,
+            "test signing {values:?}"
+        );
+    }
 }

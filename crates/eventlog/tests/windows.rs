@@ -7,6 +7,8 @@
     reason = "a test fails by panicking"
 )]
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -79,4 +81,61 @@ fn hvci_is_what_its_policy_says() {
     let mut none = bytes;
     none[at] = 9;
     assert_eq!(story(&parse(&none).unwrap()).windows.unwrap().hvci, None);
+}
+
+/// What the loader of a real Windows 11 with HVCI measured about its settings: id, size and value of each in its order, from
+/// the log of "boot 64" that EnclaveHost publishes (enclave, test/fixtures/vbs/boot64-evidence.json, PCR 12, the event with
+/// VBS_HVCI_POLICY). The log cannot be kept here, so that its digest is not checked; the numbers are facts.
+#[test]
+fn settings_that_a_real_machine_with_hvci_measured() {
+    const SETTINGS: [(u32, usize, u64); 18] = [
+        (0x0002_0008, 4, 1),
+        (0x0005_0001, 1, 0),
+        (0x0005_0008, 4, 0x0001_0004),
+        (0x0005_0004, 8, 0),
+        (0x0005_0005, 1, 0),
+        (0x0005_0006, 1, 0),
+        (0x0005_000A, 8, 1),
+        (0x0005_0012, 8, 1),
+        (0x0005_0022, 1, 0),
+        (0x0005_0024, 1, 0),
+        (0x0005_0025, 1, 0),
+        (0x0005_0026, 1, 0),
+        (0x000A_0001, 1, 1),
+        (0x000A_0007, 8, 1),
+        (0x000A_0008, 4, 1),
+        (0x000A_000A, 1, 0),
+        (0x0005_000E, 4, 1),
+        (0x0005_0014, 4, 1),
+    ];
+    let tagged = |id: u32, data: &[u8]| {
+        let size = u32::try_from(data.len()).unwrap();
+        [&id.to_le_bytes()[..], &size.to_le_bytes(), data].concat()
+    };
+    let told = |hvci: u64| {
+        let members: Vec<u8> = SETTINGS
+            .iter()
+            .map(|(id, size, value)| (*id, *size, if *id == 0x000A_0007 { hvci } else { *value }))
+            .flat_map(|(id, size, value)| tagged(id, &value.to_le_bytes()[..size]))
+            .collect();
+        let mut log = common::LogBuilder::new(&[common::SHA256]);
+        log.event(12, 6, &tagged(0x4001_0001, &members));
+        let log = parse(&log.bytes).unwrap();
+        (serde_json::to_string(&log.events[1].decode()).unwrap(), story(&log).windows.unwrap())
+    };
+    let (json, windows) = told(1);
+    for setting in [
+        r#""VBS_HVCI_POLICY","value":1"#,
+        r#""VBS_VSM_REQUIRED","value":true"#,
+        r#""VBS_MICROSOFT_BOOT_CHAIN_REQUIRED","value":true"#,
+        r#""VBS_VSM_NOSECRETS_ENFORCED","value":false"#,
+        r#""HYPERVISOR_LAUNCH_TYPE","value":"on (1)""#,
+        r#""VSM_LAUNCH_TYPE","value":"on (1)""#,
+        r#""OSDEVICE","value":"partition (65540)""#,
+        r#""SMT_STATUS","value":"on (1)""#,
+    ] {
+        assert!(json.contains(setting), "{setting}: {json}");
+    }
+    assert_eq!((windows.hvci, windows.vbs_required), (Some(true), Some(true)));
+    assert_eq!(told(0).1.hvci, Some(false));
 }

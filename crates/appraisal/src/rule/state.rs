@@ -116,6 +116,28 @@ impl StateFlag {
         }
     }
 
+    /// What is believed where a boot measures both: the reading that protects least.
+    pub(crate) const fn weakest(self) -> Switch {
+        match self {
+            Self::SecureBoot
+            | Self::ShimValidation
+            | Self::DeployedMode
+            | Self::CodeIntegrity
+            | Self::Hvci => Switch::Off,
+            Self::SetupMode
+            | Self::AuditMode
+            | Self::MachineOwnerKeys
+            | Self::ThirdPartyKeys
+            | Self::BootDebugging
+            | Self::KernelDebugging
+            | Self::HypervisorDebugging
+            | Self::TestSigning
+            | Self::FlightSigning
+            | Self::SafeMode
+            | Self::WinPe => Switch::On,
+        }
+    }
+
     /// The kind of component that measures it.
     pub const fn component(self) -> ComponentKind {
         match self {
