@@ -3,6 +3,9 @@
 //! The pages of a log are written once more when they are brought home, and those that many commits have changed only once: the
 //! longer it waits, the less is written. A thread with a connection of its own does it beside the writer, so that nobody waits
 //! for it. What was committed is on the disk before, in the log.
+//!
+//! A log only begins anew once all of it is home and nobody reads it, and pages of commits come meanwhile. So the writer brings the
+//! last of it home itself, and waits a moment for those who read; until a commit shows that the log began anew, again and again.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,13 +14,17 @@ use rusqlite::Connection;
 
 /// Pages that the log grows by before they are brought home: 64 MiB.
 const PAGES: u32 = 16_384;
-/// Pages of the log from which on the writer waits for those that are brought home, so that a disk that is slower than it is not
-/// filled: 512 MiB.
+/// Pages of the log from which on the writer waits for those that are brought home and for those who read, so that a disk is not
+/// filled: 512 MiB. Only who reads for longer than [`PATIENCE`] has it grow further.
 const MOST_PAGES: u32 = 131_072;
 /// Pages that were added while the log was brought home and that the writer brings home itself, so that the log begins anew: 4 MiB.
 const REST_PAGES: u32 = 1024;
-/// How long it waits at most, after one commit.
+/// How long it waits at most for either of them, after one commit.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long it waits at most for those who read while the log is shorter: most read for a few milliseconds.
+const MOMENT: Duration = Duration::from_millis(50);
+/// A log that did not begin anew is tried again when it has grown by this part of itself.
+const AGAIN: u32 = 8;
 /// Bytes of the log's file that are kept when it begins anew.
 pub(super) const KEPT_BYTES: u32 = PAGES * 4096;
 
@@ -34,8 +41,10 @@ struct State {
     pages: u32,
     /// Pages that it had when it was brought home last.
     home: u32,
-    /// It was brought home, and no rest since.
+    /// It was brought home beside the writer, and did not begin anew since.
     rest: bool,
+    /// The writer tried in vain to have it begin anew: pages with which it tries again.
+    again: Option<u32>,
     /// How often it was begun to bring it home, and how often that ended.
     begun: u64,
     ended: u64,
@@ -68,6 +77,7 @@ impl Checkpoints {
             // It began anew.
             state.home = 0;
             state.rest = false;
+            state.again = None;
         }
         state.pages = pages;
         if state.is_due() {
@@ -75,23 +85,26 @@ impl Checkpoints {
         }
     }
 
-    /// Between two commits, on the writer's thread and connection: brings a small rest home, and waits while the log is too long.
+    /// Between two commits, on the writer's thread and connection: waits while the log is too long, and has it begin anew when
+    /// little is left to bring home.
     pub(super) fn between_commits(&self, writer: &Connection) {
         let mut state = self.lock();
-        if state.rest && state.pages.saturating_sub(state.home) <= REST_PAGES {
-            state.rest = false;
-            state.home = state.pages;
-            drop(state);
-            bring_home(writer);
+        let too_long = state.pages >= MOST_PAGES;
+        if too_long && state.is_due() {
+            // What began before the last commit does not bring that home.
+            let enough = state.begun + 1;
+            let short = |state: &mut State| state.ended < enough && !state.closed;
+            let waited = self.changed.wait_timeout_while(state, PATIENCE, short);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let little = state.rest && state.pages.saturating_sub(state.home) <= REST_PAGES;
+        if !state.again.map_or(too_long || little, |again| state.pages >= again) {
             return;
         }
-        if state.pages < MOST_PAGES || !state.is_due() {
-            return;
-        }
-        // What began before the last commit does not bring that home.
-        let enough = state.begun + 1;
-        let short = |state: &mut State| state.ended < enough && !state.closed;
-        drop(self.changed.wait_timeout_while(state, PATIENCE, short));
+        state.home = state.pages;
+        state.again = Some(state.pages.saturating_add(state.pages / AGAIN));
+        drop(state);
+        begin_anew(writer, if too_long { PATIENCE } else { MOMENT });
     }
 
     /// Ends [`Self::run`].
@@ -128,6 +141,21 @@ impl Checkpoints {
 /// Without waiting for anybody: what readers still look at is brought home the next time.
 fn bring_home(connection: &Connection) {
     if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
+        tracing::warn!(%error, "the log in front of the database cannot be brought home");
+    }
+}
+
+/// Brings all of it home and waits for those who read it, so that the next commit begins it anew. Who begins to read meanwhile
+/// needs nothing of the log and is not waited for.
+fn begin_anew(writer: &Connection, patience: Duration) {
+    let restart = || {
+        let usual: u32 = writer.query_row("PRAGMA busy_timeout", [], |row| row.get(0))?;
+        writer.busy_timeout(patience)?;
+        let done = writer.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()));
+        writer.busy_timeout(Duration::from_millis(usual.into()))?;
+        done
+    };
+    if let Err(error) = restart() {
         tracing::warn!(%error, "the log in front of the database cannot be brought home");
     }
 }
@@ -197,5 +225,63 @@ mod tests {
         assert!(started.elapsed() < PATIENCE / 2);
         checkpoints.committed(1);
         assert_eq!(pages_of(&checkpoints), (1, 0));
+    }
+    /// Two that read in turns for 20 ms each, so that the log is never without one: how many MiB its file gets while `commits` times 256 KiB
+    /// are written, with a pause after each.
+    fn longest_beside_readers(commits: u32, pause: Duration) -> u64 {
+        use std::sync::atomic::{AtomicBool, Ordering};
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        let open = || {
+            let connection = Connection::open(&path).unwrap();
+            connection.pragma_update(None, "journal_mode", "WAL").unwrap();
+            connection.pragma_update(None, "synchronous", "OFF").unwrap();
+            connection
+        };
+        let mut writer = open();
+        writer.busy_timeout(Duration::from_secs(5)).unwrap();
+        writer.execute_batch("CREATE TABLE t (id INTEGER PRIMARY KEY, a BLOB)").unwrap();
+        let checkpoints = Arc::new(Checkpoints::default());
+        checkpoints.watch(&mut writer).unwrap();
+        let done = AtomicBool::new(false);
+        let longest = std::thread::scope(|scope| {
+            let (beside, other) = (Arc::clone(&checkpoints), open());
+            scope.spawn(move || beside.run(&other));
+            for n in 0..2 {
+                let (reader, done) = (open(), &done);
+                scope.spawn(move || {
+                    std::thread::sleep(Duration::from_millis(n * 10));
+                    while !done.load(Ordering::Relaxed) {
+                        reader.execute_batch("BEGIN").unwrap();
+                        let _: i64 = reader.query_row("SELECT COUNT(*) FROM t", [], |r| r.get(0)).unwrap();
+                        std::thread::sleep(Duration::from_millis(20));
+                        reader.execute_batch("COMMIT").unwrap();
+                    }
+                });
+            }
+            let mut longest = 0;
+            for n in 0..commits {
+                let sql = "INSERT OR REPLACE INTO t VALUES (?1, zeroblob(262144))";
+                writer.execute(sql, [n % 64]).unwrap();
+                checkpoints.between_commits(&writer);
+                std::thread::sleep(pause);
+                longest = longest.max(std::fs::metadata(folder.path().join("a.db-wal")).unwrap().len());
+            }
+            done.store(true, Ordering::Relaxed);
+            checkpoints.close();
+            longest
+        });
+        let usual: u32 = writer.query_row("PRAGMA busy_timeout", [], |row| row.get(0)).unwrap();
+        assert_eq!(usual, 5000, "the writer's own patience is as it was");
+        longest >> 20
+    }
+
+    #[test]
+    fn a_log_that_is_always_read_begins_anew_all_the_same() {
+        let longest = longest_beside_readers(640, Duration::from_millis(3));
+        assert!(longest < 112, "{longest} MiB");
+        // Faster than the thread beside the writer: not before it is too long, but then.
+        let longest = longest_beside_readers(2600, Duration::ZERO);
+        assert!(longest < 560, "{longest} MiB");
     }
 }
