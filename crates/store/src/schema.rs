@@ -191,6 +191,74 @@ mod tests {
         runtime.block_on(store.close());
     }
 
+    /// The schema before migration 14, with a VM whose item was stopped at 50 and one whose item was gone at 60. Both attested
+    /// last at 20; a third, whose item was stopped at 50 too, at 70.
+    fn schema_13(backend: Backend) -> Vec<String> {
+        let mut statements = first_schema(backend);
+        statements.extend(MIGRATIONS[1..13].iter().copied().flatten().map(|ddl| translate(ddl, backend)));
+        statements.push("UPDATE schema_version SET version = 13".to_owned());
+        statements.push("UPDATE vms SET last_attested_at = 20".to_owned());
+        let columns = "name, group_name, scale_set, status, facts, security_type, machine, ek_public, ak_public, ak_name, \
+                       agent_token_sha256, challenge_used_us, interval_s, silence_limit_s, enrolled_at, silent_after, \
+                       baseline, monitoring";
+        for (n, attested) in [(2, 20), (3, 70)] {
+            let others = columns.replacen("name", &format!("'web-{n}'"), 1);
+            statements.push(format!(
+                "INSERT INTO vms (id, ek_sha256, last_attested_at, {columns}) \
+                 SELECT 'vm-{n}', 'ek-{n}', {attested}, {others} FROM vms WHERE id = 'vm-1'"
+            ));
+        }
+        statements.push(
+            "INSERT INTO inventory_sources (name, created_at, created_by, items, claimed_until, revision) \
+             VALUES ('a', 1, 'ann', 3, 0, 1)"
+                .to_owned(),
+        );
+        for (n, gone, stopped) in [(1, "NULL", "50"), (2, "60", "NULL"), (3, "NULL", "50")] {
+            statements.push(format!(
+                "INSERT INTO inventory_vms (id, source, item_key, name, group_name, platform, power, security_type, \
+                 secure_boot, vtpm, tags, first_seen_at, changed_at, gone_at, stopped_at, vm_id, matched_by, revision) \
+                 VALUES ('item-{n}', 'a', '{n}', 'web-{n}', 'default', 'azure', 'stopped', 'unknown', 'on', 'on', '{{}}', \
+                 10, 50, {gone}, {stopped}, 'vm-{n}', 'verified-identity', 1)"
+            ));
+        }
+        statements
+    }
+
+    fn check_absent(url: &str) {
+        use veriboot_wire::{Absence, Time};
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let store = crate::Store::open(url).unwrap();
+        let read = store.read(|tx| {
+            ["vm-1", "vm-2", "vm-3"].iter().map(|vm| crate::inventory::absent_since(tx, vm)).collect()
+        });
+        let absent: Vec<_> = runtime.block_on(read).unwrap();
+        let at = Time::from_unix_ms;
+        let expected =
+            [Some(Absence::Stopped { since: at(50) }), Some(Absence::Gone { since: at(60) }), None];
+        assert_eq!(absent, expected, "who was excused still is, and who was heard of since is not");
+        runtime.block_on(store.close());
+    }
+
+    #[test]
+    fn who_was_absent_on_sqlite_before_an_upgrade_is_absent_after_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("veriboot.db");
+        let old = rusqlite::Connection::open(&path).unwrap();
+        for statement in schema_13(Backend::Sqlite) {
+            old.execute_batch(&statement).unwrap();
+        }
+        drop(old);
+        check_absent(&format!("sqlite:{}", path.display()));
+    }
+
+    #[test]
+    fn who_was_absent_on_postgres_before_an_upgrade_is_absent_after_it() {
+        let Some(server) = Postgres::shared().unwrap() else { return };
+        let url = server.database().unwrap();
+        server.psql(url.rsplit('/').next().unwrap(), &schema_13(Backend::Postgres).join(";\n")).unwrap();
+        check_absent(&url);
+    }
+
     #[test]
     fn an_sqlite_database_of_the_first_schema_goes_on() {
         let folder = tempfile::tempdir().unwrap();
