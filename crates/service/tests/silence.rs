@@ -54,6 +54,7 @@ on_both! {
     a_member_that_left_is_not_silent
     who_is_stale_and_then_leaves_is_let_go
     an_export_that_is_older_than_the_last_evidence_excuses_nothing
+    an_export_that_is_older_than_a_list_of_some_machines_excuses_nothing
     a_dismissed_silence_is_forgotten_when_the_agent_reports
 }
 
@@ -337,6 +338,37 @@ fn an_export_that_is_older_than_the_last_evidence_excuses_nothing(world: World) 
     assert_eq!(status(&world, &id), VmStatus::Stale);
     sync(&exported_at(world.clock.now()), "running");
     sync(&exported_at(world.clock.now()), "stopped");
+    assert_eq!(status(&world, &id), VmStatus::Unmonitored);
+}
+
+/// Exported whole while it was stopped, and in part after it was started; the whole one is synced last.
+fn an_export_that_is_older_than_a_list_of_some_machines_excuses_nothing(world: World) {
+    let ann = Operator::new(&world, "ann");
+    let guest = world.healthy_guest("web-0");
+    let id = guest.vm_id();
+    let ek = world.vm(&id).ek_sha256;
+    let sync = |query: &str, made: Time, power: &str| {
+        let vm = json!({ "name": "web-0", "power": power, "ek_sha256": ek });
+        let document = json!({ "format": veriboot_wire::INVENTORY_SCHEMA, "vms": [vm] });
+        ann.post(&format!("/v1/inventory/sources/cloud/sync?exported_at={made}{query}"), &document)
+    };
+    let made = |world: &World| {
+        world.pass_ms(60 * S);
+        world.clock.now()
+    };
+    let whole = made(&world);
+    sync("", whole, "running");
+    let (late, part) = (made(&world), made(&world));
+    sync("&complete=false", part, "running");
+    assert_eq!(ann.get("/v1/inventory/sources/cloud")["exported_at"], json!(part));
+    let synced = sync("", late, "stopped");
+    assert_eq!(synced["exported_at"], Value::Null);
+    assert!(synced["notes"][0].as_str().unwrap().contains("was synced before"), "{synced}");
+    // Parts go by the same rule, and a newer one mends it.
+    assert_eq!(sync("&complete=false", late, "stopped")["exported_at"], Value::Null);
+    world.pass_ms(905 * S);
+    assert_eq!(sweep(&world), 1, "it ran after the export that calls it stopped");
+    sync("&complete=false", world.clock.now(), "stopped");
     assert_eq!(status(&world, &id), VmStatus::Unmonitored);
 }
 

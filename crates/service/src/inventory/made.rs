@@ -2,7 +2,8 @@
 //!
 //! A machine that an export calls stopped may have been started between the export and the sync: what is excused is the
 //! silence of machines that were not heard of since the document was made. A document that does not say when that was,
-//! or is older than the last one, changes the inventory and excuses nothing.
+//! or is older than one that was synced before, changes the inventory and excuses nothing. A list of some machines is one
+//! like any other: what it lists as running may be what an older one calls stopped.
 
 use veriboot_wire::{InventorySource, Time};
 

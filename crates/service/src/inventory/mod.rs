@@ -144,8 +144,7 @@ fn written(tx: &mut dyn Tx, look: &Look, now: Time) -> Result<InventorySynced, A
             let left = inventory::stale_and_left(tx, &look.source, made.as_of, now)?;
             silence::let_go(tx, &left, now)?;
         }
-        let complete = made.as_of.filter(|_| look.complete);
-        inventory::synced(tx, &look.source, look.document_sha256.as_deref(), complete, now)?;
+        inventory::synced(tx, &look.source, look.document_sha256.as_deref(), made.as_of, now)?;
     }
     let absent = outcome.gone > 0 || look.listing.items.iter().any(|item| item.power == PowerState::Stopped);
     let mut synced = told(look, outcome, now);

@@ -32,7 +32,7 @@ pub struct InventorySource {
     /// Last sync that was taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_sync_at: Option<Time>,
-    /// When the newest complete document was made that said so.
+    /// When the newest document was made that said so, complete or not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exported_at: Option<Time>,
     /// Last sync that failed, when that is newer.

@@ -167,8 +167,8 @@ pub fn claim_again(tx: &mut dyn Tx, name: &str, at: Time) -> Result<(), StoreErr
     Ok(())
 }
 
-/// Notes a sync that was taken, with the SHA-256 of what was read where it may be skipped next time, and when a complete
-/// document was made.
+/// Notes a sync that was taken, with the SHA-256 of what was read where it may be skipped next time, and when the
+/// document was made; the newest one counts, whichever came last.
 pub fn synced(
     tx: &mut dyn Tx,
     name: &str,
@@ -178,7 +178,7 @@ pub fn synced(
 ) -> Result<(), StoreError> {
     tx.execute(
         "UPDATE inventory_sources SET last_sync_at = $2, document_sha256 = $3, failed_at = NULL, last_error = NULL, \
-         exported_at = COALESCE($4, exported_at) WHERE name = $1",
+         exported_at = CASE WHEN exported_at IS NULL OR exported_at < $4 THEN $4 ELSE exported_at END WHERE name = $1",
         params![name, at, document_sha256, exported_at],
     )?;
     Ok(())
