@@ -15,6 +15,8 @@
 //! removed behind this module's back, except for entries cut off at the end: keep the newest hash elsewhere
 //! ([`ChainReport::Intact`]) to show that too.
 
+use std::cmp::Reverse;
+
 use aws_lc_rs::digest::{Context, SHA256};
 use serde_json::Value;
 use veriboot_wire::{AuditEntry, AuditQuery, Page, Time};
@@ -22,7 +24,7 @@ use veriboot_wire::{AuditEntry, AuditQuery, Page, Time};
 use crate::StoreError;
 use crate::page::{decode_cursor, encode_cursor, page, page_rows};
 use crate::query::Select;
-use crate::tx::{Row, Tx, params, query_one};
+use crate::tx::{Row, Tx, Value as Column, params, query_one};
 
 const DOMAIN: &[u8] = b"veriboot-audit-v1\0";
 const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -177,6 +179,10 @@ pub fn list(tx: &mut dyn Tx, query: &AuditQuery) -> Result<Page<AuditEntry>, Sto
     let family = action.as_deref().and_then(|action| action.strip_suffix(".*"));
     // What begins with the family and a dot: `/` is the character after it.
     let family = family.map(|family| [format!("{family}."), format!("{family}/")]);
+    let members = match &family {
+        Some(family) => Some(members_of(tx, family)?),
+        None => None,
+    };
     let exact = action.as_deref().filter(|_| family.is_none());
     // Clocks may have stepped, so that order of time and of position differ: each page is read along one index.
     let by_time =
@@ -186,30 +192,58 @@ pub fn list(tx: &mut dyn Tx, query: &AuditQuery) -> Result<Page<AuditEntry>, Sto
         false => ("audit", " ORDER BY sequence DESC"),
     };
     let limit = page_rows(*limit);
-    let head = format!("SELECT {COLUMNS} FROM audit");
-    let mut select = Select::new(&head);
-    select
-        .and_if("actor = ?", actor.as_deref())
-        .and_if("action = ?", exact)
-        .and_if("target = ?", target.as_deref())
-        .and_if("at >= ?", *from)
-        .and_if("at < ?", *until);
-    if let Some([low, high]) = &family {
-        // Not by the index of actions, whose order is another one: all of a family would be read and sorted for each page.
-        select.and("(action || '') >= ? AND (action || '') < ?", params![low, high]);
-    }
     let number = |text: &str| text.parse::<i64>().map_err(|_| StoreError::BadCursor);
-    if by_time {
-        let key: Option<[String; 2]> = decode_cursor(tag, cursor.as_deref())?;
-        if let Some([at, sequence]) = &key {
-            select.and("(at, sequence) < (?, ?)", params![number(at)?, number(sequence)?]);
+    let after = match by_time {
+        true => decode_cursor(tag, cursor.as_deref())?
+            .map(|[at, sequence]: [String; 2]| Ok::<_, StoreError>((number(&at)?, number(&sequence)?)))
+            .transpose()?,
+        false => None,
+    };
+    let before = match by_time {
+        true => None,
+        false => Some(
+            decode_cursor(tag, cursor.as_deref())?
+                .map_or(Ok(i64::MAX), |[sequence]: [String; 1]| number(&sequence))?,
+        ),
+    };
+    let head = format!("SELECT {COLUMNS} FROM audit");
+    let mut rows_of = |action: Option<&str>, family: Option<&[String; 2]>| {
+        let mut select = Select::new(&head);
+        select
+            .and_if("actor = ?", actor.as_deref())
+            .and_if("action = ?", action)
+            .and_if("target = ?", target.as_deref())
+            .and_if("at >= ?", *from)
+            .and_if("at < ?", *until);
+        if let Some([low, high]) = family {
+            // Not by the index of actions, whose order is another one.
+            select.and("(action || '') >= ? AND (action || '') < ?", params![low, high]);
         }
-    } else {
-        let key: Option<[String; 1]> = decode_cursor(tag, cursor.as_deref())?;
-        let before = key.map_or(Ok(i64::MAX), |[sequence]| number(&sequence))?;
-        select.and("sequence < ?", params![before]);
-    }
-    let rows = select.page(tx, order, limit)?;
+        if let Some((at, sequence)) = after {
+            select.and("(at, sequence) < (?, ?)", params![at, sequence]);
+        }
+        select.and_if("sequence < ?", before);
+        select.page(tx, order, limit)
+    };
+    let rows = match &members {
+        Some(members) if members.is_empty() => Vec::new(),
+        // In the order of time: what lies between two times is read.
+        Some(_) if by_time => rows_of(None, family.as_ref())?,
+        // Each along the index of actions, however few of the log they are.
+        Some(members) => {
+            let mut rows = Vec::new();
+            for member in members {
+                rows.extend(rows_of(Some(member), None)?);
+                rows.sort_by_key(|row| match row.0.first() {
+                    Some(Column::Int(sequence)) => Reverse(*sequence),
+                    _ => Reverse(0),
+                });
+                rows.truncate(usize::try_from(limit + 1).unwrap_or(usize::MAX));
+            }
+            rows
+        }
+        None => rows_of(exact, None)?,
+    };
     page(rows, limit, read, |e| {
         let sequence = e.sequence.to_string();
         match by_time {
@@ -217,6 +251,20 @@ pub fn list(tx: &mut dyn Tx, query: &AuditQuery) -> Result<Page<AuditEntry>, Sto
             false => encode_cursor(tag, &[&sequence]),
         }
     })
+}
+
+/// The actions of a family that were ever done: one step in the index for each, and one for none.
+fn members_of(tx: &mut dyn Tx, [low, high]: &[String; 2]) -> Result<Vec<String>, StoreError> {
+    let mut members: Vec<String> = Vec::new();
+    loop {
+        // The family itself ends in a dot and is no action.
+        let last = members.last().unwrap_or(low);
+        let sql = "SELECT action FROM audit WHERE action > $1 AND action < $2 ORDER BY action LIMIT 1";
+        match query_one(tx, sql, params![last, high])? {
+            Some(row) => members.push(row.columns().text()?),
+            None => return Ok(members),
+        }
+    }
 }
 
 /// Computes every hash again, in pieces of bounded size.
