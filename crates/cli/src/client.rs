@@ -135,6 +135,12 @@ impl Client {
         json(&self.answer(on_condition(request, if_match).send_json(body))?)
     }
 
+    /// POST `body` to `path`, only where there is nothing yet that it would follow.
+    pub fn post_first<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, CliError> {
+        let request = self.agent.post(self.url(path)).header("authorization", self.bearer());
+        json(&self.answer(request.header("if-none-match", "*").send_json(body))?)
+    }
+
     /// PUT `body` to `path`, only where it is still what `if_match` names.
     pub fn put_if_match<T: DeserializeOwned>(
         &self,

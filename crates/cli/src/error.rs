@@ -112,6 +112,10 @@ fn known_hint(code: &str, message: &str) -> Option<&'static str> {
         "unauthenticated" => {
             "run `veriboot login`, or give another token with VERIBOOT_TOKEN or --token-file"
         }
+        "no-such-route" | "method-not-allowed" => {
+            "the service does not know this request: it is older than this program (`veriboot --version`); upgrade the \
+             service first"
+        }
         "version-conflict" => "look at the present version, then try again",
         "precondition-failed" => "look at it again, then try again without --etag or with the present one",
         "count-differs" => "they became more or fewer meanwhile: run it again and look at what it finds",

@@ -5,28 +5,40 @@
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 
 /// Answers connections one after the other with these bytes, whatever they ask, and gives its URL.
 fn answers(all: Vec<Vec<u8>>) -> String {
+    heard(all).0
+}
+
+/// [`answers`], and the heads of the requests in lower case.
+fn heard(all: Vec<Vec<u8>>) -> (String, Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
+    let (tell, told) = channel();
     std::thread::spawn(move || {
         for bytes in all {
             let Ok((mut stream, _)) = listener.accept() else { return };
-            head(&mut stream);
+            let head = head(&mut stream);
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+            let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+            let _ = stream.read_exact(&mut body);
+            let _ = tell.send(head);
             let _ = stream.write_all(&bytes);
         }
     });
-    url
+    (url, told)
 }
 
 /// Reads the head of a request.
-fn head(stream: &mut TcpStream) {
+fn head(stream: &mut TcpStream) -> String {
     let mut read = Vec::new();
     let mut byte = [0];
     while !read.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|n| n == 1) {
         read.push(byte[0]);
     }
+    String::from_utf8_lossy(&read).to_ascii_lowercase()
 }
 
 /// An answer whose head promises `length` bytes.
@@ -179,4 +191,75 @@ fn a_reader_that_goes_away_is_no_error() {
     // The stream stays open.
     let (code, _, err) = ended(&child.wait_with_output().unwrap());
     assert_eq!((code, err.as_str()), (0, ""));
+}
+
+fn refused(code: &str, message: &str) -> String {
+    format!(r#"{{"error":{{"code":"{code}","fault":"client","message":"{message}"}}}}"#)
+}
+
+#[test]
+fn a_service_that_is_older_is_said_to_be_or_asked_as_it_can_be() {
+    // No preview: nothing is accepted that was not shown.
+    let missing = whole("404 Not Found", &refused("no-such-route", "there is no such path"));
+    fails(vec![missing], "baseline accept web-0", 4, &["[no-such-route]", "upgrade the service first"]);
+    let other = refused("method-not-allowed", "this path does not take that method");
+    let other = whole("405 Method Not Allowed", &other);
+    fails(vec![other], "baseline accept web-0", 4, &["[method-not-allowed]", "upgrade the service first"]);
+
+    // No time of an export: once more without it.
+    let folder = tempfile::tempdir().unwrap();
+    let export = folder.path().join("export.toml");
+    std::fs::write(&export, "format = \"veriboot-inventory/1\"\n\n[[vms]]\nname = \"web-0\"\n").unwrap();
+    let unknown = "Failed to deserialize query string: unknown field `exported_at`, expected one of `format`";
+    let unknown = whole("400 Bad Request", &refused("invalid-query", unknown));
+    let retired = whole("409 Conflict", &refused("inventory-source-retired", "it is no longer used"));
+    let line = format!("inventory sync --source lab --format veriboot {}", export.display());
+    let (url, told) = heard(vec![unknown.clone(), retired]);
+    let (code, _, err) = ended(&command(&url, &line).output().unwrap());
+    assert!(code == 4 && err.contains("note: the service is older than this program"), "{err}");
+    assert!(err.contains("[inventory-source-retired]"), "{err}");
+    let requests: Vec<bool> = told.iter().map(|head| head.contains("exported_at=")).collect();
+    assert_eq!(requests, [true, false]);
+    let (url, told) = heard(vec![unknown.clone(), unknown]);
+    let (code, _, err) = ended(&command(&url, &line).output().unwrap());
+    assert!(code == 4 && err.contains("[invalid-query]"), "{err}");
+    assert_eq!(told.iter().count(), 2, "once more, and not again");
+
+    // No `If-None-Match`: the source that is there is not written over.
+    let source = r#"{"name":"lab","format":"az-vm","revision":3,"items":1,"matched":0,"gone":0,"created_at":"2026-11-22T00:00:00Z","created_by":"ann"}"#;
+    let (url, told) = heard(vec![whole("200 OK", source)]);
+    let (code, out, err) = ended(&command(&url, "inventory sources add lab").output().unwrap());
+    assert_eq!((code, out.as_str()), (4, ""), "{err}");
+    assert!(err.contains("[precondition-failed]") && err.contains("inventory sources set"), "{err}");
+    assert_eq!(told.iter().count(), 1);
+    let absent = whole("404 Not Found", &refused("not-found", "there is no such inventory source"));
+    let made = whole("412 Precondition Failed", &refused("precondition-failed", "there is one"));
+    let (url, told) = heard(vec![absent, made]);
+    let (code, _, err) = ended(&command(&url, "inventory sources add lab").output().unwrap());
+    assert!(code == 4 && err.contains("inventory sources set"), "made meanwhile: {err}");
+    assert!(told.iter().nth(1).unwrap().contains("if-none-match: *"));
+}
+
+#[test]
+fn what_is_accepted_follows_what_was_shown() {
+    let shown = |etag: &str| {
+        let preview = format!(
+            r#"{{"vm":"0193","vm_name":"web-0","boot_id":"b1","scope":{{"kind":"vm","group":"g","id":"web-0"}}{etag},"differences":[]}}"#
+        );
+        let changed = whole("412 Precondition Failed", &refused("precondition-failed", "it was changed"));
+        heard(vec![whole("200 OK", &preview), changed])
+    };
+    for (etag, flag, condition) in [
+        (r#","etag":"vm/g/web-0@1""#, "", "if-match: \"vm/g/web-0@1\""),
+        (r#","etag":"vm/g/web-0@1""#, " --etag vm/g/web-0@7", "if-match: \"vm/g/web-0@7\""),
+        ("", "", "if-none-match: *"),
+    ] {
+        let (url, told) = shown(etag);
+        let line = format!("baseline accept web-0{flag}");
+        let (code, out, err) = ended(&command(&url, &line).output().unwrap());
+        assert_eq!((code, out.as_str()), (4, ""), "{err}");
+        assert!(err.contains("[precondition-failed]"), "{err}");
+        let request = told.iter().nth(1).unwrap();
+        assert!(request.contains(condition), "{condition}\n{request}");
+    }
 }

@@ -46,10 +46,13 @@ pub fn run(args: AcceptArgs, client: &Client, out: Output) -> Result<(), CliErro
         return tried(&preview, out);
     }
     let boot_id = preview.boot_id.clone().ok_or_else(no_boot)?;
-    // Exactly what is shown: a boot that came meanwhile is refused.
+    // Exactly what is shown: a boot or a baseline that came meanwhile is refused.
     let request = BaselineAccept { vm: preview.vm.clone(), group: None, boot_id, comment: args.comment };
-    let tag = args.etag.as_deref().map(quoted);
-    let baseline: BaselineSummary = client.post_if_match("/v1/baselines/accept", &request, tag.as_deref())?;
+    let path = "/v1/baselines/accept";
+    let baseline: BaselineSummary = match args.etag.as_deref().or(preview.etag.as_deref()) {
+        Some(etag) => client.post_if_match(path, &request, Some(&quoted(etag)))?,
+        None => client.post_first(path, &request)?,
+    };
     if out.json {
         return out.print_json(&baseline);
     }

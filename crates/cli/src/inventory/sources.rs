@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use veriboot_wire::{InventoryFormat, InventorySource, InventorySourcePut, counted};
 
 use crate::client::{Client, segment};
-use crate::error::CliError;
+use crate::error::{CliError, EXIT_REFUSED};
 use crate::etag::EtagArg;
 use crate::output::{Output, Styled, Tone, safe};
 
@@ -84,17 +84,7 @@ pub struct RetireArgs {
 pub fn run(command: SourcesCommand, client: &Client, out: Output) -> Result<(), CliError> {
     match command {
         SourcesCommand::List(args) => list(&args, client, out),
-        SourcesCommand::Add(args) => {
-            let request =
-                InventorySourcePut { format: args.format, group: args.group, comment: args.comment };
-            let source = client.put_new(&path(&args.name), &request).map_err(|mut error: CliError| {
-                if error.code == "precondition-failed" {
-                    error.hint = Some("`veriboot inventory sources set NAME` changes it".to_owned());
-                }
-                error
-            })?;
-            in_use(&source, out)
-        }
+        SourcesCommand::Add(args) => in_use(&add(args, client)?, out),
         SourcesCommand::Show { name } => show(&client.get(&path(&name), &[])?, out),
         SourcesCommand::Set(args) => set(args, client, out),
         SourcesCommand::Retire(args) => {
@@ -105,6 +95,31 @@ pub fn run(command: SourcesCommand, client: &Client, out: Output) -> Result<(), 
             out.line(&format!("source {} is no longer used", safe(&args.name)))
         }
     }
+}
+
+/// Makes a source where there is none. A service that is older than `If-None-Match: *` does not look by itself.
+fn add(args: AddArgs, client: &Client) -> Result<InventorySource, CliError> {
+    let path = path(&args.name);
+    let exists = |message: String| CliError {
+        exit: EXIT_REFUSED,
+        ..CliError::usage("precondition-failed", message)
+            .hint("`veriboot inventory sources set NAME` changes it")
+    };
+    match client.get::<InventorySource>(&path, &[]) {
+        Ok(present) => {
+            return Err(exists(format!(
+                "there is a source of this name already: its ETag is {}",
+                present.revision
+            )));
+        }
+        Err(error) if error.code == "not-found" => {}
+        Err(error) => return Err(error),
+    }
+    let request = InventorySourcePut { format: args.format, group: args.group, comment: args.comment };
+    client.put_new(&path, &request).map_err(|error: CliError| match error.code.as_str() {
+        "precondition-failed" => exists(error.message),
+        _ => error,
+    })
 }
 
 fn path(name: &str) -> String {

@@ -9,6 +9,9 @@ use crate::client::{Client, segment};
 use crate::error::{CliError, EXIT_NEGATIVE};
 use crate::output::{Output, Styled, Tone, safe};
 
+/// The parameter that says when an export was made.
+const EXPORTED_AT: &str = "exported_at";
+
 /// Arguments of `inventory sync`.
 #[derive(Args, Debug)]
 pub struct SyncArgs {
@@ -50,14 +53,32 @@ fn post(
         ("dry_run", dry_run.to_string()),
         ("allow_shrink", allow_shrink.to_string()),
     ];
-    query.extend(exported_at.map(|at| ("exported_at", at.to_string())));
+    if let Some(at) = exported_at {
+        query.push((EXPORTED_AT, at.to_string()));
+    }
     let path = format!("/v1/inventory/sources/{}/sync", segment(&args.source));
-    let mut synced: InventorySynced =
-        client.post_bytes(&path, &query, document.as_bytes()).map_err(shrinks)?;
+    let post = |query: &[_]| client.post_bytes(&path, query, document.as_bytes());
+    let posted = match post(&query) {
+        Err(error) if is_older(&error) && query.last().is_some_and(|(name, _)| *name == EXPORTED_AT) => {
+            query.pop();
+            eprintln!(
+                "note: the service is older than this program and takes no time at which an export was made: this one \
+                 counts as made now; upgrade the service"
+            );
+            post(&query)
+        }
+        posted => posted,
+    };
+    let mut synced: InventorySynced = posted.map_err(shrinks)?;
     synced.format = listing.format;
     let said = std::mem::replace(&mut synced.notes, listing.notes);
     synced.notes.extend(said);
     Ok(synced)
+}
+
+/// Whether a service refused a request because it does not know when an export was made.
+fn is_older(error: &CliError) -> bool {
+    error.code == "invalid-query" && error.message.contains("unknown field `exported_at`")
 }
 
 /// In the words of the command line.

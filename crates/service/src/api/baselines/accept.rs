@@ -17,7 +17,7 @@ use crate::api::boots::boot_with_log;
 use crate::api::{audit, check_comment, find_vm};
 use crate::attest::scope_of;
 use crate::auth::Operator;
-use crate::etag::{ETag, ETagged, IfMatch};
+use crate::etag::{ETag, ETagged, IfMatch, OnlyNew};
 use crate::extract::Json as Body;
 use crate::problem::kinds;
 use crate::{ApiError, AppState, reappraisals};
@@ -35,16 +35,18 @@ pub(super) struct LastBoot {
 /// Learns the next version of the baseline that judges the VM, or the first one of its scale set or of the VM
 /// itself. Names the boot that was looked at: refused when the VM has booted since, and when quote or log of the last
 /// attestation are not believed. `If-Match` takes the `ETag` of the version that judges the VM now, with its name: another
-/// baseline may judge it by now.
+/// baseline may judge it by now. `If-None-Match: *`: none judged it when it was looked at.
 #[utoipa::path(post, path = "/v1/baselines/accept", tag = "baselines", operation_id = "accept_baseline",
     request_body = BaselineAccept,
-    params(("If-Match" = Option<String>, Header, description = "ETag of the version that was looked at")),
+    params(("If-Match" = Option<String>, Header, description = "ETag of the version that was looked at"),
+        ("If-None-Match" = Option<String>, Header, description = "`*`: refused when a baseline judges the VM")),
     responses((status = 200, body = BaselineSummary), (status = 404, body = Problem), (status = 409, body = Problem),
         (status = 412, body = Problem)))]
 pub(crate) async fn accept(
     Operator(caller): Operator,
     State(state): State<AppState>,
     if_match: IfMatch,
+    only_new: OnlyNew,
     Body(request): Body<BaselineAccept>,
 ) -> Result<ETagged<Json<BaselineSummary>>, ApiError> {
     check_comment(request.comment.as_deref())?;
@@ -66,7 +68,9 @@ pub(crate) async fn accept(
             }
             believed(&attestation)?;
             let (name, scope, judges) = target(tx, &vm)?;
-            if_match.check(judges.map(|version| ETag::of_version(&name, version)).as_ref())?;
+            let judging = judges.map(|version| ETag::of_version(&name, version));
+            if_match.check(judging.as_ref())?;
+            only_new.check(judging.as_ref())?;
             let new = NewBaseline {
                 name: &name,
                 scope: &scope,
@@ -105,14 +109,20 @@ pub(crate) async fn accept(
 }
 
 /// Learns a baseline, and its document. Reading a log of up to 4 MiB is work for a thread that is not the network's.
-pub(super) async fn learn(log: Vec<u8>, bank: HashAlg) -> Result<(Baseline, String), ApiError> {
-    let work = move || {
-        let baseline = Baseline::learn(&veriboot_appraisal::examine(&log), bank)
-            .map_err(|e| ApiError::new(&kinds::NOT_LEARNABLE, e.to_string()))?;
+async fn learn(log: Vec<u8>, bank: HashAlg) -> Result<(Baseline, String), ApiError> {
+    tokio::task::spawn_blocking(move || {
+        let baseline = baseline_of(&log, bank)?;
         let document = baseline.to_json().map_err(ApiError::internal)?;
         Ok((baseline, document))
-    };
-    tokio::task::spawn_blocking(work).await.map_err(ApiError::internal)?
+    })
+    .await
+    .map_err(ApiError::internal)?
+}
+
+/// What would be learned from a log.
+pub(super) fn baseline_of(log: &[u8], bank: HashAlg) -> Result<Baseline, ApiError> {
+    Baseline::learn(&veriboot_appraisal::examine(log), bank)
+        .map_err(|e| ApiError::new(&kinds::NOT_LEARNABLE, e.to_string()))
 }
 
 fn summary_reference(summary: &BaselineSummary) -> String {

@@ -2,21 +2,27 @@
 
 use axum::Json;
 use axum::extract::State;
+use tokio::sync::Semaphore;
 use veriboot_store::{Tx, monitoring};
 use veriboot_wire::{
     AlertReason, BaselineAcceptAsk, BaselineAcceptPreview, Finding, Problem, Scope, ScopeKind,
 };
 
-use super::accept::{LastBoot, last_attestation, last_boot, learn, no_boot, target};
+use super::accept::{LastBoot, baseline_of, last_attestation, last_boot, no_boot, target};
 use crate::api::find_vm;
+use crate::attest::long_work;
 use crate::auth::Viewer;
 use crate::extract::Json as Body;
 use crate::{ApiError, AppState};
 
+/// Requests whose logs are in memory at the same time: anybody who may look may ask, and a log has up to 4 MiB.
+static LOOKING: Semaphore = Semaphore::const_new(2);
+
 /// Ask what accepting the last boot of a VM would come to
 ///
 /// Which scope the next version would be of, how many VMs it would judge, what it would trust that is not trusted now, and
-/// why it would be refused. Changes nothing. `etag` goes with `POST /v1/baselines/accept` as `If-Match`.
+/// why it would be refused. Changes nothing. `etag` goes with `POST /v1/baselines/accept` as `If-Match`;
+/// where there is none, `If-None-Match: *` does.
 #[utoipa::path(post, path = "/v1/baselines/accept/preview", tag = "baselines", operation_id = "preview_accept_baseline",
     request_body = BaselineAcceptAsk,
     responses((status = 200, body = BaselineAcceptPreview), (status = 404, body = Problem), (status = 409, body = Problem)))]
@@ -25,9 +31,12 @@ pub(crate) async fn preview(
     State(state): State<AppState>,
     Body(request): Body<BaselineAcceptAsk>,
 ) -> Result<Json<BaselineAcceptPreview>, ApiError> {
+    let _turn = LOOKING.acquire().await.map_err(ApiError::internal)?;
     let (mut preview, last) = state.read(move |tx| look(tx, &request)).await?;
     let learned = match last {
-        Ok(last) => learn(last.log, last.bank).await.map(|(baseline, _)| baseline.components()),
+        Ok(last) => long_work(&state, move || baseline_of(&last.log, last.bank))
+            .await?
+            .map(|baseline| baseline.components()),
         Err(error) => Err(error),
     };
     match learned {
