@@ -9,6 +9,8 @@ on_both!(
     an_agent_that_says_nothing_is_judged_by_its_boot,
     what_was_said_is_not_taken_back_within_a_boot,
     only_believed_quotes_say_it,
+    what_a_boot_said_is_not_of_the_next_one_that_an_older_replica_saw,
+    what_was_said_outlasts_a_suspension_and_another_key,
 );
 on_sqlite!(a_report_that_stays_the_same_writes_nothing, a_hostile_report_is_kept_small);
 
@@ -152,7 +154,7 @@ mod scenario {
         log(&guest, 1, REFUSED);
         guest.attest();
         let before = world.vm(&guest.vm_id()).kernel.unwrap();
-        assert_eq!(before.refused.count, 1);
+        assert_eq!(before.report.refused.count, 1);
         // Whoever took the machine replaces the agent's words, says nothing at all, and enrols again.
         let mut evidence = guest.evidence();
         evidence.kernel = Some(KernelReport::default());
@@ -177,6 +179,69 @@ mod scenario {
         guest.submit(&evidence).unwrap();
         assert_eq!(check(&operator, "web-0").0, "healthy");
         assert_eq!(world.vm(&guest.vm_id()).kernel, None);
+    }
+
+    /// A replica of a release that knew no report writes the counters of the next boot beside the report of the one before.
+    pub fn what_a_boot_said_is_not_of_the_next_one_that_an_older_replica_saw(world: &World) {
+        let operator = Operator::new(world, "ann");
+        let mut guest = booted(world, "web-0");
+        log(&guest, 1, REFUSED);
+        guest.attest();
+        let id = guest.vm_id();
+        let of_first = world.vm(&id).kernel.unwrap();
+        boot(&mut guest, "secure-boot", "second");
+        guest.attest();
+        let text = serde_json::to_string(&of_first).unwrap();
+        world.write(move |tx| {
+            tx.execute(
+                "UPDATE vms SET kernel = $1 WHERE id = $2",
+                &[text.as_str().into(), id.as_str().into()],
+            )
+        });
+        guest.attest();
+        assert_eq!(check(&operator, "web-0").0, "healthy");
+        assert!(operator.get("/v1/vms/web-0")["kernel"].get("refused").is_none());
+    }
+
+    pub fn what_was_said_outlasts_a_suspension_and_another_key(world: &World) {
+        let operator = Operator::new(world, "ann");
+        let mut guest = booted(world, "web-0");
+        log(&guest, 1, REFUSED);
+        guest.attest();
+        let id = guest.vm_id();
+        let silent = |guest: &mut Guest| {
+            let mut evidence = guest.evidence();
+            evidence.kernel = None;
+            guest.submit(&evidence).unwrap();
+            let (_, cause, _) = check(&operator, "web-0");
+            cause
+        };
+        // The machine is suspended: restartCount grows, and the kernel goes on.
+        let restarts = world.vm(&id).restart_count;
+        guest.tpm.suspend().unwrap();
+        assert_eq!(silent(&mut guest), json!("module-refused"));
+        assert!(world.vm(&id).restart_count > restarts);
+        // Another key shows another count.
+        let before = world.vm(&id).ak_name;
+        guest.lose_state();
+        guest.attest();
+        assert_ne!(world.vm(&id).ak_name, before);
+        world.write({
+            let mut said = world.vm(&id).kernel.unwrap();
+            said.ak_name.0 = before;
+            said.reset_count ^= 0x5a5a_0000;
+            let (text, id) = (serde_json::to_string(&said).unwrap(), id.clone());
+            move |tx| {
+                tx.execute(
+                    "UPDATE vms SET kernel = $1 WHERE id = $2",
+                    &[text.as_str().into(), id.as_str().into()],
+                )
+            }
+        });
+        assert_eq!(silent(&mut guest), json!("module-refused"));
+        Captured::named("secure-boot").boot(&guest);
+        assert_eq!(silent(&mut guest), Value::Null, "a boot that the new key shows");
+        assert_eq!(world.vm(&id).kernel, None);
     }
 
     /// Whoever got hold of the agent token says nothing about the kernel.

@@ -129,6 +129,13 @@ impl Swtpm {
 
     /// Power cycle in place: PCRs go back to their reset values and resetCount goes up; same address.
     pub fn reboot(&self) -> Result<()> {
+        self.initialise()?;
+        // TPM2_Startup(TPM_SU_CLEAR).
+        expect_success(&self.command(&[0x80, 0x01, 0, 0, 0, 12, 0, 0, 0x01, 0x44, 0, 0])?, "TPM2_Startup")
+    }
+
+    /// Power comes back, without TPM2_Startup.
+    fn initialise(&self) -> Result<()> {
         let control = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port.checked_add(1).context("port")?));
         let mut stream = connect(control)?;
         // CMD_INIT of the swtpm control channel: command 2, no flags; answers with a TPM result.
@@ -136,9 +143,15 @@ impl Swtpm {
         let mut result = [0u8; 4];
         stream.read_exact(&mut result)?;
         ensure!(result == [0; 4], "swtpm refused CMD_INIT: {}", hex::encode(result));
-        drop(stream);
-        // TPM2_Startup(TPM_SU_CLEAR).
-        expect_success(&self.command(&[0x80, 0x01, 0, 0, 0, 12, 0, 0, 0x01, 0x44, 0, 0])?, "TPM2_Startup")
+        Ok(())
+    }
+
+    /// The machine sleeps and wakes up: PCRs stay, and restartCount goes up; same address.
+    pub fn suspend(&self) -> Result<()> {
+        // TPM2_Shutdown(TPM_SU_STATE) and TPM2_Startup(TPM_SU_STATE).
+        expect_success(&self.command(&[0x80, 0x01, 0, 0, 0, 12, 0, 0, 0x01, 0x45, 0, 1])?, "TPM2_Shutdown")?;
+        self.initialise()?;
+        expect_success(&self.command(&[0x80, 0x01, 0, 0, 0, 12, 0, 0, 0x01, 0x44, 0, 1])?, "TPM2_Startup")
     }
 
     /// Sends one raw command and gives the raw answer, whatever its response code.

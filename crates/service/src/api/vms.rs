@@ -71,7 +71,7 @@ pub(crate) async fn show(
     Ok(Json(VmDetail {
         summary,
         machine: vm.machine,
-        kernel: vm.kernel,
+        kernel: vm.kernel.map(|said| said.report),
         ek_sha256: vm.ek_sha256,
         ek_certificate: vm.ek_certificate.is_some(),
         ak_name: hex::encode(&vm.ak_name),

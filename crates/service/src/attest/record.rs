@@ -171,7 +171,9 @@ fn write(
     // Whoever got hold of the agent token says nothing about the machine.
     let machine = if quote.is_some() { &plan.evidence.machine } else { &row.machine };
     let kernel = match quote {
-        Some(quote) => kernel::after(row, quote, plan.evidence.kernel.as_ref()),
+        Some(quote) => {
+            kernel::after(row.kernel.as_ref(), &row.ak_name, quote.reset_count, plan.evidence.kernel.as_ref())
+        }
         None => row.kernel.as_ref().map(Cow::Borrowed),
     };
     let status = if vm.monitoring { plan.judged.status } else { VmStatus::Unmonitored };
@@ -261,7 +263,7 @@ fn write(
         status_detail: plan.judged.detail.as_deref().filter(|_| vm.monitoring),
         facts: &outcome.facts,
         machine,
-        kernel: kernel.as_deref(),
+        kernel: kernel.as_deref().map(|said| &said.report),
         log_sha256: if position.is_some() { replayed } else { row.log_sha256.as_deref() },
     };
     posture::after_attestation(tx, row, &assessed, plan.report.as_deref(), plan.now)?;

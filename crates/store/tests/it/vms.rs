@@ -1,8 +1,8 @@
 use std::collections::BTreeSet;
 
-use veriboot_store::vms::{self, AfterAttestation, BootPosition, Reenrolment};
+use veriboot_store::vms::{self, AfterAttestation, BootPosition, KernelSaid, Reenrolment};
 use veriboot_store::{Constraint, StoreError};
-use veriboot_wire::{FactState, Facts, KernelReport, MachineInfo, ScopeKind, VmQuery, VmStatus};
+use veriboot_wire::{Blob, FactState, Facts, KernelReport, MachineInfo, ScopeKind, VmQuery, VmStatus};
 
 use crate::harness::{add_vm, at, on_both, vm};
 
@@ -87,7 +87,8 @@ async fn an_untrusted_quote_does_not_move_the_tpm_position(db) {
         boot_id: "boot-1", reset_count: 7, restart_count: 1, clock_ms: 5000, firmware_version: 9, log_sha256: Some("ab"),
     };
     let machine = MachineInfo { kernel: "6.1".into(), ..MachineInfo::default() };
-    let kernel = KernelReport { taint: Some(8192), ..KernelReport::default() };
+    let report = KernelReport { taint: Some(8192), ..KernelReport::default() };
+    let kernel = KernelSaid { ak_name: Blob(vec![0, 11, 7]), reset_count: 7, report };
     let said = kernel.clone();
     let first_ak = vm("default", "web-0").ak_name;
     let row = db.store.write(move |tx| {

@@ -3,6 +3,7 @@
 use veriboot_wire::{Configured, Facts, KernelReport, MachineInfo, PowerState, SecurityType, VmStatus};
 
 use crate::StoreError;
+use crate::vms::KernelSaid;
 use crate::rows::write_rows;
 use crate::tx::{Backend, Param, Row, Tx, params, query_one};
 
@@ -56,7 +57,7 @@ fn read(row: Row) -> Result<VmInputs, StoreError> {
         facts: c.json()?,
         security_type: c.word()?,
         machine: c.json()?,
-        kernel: c.opt_json()?,
+        kernel: c.opt_json::<KernelSaid>()?.map(|said| said.report),
         ek_certificate: c.bool()?,
         log_sha256: c.opt_text()?,
         posture_key: c.opt_text()?,

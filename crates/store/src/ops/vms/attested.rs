@@ -1,7 +1,8 @@
 //! What an attestation changes about its VM.
 
-use veriboot_wire::{Facts, KernelReport, MachineInfo, ScopeKind, Time, VmStatus};
+use veriboot_wire::{Facts, MachineInfo, ScopeKind, Time, VmStatus};
 
+use super::KernelSaid;
 use crate::StoreError;
 use crate::tx::{Tx, json, params};
 
@@ -27,8 +28,8 @@ pub struct AfterAttestation<'a> {
     pub facts: &'a Facts,
     /// What the agent says about the machine.
     pub machine: &'a MachineInfo,
-    /// What the agent says about the running kernel.
-    pub kernel: Option<&'a KernelReport>,
+    /// What the agent said about the running kernel, and in which boot.
+    pub kernel: Option<&'a KernelSaid>,
     /// Baseline that judged, as `name@version`.
     pub baseline: Option<&'a str>,
     /// What that baseline applies to.

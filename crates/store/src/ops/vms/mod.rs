@@ -5,13 +5,15 @@
 
 mod attested;
 mod delete;
+mod kernel_said;
 mod list;
 mod reenrol;
 
-use veriboot_wire::{Facts, KernelReport, MachineInfo, ScopeKind, SecurityType, Time, VmStatus};
+use veriboot_wire::{Facts, MachineInfo, ScopeKind, SecurityType, Time, VmStatus};
 
 pub use attested::{AfterAttestation, BootPosition, update_after_attestation, use_challenge};
 pub use delete::delete;
+pub use kernel_said::KernelSaid;
 pub use list::{counts_by_status, list, summary};
 pub use reenrol::{REENROLMENT_PACE_MS, REENROLMENTS_AT_ONCE, Reenrolment, reenrol, reenrolment_wait_ms};
 
@@ -98,8 +100,8 @@ pub struct VmRow {
     pub boot_key: Option<String>,
     /// Hash over what its last assessment rested on.
     pub posture_key: Option<String>,
-    /// What the agent says about the running kernel (advisory), in the boot of the last trusted quote.
-    pub kernel: Option<KernelReport>,
+    /// What the agent said about the running kernel (advisory), and in which boot.
+    pub kernel: Option<KernelSaid>,
 }
 
 impl VmRow {
