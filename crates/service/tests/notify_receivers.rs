@@ -17,7 +17,7 @@ use agent_support::World;
 use agent_support::boot::Boot;
 use common::Client;
 use notify_support::alertmanager::Alertmanager;
-use notify_support::{OK, Receiver, Running, free_port, until};
+use notify_support::{Answer, OK, Receiver, Running, free_port, until};
 use serde_json::{Value, json};
 use veriboot_wire::{Time, Verdict};
 
@@ -182,6 +182,47 @@ fn an_alertmanager_with_another_clock_knows_what_fires() {
             || alertmanager.firing(&vm).is_none().then_some(()),
             || format!("{vm} is resolved, our clock {ours_ahead_s} s ahead"),
         );
+    }
+}
+
+/// Something before a healthy Alertmanager has a dead clock, and so has whatever answers for it from a cache.
+#[test]
+fn a_date_that_cannot_be_keeps_no_alert_back() {
+    let (past, future) = ("Thu, 01 Jan 1970 00:00:07 GMT", "Fri, 31 Dec 2100 00:00:00 GMT");
+    for (path, date) in [("", past), ("", future), ("/alerts", past), ("/alerts", future)] {
+        let world = World::sqlite();
+        let client = admin(&world);
+        let receiver = Receiver::start(Answer::Dated { path, date });
+        let settings = json!({ "url": receiver.url(), "allow_local": true });
+        add(&client, &json!({ "name": "am", "kind": "alertmanager", "settings": settings }));
+        let guest = tampered(&world, "web-0");
+        let of_vm = || -> Vec<notify_support::Request> {
+            let posts = receiver.requests().into_iter().filter(|request| request.path.ends_with("/alerts"));
+            posts.filter(|request| String::from_utf8_lossy(&request.body).contains(&guest.vm_id())).collect()
+        };
+        let told =
+            until(|| of_vm().first().cloned(), || format!("the alert, with the date {date} at {path:?}"));
+        let asked =
+            receiver.requests().into_iter().find(|request| request.path.ends_with("/status")).unwrap();
+        assert_eq!(asked.header("cache-control"), "no-cache");
+        let (ours, alert) = (world.clock.now(), told.json()[0].clone());
+        let held = (time(&alert["endsAt"]).unix_ms() - ours.unix_ms()) / 1000;
+        assert!((240..=300).contains(&held), "{date}: it ends in {held} s on our clock");
+        // Taken is delivered: nothing fails, nothing is given up, and nothing is told again at once.
+        let health = until(
+            || {
+                let health = client.get("/v1/notification-targets/am").json()["health"].clone();
+                Some(health)
+                    .filter(|health| health["waiting"] == 0 && health["last_delivered_at"].is_string())
+            },
+            || "the delivery".into(),
+        );
+        assert_eq!((&health["failures"], &health["dead"]), (&json!(0), &json!(0)), "{health}");
+        assert_eq!(health["last_failed_at"], Value::Null, "{health}");
+        assert!(health["clock_ahead_s"].as_i64().unwrap().abs() > 7 * 86_400, "{health}");
+        let count = of_vm().len();
+        std::thread::sleep(Duration::from_secs(2));
+        assert_eq!(of_vm().len(), count, "{date}");
     }
 }
 

@@ -209,7 +209,7 @@ pub struct TargetHealth {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_failed_at: Option<Time>,
     /// How far the clock of an Alertmanager is ahead of ours, in seconds, as its answers show it; less than 0 when it is
-    /// behind. It is told every time on its own clock.
+    /// behind. It is told every time on its own clock; one that shows more than a week is not believed, and told on ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_ahead_s: Option<i64>,
     /// Why the last attempt that failed did so.

@@ -5,7 +5,8 @@
 //! the same for as long as its severity does.
 //!
 //! It counts by its own clock: what ends before its now is resolved, and what starts after it does not fire yet. It is told
-//! every time on its clock, as its answers show it, so that clocks that differ resolve nothing.
+//! every time on its clock, as its answers show it, so that clocks that differ resolve nothing. An answer whose time cannot
+//! be is that of something in between, or of a broken clock: then it is told on ours.
 
 use std::time::Instant;
 
@@ -27,7 +28,7 @@ const HOLD_S: i64 = 5 * REPEAT_S;
 const PAST_S: i64 = 5;
 /// Its clock may show another time than it was told for by this, milliseconds; beyond, it is told once more.
 const AGREES_MS: i64 = 30_000;
-/// The furthest that its clock may be away, seconds. One of another year is broken, and nothing fires by it.
+/// The furthest that its clock may be away, seconds. What shows one that is further away is not believed.
 const MAX_AHEAD_S: i64 = 7 * 86_400;
 /// Where it is asked for the time.
 const STATUS: &str = "/api/v2/status";
@@ -46,7 +47,7 @@ impl<'a> Fact<'a> {
     }
 }
 
-/// Tells how alerts are.
+/// Tells how alerts are. What was taken once is delivered, whatever its answer says about the time.
 pub(super) fn send(
     target: &TargetRow,
     facts: &[Fact<'_>],
@@ -61,7 +62,7 @@ pub(super) fn send(
         headers.push(("authorization", value.clone()));
     }
     let of = (target.id.as_str(), target.name.as_str());
-    let mut ahead_ms = match clocks.known(&target.id, began) {
+    let shown = match clocks.known(&target.id, began) {
         Some(known) => known,
         None => {
             let date = http::date(target, STATUS, &headers)?;
@@ -69,27 +70,32 @@ pub(super) fn send(
         }
     };
     headers.push(("content-type", "application/json".to_owned()));
-    // Once more where its answer shows that its clock was set.
-    for _ in 0..2 {
-        if ahead_ms.abs() > MAX_AHEAD_S * 1000 {
-            let days = ahead_ms / 86_400_000;
-            return Err(SendError::failed(format!(
-                "its clock is {days} days ahead of ours: nothing can fire there until the clocks agree"
-            )));
-        }
+    let tell = |ahead_ms: i64| -> Result<i64, SendError> {
         let (asked, begun) = (now(), Instant::now());
         let clock = Clock { now: asked.plus_ms(ahead_ms), ahead_ms };
         let alerts: Vec<Value> = facts.iter().map(|fact| alert(fact, public_url, clock)).collect();
         let body = serde_json::to_vec(&alerts).map_err(|error| SendError::refused(error.to_string()))?;
         let post = Post { target, path: "/api/v2/alerts", headers: headers.clone(), body, now: asked };
         let date = http::post(post)?;
-        let told = ahead_ms;
-        ahead_ms = clocks.measure(of, date, asked, begun.elapsed());
-        if ahead_ms.abs_diff(told) <= AGREES_MS.unsigned_abs() {
-            break;
-        }
+        Ok(clocks.measure(of, date, asked, begun.elapsed()))
+    };
+    let told = believed(shown).unwrap_or(0);
+    // Once more where its answer shows that its clock was set. If that fails, what is open is repeated soon.
+    if let Some(set) = believed(tell(told)?).filter(|now| now.abs_diff(told) > AGREES_MS.unsigned_abs())
+        && let Err(error) = tell(set)
+    {
+        tracing::warn!(
+            target = target.name,
+            error = error.message(),
+            "alerts were taken, and not once more with the time that the receiver shows"
+        );
     }
     Ok(())
+}
+
+/// How far the clock is ahead, milliseconds, if an answer that shows it so far ahead is to be believed.
+fn believed(ahead_ms: i64) -> Option<i64> {
+    (ahead_ms.unsigned_abs() <= MAX_AHEAD_S.unsigned_abs() * 1000).then_some(ahead_ms)
 }
 
 /// The clock that an Alertmanager counts by.
@@ -163,6 +169,17 @@ mod tests {
             let at = Time::try_from(told[name].as_str().unwrap().to_owned()).unwrap();
             (at.unix_ms() - clock.now.unix_ms()) / 1000
         })
+    }
+
+    #[test]
+    fn a_time_that_cannot_be_is_not_believed() {
+        let week_ms = MAX_AHEAD_S * 1000;
+        for shown in [0, week_ms, -week_ms] {
+            assert_eq!(believed(shown), Some(shown));
+        }
+        for shown in [week_ms + 1, -week_ms - 1, i64::MAX, i64::MIN] {
+            assert_eq!(believed(shown), None);
+        }
     }
 
     /// Seconds from its now, the same however far its clock is away.

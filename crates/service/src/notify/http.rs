@@ -66,13 +66,15 @@ fn url(settings: &TargetSettings, path: &str) -> Result<String, SendError> {
     Ok(if path.is_empty() { base.to_owned() } else { format!("{}{path}", base.trim_end_matches('/')) })
 }
 
-/// What time it is for a receiver, whatever else it answers below its URL; `None` when it does not say.
+/// What time it is for a receiver, whatever else it answers below its URL; `None` when it does not say. No cache answers for
+/// it, or says how old its answer is.
 pub(super) fn date(
     target: &TargetRow,
     path: &str,
     headers: &[(&'static str, String)],
 ) -> Result<Option<Time>, SendError> {
-    let mut builder = agent(&target.settings)?.get(url(&target.settings, path)?);
+    let mut builder =
+        agent(&target.settings)?.get(url(&target.settings, path)?).header("cache-control", "no-cache");
     for (name, value) in headers {
         builder = builder.header(*name, value);
     }
@@ -80,9 +82,15 @@ pub(super) fn date(
     Ok(date_of(response.headers()))
 }
 
+/// `Date` is when an answer was made, and `Age` for how long caches kept it since (RFC 9111, section 5.1). An answer with an
+/// `Age` that is no number of seconds may be of any age.
 fn date_of(headers: &HeaderMap) -> Option<Time> {
     let text = headers.get("date")?.to_str().ok()?;
-    Some(Time::from_unix_ms(rfc2822::parse(text.trim()).ok()?.timestamp().as_millisecond()))
+    let age_s = match headers.get("age") {
+        Some(age) => i64::from(age.to_str().ok()?.trim().parse::<u32>().ok()?),
+        None => 0,
+    };
+    Some(Time::from_unix_ms(rfc2822::parse(text.trim()).ok()?.timestamp().as_millisecond()).plus_s(age_s))
 }
 
 /// Sends it, and gives the `Date` of the answer; what is not a 2xx answer is an error.
@@ -176,6 +184,24 @@ mod tests {
         for refused in [400, 406, 409, 410, 411, 413, 414, 415, 422, 431, 451] {
             assert!(is_refusal(refused), "{refused}");
         }
+    }
+
+    #[test]
+    fn an_answer_of_a_cache_is_as_old_as_it_says() {
+        let date = |age: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert("date", "Sun, 06 Nov 1994 08:49:37 GMT".parse().unwrap());
+            if let Some(age) = age {
+                headers.insert("age", age.parse().unwrap());
+            }
+            date_of(&headers).map(|at| at.unix_ms() / 1000 - 784_111_777)
+        };
+        assert_eq!((date(None), date(Some("0")), date(Some(" 3600 "))), (Some(0), Some(0), Some(3600)));
+        assert_eq!(date(Some("4294967295")), Some(4_294_967_295));
+        for bad in ["", "-1", "1.5", "old", "99999999999999999999"] {
+            assert_eq!(date(Some(bad)), None, "{bad}");
+        }
+        assert_eq!(date_of(&HeaderMap::new()), None);
     }
 
     #[test]

@@ -42,6 +42,11 @@ pub enum Answer {
     /// 400, with all that came after so many spaces, as some servers do.
     Echo(usize),
     Nothing,
+    /// 200, with this `Date` where the path ends so.
+    Dated {
+        path: &'static str,
+        date: &'static str,
+    },
 }
 
 /// An HTTP server that keeps what it got.
@@ -120,9 +125,15 @@ fn serve(mut stream: TcpStream, requests: &Mutex<Vec<Request>>, answer: &Mutex<A
         Answer::Refuse(_) => OK,
         other => other,
     };
+    let path_ends = matches!(&said, Answer::Dated { path: end, .. } if path.ends_with(end));
     requests.lock().unwrap().push(Request { path, headers, body });
     match said {
         Answer::Refuse(_) | Answer::Echo(_) => {}
+        Answer::Dated { date, .. } => {
+            let date = if path_ends { format!("date: {date}\r\n") } else { String::new() };
+            let answer = format!("HTTP/1.1 200 OK\r\n{date}content-length: 0\r\nconnection: close\r\n\r\n");
+            let _ = stream.write_all(answer.as_bytes());
+        }
         Answer::Say(head) => {
             let _ = stream.write_all(
                 format!("{head}content-length: {}\r\nconnection: close\r\n\r\n{echo}", echo.len()).as_bytes(),
