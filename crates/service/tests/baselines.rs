@@ -171,8 +171,8 @@ mod scenario {
 
         // None judged it when it was looked at: one does by now.
         let body = json!({ "vm": "web-1", "boot_id": asked["boot_id"] });
-        let first = operator.send("POST", "/v1/baselines/accept", "If-None-Match: *\r\n", Some(&body));
-        assert_eq!((first.status, first.code()), (412, "precondition-failed"));
+        let late = operator.send("POST", "/v1/baselines/accept", "If-None-Match: *\r\n", Some(&body));
+        assert_eq!((late.status, late.code()), (412, "precondition-failed"));
 
         // The baseline that was looked at has a name: another one of the same version is another state.
         let accept = |tag: &str| {
