@@ -1,0 +1,162 @@
+//! A baseline of a group changes: how long until every VM of the group is judged by it, its status, alerts and assessments
+//! with it? Over the API of a running service, as an operator does it; each VM has real evidence, whose quote is verified
+//! again. Against a durable write of one small row for each VM, in the same run.
+//!
+//! `VERIBOOT_BENCH_VMS` is the number of VMs (20,000); `VERIBOOT_BENCH_DATABASE` is `sqlite` or `postgres`, otherwise both.
+//! The VMs are copies of one that attested: they have one key and one quote, and records of their own.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
+
+#[path = "../tests/agent_support/mod.rs"]
+mod agent_support;
+
+use std::time::{Duration, Instant};
+
+use agent_support::World;
+use agent_support::baselines::{apply, learned, other};
+use agent_support::operator::Operator;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use veriboot_store::boots::{self, BootSeen};
+use veriboot_store::vms::VmRow;
+use veriboot_store::{Tx, attestations, new_id, reappraisals, settings, vms};
+use veriboot_wire::{Attestation, Time, VmStatus};
+
+const BATCH: usize = 500;
+const SETS: usize = 500;
+
+/// Copies of a VM in scale sets that have no baseline of their own.
+fn copies(world: &World, vm: &VmRow, count: usize) {
+    let last = world.attestations(&vm.id).remove(0);
+    let boot = world.boots(&vm.id).remove(0);
+    let of = last.id.clone();
+    let evidence = world.read(move |tx| attestations::evidence(tx, &of)).expect("evidence is kept");
+    let at = world.state().clock.now();
+    for from in (0..count).step_by(BATCH) {
+        let (vm, last, boot, evidence) = (vm.clone(), last.clone(), boot.clone(), evidence.clone());
+        let work = move |tx: &mut dyn Tx| {
+            for n in from..count.min(from + BATCH) {
+                one(tx, n, at, (&vm, &last, &boot, &evidence))?;
+            }
+            Ok(())
+        };
+        world.write(work);
+    }
+}
+
+fn one(
+    tx: &mut dyn Tx,
+    n: usize,
+    at: Time,
+    (vm, last, boot, evidence): (&VmRow, &Attestation, &veriboot_wire::Boot, &attestations::Evidence),
+) -> Result<(), veriboot_store::StoreError> {
+    let (id, attestation) = (new_id(at), new_id(at));
+    let row = VmRow {
+        id: id.clone(),
+        name: format!("copy-{n:07}"),
+        scale_set: Some(format!("set-{:04}", n % SETS)),
+        ek_sha256: format!("{n:064x}"),
+        current_boot_id: None,
+        last_attestation_id: Some(attestation.clone()),
+        ..vm.clone()
+    };
+    vms::insert(tx, &row)?;
+    let boot = boots::record(
+        tx,
+        &BootSeen {
+            vm_id: &id,
+            at,
+            reset_count: boot.reset_count,
+            restart_count: boot.restart_count,
+            log_sha256: boot.log_sha256.as_deref(),
+            verdict: boot.verdict,
+            components: &boot.components,
+        },
+    )?;
+    let attested = Attestation { id: attestation, vm_id: id, boot_id: Some(boot.id), ..last.clone() };
+    attestations::insert(tx, &attested, evidence)
+}
+
+/// Applies a baseline to the group and waits until it judged everybody.
+fn change(world: &World, operator: &Operator, document: &str, expected: Option<u32>) -> (f64, u64) {
+    let scope = json!({ "kind": "group", "group": "default", "id": "" });
+    let start = Instant::now();
+    let answer: Value = operator.post("/v1/baselines", &apply(&scope, document, expected));
+    let id = answer["reappraisal"]["id"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned();
+    loop {
+        let asked = id.clone();
+        let now = world.read(move |tx| reappraisals::by_id(tx, &asked)).unwrap();
+        assert_eq!(now.failed, 0);
+        if now.finished_at.is_some() {
+            return (start.elapsed().as_secs_f64(), now.turned);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+        // The clock of tests stands still, and claims end by it.
+        world.pass_ms(50);
+    }
+}
+
+/// A durable row each, many at once.
+fn rows(world: &World, count: usize) -> f64 {
+    let state = world.state().clone();
+    let start = Instant::now();
+    world.block_on(async {
+        let mut tasks = JoinSet::new();
+        for n in 0..count {
+            while tasks.len() >= 64 {
+                tasks.join_next().await.unwrap().unwrap();
+            }
+            let state = state.clone();
+            tasks.spawn(async move {
+                let name = format!("bench-{}", n % 64);
+                state.store.write(move |tx| settings::set(tx, &name, &[n as u8; 100])).await.unwrap();
+            });
+        }
+        while let Some(done) = tasks.join_next().await {
+            done.unwrap();
+        }
+    });
+    start.elapsed().as_secs_f64()
+}
+
+fn bench(name: &str, world: &World, count: usize) {
+    let operator = Operator::new(world, "bench");
+    let token = world.join_token(Some("web"), 1);
+    let mut guest = world.guest("original", Some(&token));
+    assert_eq!(guest.attest().status, VmStatus::Healthy);
+    let good = learned(&guest);
+    copies(world, &world.vm(&guest.vm_id()), count);
+    guest.boot(&other());
+    let bad = learned(&guest);
+    let raw = rows(world, count);
+    println!("{name}: {count} VMs; a durable row for each takes {raw:.1} s");
+    for (what, document, expected) in [
+        ("judged by another baseline, no verdict turns", &good, None),
+        ("every verdict turns, an alert for each", &bad, Some(1)),
+        ("every verdict turns back, alerts resolved", &good, Some(2)),
+    ] {
+        let (took, turned) = change(world, &operator, document, expected);
+        println!(
+            "  {what}: {took:.1} s, {turned} turned, {:.0} µs a VM, {:.1} x a row",
+            took / count as f64 * 1e6,
+            took / raw
+        );
+    }
+}
+
+fn main() {
+    // `cargo test --benches` and nextest only ask whether it is there.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return;
+    }
+    let count = std::env::var("VERIBOOT_BENCH_VMS").ok().and_then(|n| n.parse().ok()).unwrap_or(20_000);
+    let only = std::env::var("VERIBOOT_BENCH_DATABASE").unwrap_or_default();
+    if only != "postgres" {
+        bench("SQLite", &World::sqlite(), count);
+    }
+    if only != "sqlite"
+        && let Some(world) = World::postgres()
+    {
+        bench("PostgreSQL", &world, count);
+    }
+}
