@@ -88,7 +88,7 @@ fn every_register_of_the_independent_replay_and_of_the_publishers() {
                         continue;
                     }
                     assert_eq!(
-                        Some(replayed.pcrs[&pcr].to_string().as_str()),
+                        Some(replayed.pcrs.get(&pcr).copied().unwrap().to_string().as_str()),
                         value.as_str(),
                         "{file} {bank} {pcr}"
                     );

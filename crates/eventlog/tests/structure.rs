@@ -31,10 +31,10 @@ fn agile_log_replays_to_the_value_of_python() {
     assert_eq!(log.events[2].data, b"BC");
     assert_eq!(log.events[2].event_type, EventType::EV_S_CRTM_VERSION);
     let replayed = replay(&log, HashAlg::Sha256);
-    assert_eq!(replayed.pcrs[&0].to_string(), AFTER_A_BC_SHA256);
+    assert_eq!(replayed.pcrs.get(&0).copied().unwrap().to_string(), AFTER_A_BC_SHA256);
     assert_eq!(replayed.pcrs.len(), 24);
-    assert_eq!(replayed.pcrs[&17].to_string(), "ff".repeat(32));
-    assert_eq!(replayed.pcrs[&23].to_string(), "00".repeat(32));
+    assert_eq!(replayed.pcrs.get(&17).copied().unwrap().to_string(), "ff".repeat(32));
+    assert_eq!(replayed.pcrs.get(&23).copied().unwrap().to_string(), "00".repeat(32));
     assert_eq!(replayed.extended.iter().copied().collect::<Vec<_>>(), [0]);
 }
 
@@ -46,7 +46,10 @@ fn sha1_log() {
     let log = parse(&bytes).unwrap();
     assert_eq!((log.format, log.banks.clone()), (Format::Tcg12, vec![HashAlg::Sha1]));
     // python3: h(bytes(20) + h(b"A").digest()).hexdigest()
-    assert_eq!(replay(&log, HashAlg::Sha1).pcrs[&0].to_string(), "d671b869c66c99913b93563da7613bf4a9fa78fe");
+    assert_eq!(
+        replay(&log, HashAlg::Sha1).pcrs.get(&0).copied().unwrap().to_string(),
+        "d671b869c66c99913b93563da7613bf4a9fa78fe"
+    );
 }
 
 #[test]
@@ -169,6 +172,6 @@ fn sm3_and_sha384_banks() {
         let replayed = replay(&parse(&log.bytes).unwrap(), bank);
         let first = hash(alg, &[vec![0; size_of(alg)], hash(alg, b"A")].concat());
         let second = hash(alg, &[first, hash(alg, b"BC")].concat());
-        assert_eq!(replayed.pcrs[&0], Digest::new(&second).unwrap());
+        assert_eq!(replayed.pcrs.get(&0).copied().unwrap(), Digest::new(&second).unwrap());
     }
 }

@@ -28,7 +28,12 @@ fn replay_gives_the_values_of_the_tpm() {
             let replayed = replay(&log, HashAlg::from_name(bank).unwrap());
             assert!(replayed.active, "{}: {bank} is not active", golden.name);
             for (pcr, expected) in values.iter().filter(|(pcr, _)| is_pre_os(**pcr)) {
-                assert_eq!(replayed.pcrs[pcr].to_string(), *expected, "{}: {bank} PCR {pcr}", golden.name);
+                assert_eq!(
+                    replayed.pcrs.get(pcr).copied().unwrap().to_string(),
+                    *expected,
+                    "{}: {bank} PCR {pcr}",
+                    golden.name
+                );
             }
         }
     }

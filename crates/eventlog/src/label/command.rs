@@ -84,7 +84,9 @@ mod tests {
 
     #[test]
     fn is_called_what_its_label_says() {
-        let long = "x".repeat(MAX_VALUE_CHARS + 1);
+        let long = |chars: usize| "x".repeat(chars);
+        let (longer, longest, named) =
+            (long(MAX_VALUE_CHARS + 1), long(MAX_VALUE_CHARS), long(MAX_NAME_CHARS + 1));
         let texts = [
             "set root=hd0,gpt2",
             "menuentry Debian {\n linux /vmlinuz\n}",
@@ -94,9 +96,9 @@ mod tests {
             "x",
             "a\u{202e}b c",
             "\t",
-            long.as_str(),
-            &long[..MAX_VALUE_CHARS],
-            &long[..MAX_NAME_CHARS + 1],
+            &longer,
+            &longest,
+            &named,
             "[ -f /x ]",
             "linux /vmlinuz ro",
             "linux16",

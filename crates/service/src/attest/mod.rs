@@ -52,8 +52,8 @@ pub(crate) use learn::scope_of;
 pub(crate) use preview::{Against, preview};
 pub(crate) use profiles::named as named_profile;
 pub(crate) use proven::{NotProven, ProveBy, Proven, StoredEvidence, prove_again};
-pub(crate) use remember::run as remember;
 pub use reappraise::{Again, ReappraiseError, judge_again, reappraise};
+pub(crate) use remember::run as remember;
 
 use cache::Cache;
 use conditions::Conditions;

@@ -227,7 +227,8 @@ const ETAG_CHARS: usize = 16;
 
 /// Names everything that an assignment says.
 fn etag(assignment: &ProfileAssignment) -> String {
-    let ProfileAssignment { scope: _, vm_name: _, profile, assigned_at, assigned_by, comment, etag: _ } = assignment;
+    let ProfileAssignment { scope: _, vm_name: _, profile, assigned_at, assigned_by, comment, etag: _ } =
+        assignment;
     let state = json!([profile, assigned_at.map(Time::unix_ms), assigned_by, comment]);
     sha256_hex(state.to_string().as_bytes()).chars().take(ETAG_CHARS).collect()
 }

@@ -3,9 +3,9 @@
 use veriboot_wire::{Configured, Facts, KernelReport, MachineInfo, PowerState, SecurityType, VmStatus};
 
 use crate::StoreError;
-use crate::vms::KernelSaid;
 use crate::rows::write_rows;
 use crate::tx::{Backend, Param, Row, Tx, params, query_one};
+use crate::vms::KernelSaid;
 
 /// What is stored about a VM that checks ask for.
 #[derive(Clone, Debug, PartialEq)]
