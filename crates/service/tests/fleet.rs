@@ -217,7 +217,8 @@ fn vms_by_id_and_name(server: &TestServer) {
         assert_eq!(shown.json()["machine"]["hostname"], "<script>");
     }
     refused(admin.get("/v1/vms/db-0"), 409, "ambiguous-name");
-    assert!(admin.get("/v1/vms/db-0").text().contains("blue, default"));
+    let told = admin.get("/v1/vms/db-0").text();
+    assert!(told.contains("name: blue (") && told.contains("), default ("), "{told}");
     assert_eq!(admin.get("/v1/vms/db-0?group=blue").json()["group"], "blue");
     refused(admin.get("/v1/vms/web-0?group=blue"), 404, "not-found");
     refused(admin.get(&format!("/v1/vms/{id}?group=blue")), 404, "not-found");
