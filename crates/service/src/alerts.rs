@@ -112,6 +112,14 @@ pub fn after_attestation(tx: &mut dyn Tx, attested: &Attested<'_>) -> Result<Ale
     Ok(changes)
 }
 
+/// [`after_attestation`] for many VMs, each once, in their order: with a number of statements that is that of few.
+pub fn after_attestations(
+    tx: &mut dyn Tx,
+    attested: &[Attested<'_>],
+) -> Result<Vec<AlertChanges>, StoreError> {
+    attested.iter().map(|attested| after_attestation(tx, attested)).collect()
+}
+
 /// Whether these findings follow from evidence that is not believed: one cause, one alert.
 fn is_consequence(findings: &[Finding], reason: AlertReason, reasons: &[AlertReason]) -> bool {
     reason == AlertReason::BaselineDeviation

@@ -11,14 +11,18 @@ use crate::StoreError;
 use crate::tx::{Row, Tx, params, query_one};
 
 mod change;
+mod end;
 mod list;
 mod news;
 mod raise;
+mod raise_all;
 mod resurface;
 
 pub use change::{Changed, auto_resolve, change_state, forget_dismissals};
+pub use end::{Ended, forget_all, resolve_all};
 pub use list::{OpenAlert, list, open_count, open_counts_by_reason, open_ids};
 pub use raise::{AlertRaise, Became, Raised, raise};
+pub use raise_all::raise_all;
 pub use resurface::{Resurfaced, resurface};
 
 /// The oldest steps of a longer timeline are dropped.
