@@ -3,8 +3,8 @@
 use veriboot_wire::{Configured, Facts, KernelReport, MachineInfo, PowerState, SecurityType, VmStatus};
 
 use crate::StoreError;
-use crate::rows::write_rows;
-use crate::tx::{Backend, Param, Row, Tx, params, query_one};
+use crate::rows::{query_in, write_rows};
+use crate::tx::{Backend, Row, Tx, params, query_one};
 use crate::vms::KernelSaid;
 
 /// What is stored about a VM that checks ask for.
@@ -88,13 +88,8 @@ pub fn inputs_after(tx: &mut dyn Tx, after_id: &str, limit: u32) -> Result<Vec<V
 /// Of these VMs, as far as there are any, ordered by id.
 pub fn inputs_of_all(tx: &mut dyn Tx, vm_ids: &[String]) -> Result<Vec<VmInputs>, StoreError> {
     let ids: Vec<&str> = vm_ids.iter().map(String::as_str).collect();
-    let mut found = Vec::with_capacity(ids.len());
-    for chunk in ids.chunks(super::RESOURCES_AT_ONCE) {
-        let (places, ids) = super::in_list(chunk);
-        for row in tx.query(&format!("{HEAD} WHERE v.id IN ({places})"), &ids)? {
-            found.push(read(row)?);
-        }
-    }
+    let found = query_in(tx, &format!("{HEAD} WHERE v.id"), "", &ids)?.into_iter().map(read);
+    let mut found = found.collect::<Result<Vec<_>, StoreError>>()?;
     found.sort_by(|a, b| a.id.cmp(&b.id));
     Ok(found)
 }
@@ -116,25 +111,20 @@ pub struct ItemInputs {
 
 /// What the inventory says about these VMs. Where several sources know one, the one that knew it first comes first.
 pub fn items_of_vms(tx: &mut dyn Tx, vm_ids: &[&str]) -> Result<Vec<ItemInputs>, StoreError> {
-    let mut found = Vec::new();
-    for chunk in vm_ids.chunks(super::RESOURCES_AT_ONCE) {
-        let (places, ids): (String, Vec<Param<'_>>) = super::in_list(chunk);
-        let sql = format!(
-            "SELECT vm_id, source, secure_boot, vtpm, power FROM inventory_vms \
-             WHERE vm_id IN ({places}) AND gone_at IS NULL ORDER BY vm_id, id"
-        );
-        for row in tx.query(&sql, &ids)? {
+    let head = "SELECT vm_id, source, secure_boot, vtpm, power FROM inventory_vms WHERE vm_id";
+    query_in(tx, head, " AND gone_at IS NULL ORDER BY vm_id, id", vm_ids)?
+        .into_iter()
+        .map(|row| {
             let mut c = row.columns();
-            found.push(ItemInputs {
+            Ok(ItemInputs {
                 vm_id: c.text()?,
                 source: c.text()?,
                 secure_boot: c.word()?,
                 vtpm: c.word()?,
                 power: c.word()?,
-            });
-        }
-    }
-    Ok(found)
+            })
+        })
+        .collect()
 }
 
 /// Notes what the last assessment of each of these VMs rested on: id and key.

@@ -12,8 +12,8 @@ mod sweeps;
 use veriboot_wire::{Assessment, AssessmentStatus, Time};
 
 use crate::StoreError;
-use crate::rows::{write_cast, write_rows};
-use crate::tx::{Param, Row, Tx, params};
+use crate::rows::{query_in, write_cast, write_rows};
+use crate::tx::{Row, Tx, params};
 
 pub use counts::{
     CheckStatus, SetCount, causes, counts, counts_by_group, counts_of_set, set_counts, sets_page,
@@ -28,8 +28,6 @@ pub use sweeps::{Phase, Sweep, advance, claim, enqueue, latest, pending};
 
 const COLUMNS: &str = "resource_id, check_id, kind, name, group_name, scale_set, severity, status, cause, description, \
      first_evaluated_at, last_status_change_at";
-/// Resources that one statement reads.
-const RESOURCES_AT_ONCE: usize = 100;
 
 fn read(row: Row) -> Result<Assessment, StoreError> {
     let mut c = row.columns();
@@ -57,26 +55,11 @@ pub fn of_resource(tx: &mut dyn Tx, resource_id: &str) -> Result<Vec<Assessment>
 
 /// All assessments of these resources, ordered by resource and check.
 pub fn of_resources(tx: &mut dyn Tx, ids: &[&str]) -> Result<Vec<Assessment>, StoreError> {
-    let mut found = Vec::with_capacity(ids.len().saturating_mul(10));
-    for chunk in ids.chunks(RESOURCES_AT_ONCE) {
-        let (places, ids) = in_list(chunk);
-        let sql = format!("SELECT {COLUMNS} FROM assessments WHERE resource_id IN ({places})");
-        for row in tx.query(&sql, &ids)? {
-            found.push(read(row)?);
-        }
-    }
+    let head = format!("SELECT {COLUMNS} FROM assessments WHERE resource_id");
+    let found = query_in(tx, &head, "", ids)?.into_iter().map(read);
+    let mut found = found.collect::<Result<Vec<_>, StoreError>>()?;
     found.sort_by(|a, b| (&a.resource_id, &a.check).cmp(&(&b.resource_id, &b.check)));
     Ok(found)
-}
-
-/// Parameters and values of `IN (…)` for a chunk of ids. One is alone; more have one statement text for all sizes: what is
-/// missing is asked for twice.
-fn in_list<'a>(chunk: &[&'a str]) -> (String, Vec<Param<'a>>) {
-    let size = if chunk.len() == 1 { 1 } else { RESOURCES_AT_ONCE };
-    let last = chunk.last().copied().unwrap_or_default();
-    let ids = (0..size).map(|at| Param::Text(chunk.get(at).copied().unwrap_or(last))).collect();
-    let places: Vec<String> = (1..=size).map(|at| format!("${at}")).collect();
-    (places.join(", "), ids)
 }
 
 /// Writes assessments, new ones and changed ones. When a check was first made stays as it is.
