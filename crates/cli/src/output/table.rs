@@ -2,7 +2,8 @@
 
 use comfy_table::{ColumnConstraint, ContentArrangement, LineStyle, Row, Table, TableStyle};
 
-use super::{MIN_SENTENCE_WIDTH, Output, Styled, known_width, unbroken, visible_width};
+use super::wrap::{MIN_SENTENCE_WIDTH, known_width, unbroken, visible_width, wrapped};
+use super::{Output, Styled};
 use crate::error::CliError;
 
 /// What is below its row begins with this.
@@ -41,7 +42,7 @@ impl Output {
         let mut lines: Vec<String> = table.by_ref().take(1).collect();
         let room = width.unwrap_or(usize::MAX).saturating_sub(BELOW.len()).max(MIN_SENTENCE_WIDTH);
         let indented = |text: &str| {
-            let lines = super::wrapped(text, room).into_iter();
+            let lines = wrapped(text, room).into_iter();
             lines.map(|line| format!("{BELOW}{}", line.replace(TOGETHER, " ")))
         };
         let named: Vec<&str> = below.iter().copied().filter(|name| !name.is_empty()).collect();
