@@ -7,12 +7,13 @@ use crate::tx::{Param, Row, Tx};
 /// Rows that one statement takes.
 const CHUNKS: [usize; 3] = [100, 10, 1];
 
-/// Rows of `head IN (…)tail` for all ids, in the order of chunks of ids. What is missing in a chunk is asked for twice, so that
-/// there are a few statement texts for all numbers of ids.
+/// Rows of `head IN (…)tail` for all ids, in the order of chunks of ids; `first` are the parameters that `head` has. What is
+/// missing in a chunk is asked for twice, so that there are a few statement texts for all numbers of ids.
 pub(crate) fn query_in(
     tx: &mut dyn Tx,
     head: &str,
     tail: &str,
+    first: &[Param<'_>],
     ids: &[&str],
 ) -> Result<Vec<Row>, StoreError> {
     let mut rows = Vec::with_capacity(ids.len());
@@ -20,10 +21,10 @@ pub(crate) fn query_in(
     for chunk in ids.chunks(most) {
         let size = CHUNKS.into_iter().rev().find(|size| *size >= chunk.len()).unwrap_or(most);
         let last = chunk.last().copied().unwrap_or_default();
-        let ids: Vec<Param<'_>> =
-            (0..size).map(|at| Param::Text(chunk.get(at).copied().unwrap_or(last))).collect();
-        let places: Vec<String> = (1..=size).map(|at| format!("${at}")).collect();
-        rows.extend(tx.query(&format!("{head} IN ({}){tail}", places.join(", ")), &ids)?);
+        let asked = (0..size).map(|at| Param::Text(chunk.get(at).copied().unwrap_or(last)));
+        let params: Vec<Param<'_>> = first.iter().copied().chain(asked).collect();
+        let places: Vec<String> = (first.len() + 1..=first.len() + size).map(|at| format!("${at}")).collect();
+        rows.extend(tx.query(&format!("{head} IN ({}){tail}", places.join(", ")), &params)?);
     }
     Ok(rows)
 }

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use veriboot_wire::Time;
 
 use crate::StoreError;
+use crate::ops::events::Held;
 
 /// Which database is below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +30,10 @@ pub trait Tx {
     fn execute(&mut self, sql: &str, params: &[Param<'_>]) -> Result<u64, StoreError>;
     /// Runs a statement and gives all of its rows. Callers bound the number with LIMIT.
     fn query(&mut self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, StoreError>;
+    /// Where events wait for the end of the transaction; `None` when they are written as they come.
+    fn held(&mut self) -> Option<&mut Held> {
+        None
+    }
 }
 
 /// At most one row of a query.

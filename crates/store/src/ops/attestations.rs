@@ -8,7 +8,8 @@ use veriboot_wire::{Attestation, Page, PreviousQuote, RejectedProposal, ScopeKin
 use crate::StoreError;
 use crate::page::{decode_time_cursor, encode_cursor, page, page_rows};
 use crate::query::Select;
-use crate::tx::{Row, Tx, json, params, query_one};
+use crate::rows::{query_in, write_rows};
+use crate::tx::{Columns, Row, Tx, json, params, query_one};
 
 /// What was judged, except for the event log, which is kept by content in `logs`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,7 +48,10 @@ const COLUMNS: &str = "id, vm_id, boot_id, at, verdict, facts, findings, baselin
 const EVIDENCE: &str = "ak_public, quote, signature, nonce, bank, pcrs, log_absent_because, context";
 
 fn read(row: Row) -> Result<Attestation, StoreError> {
-    let mut c = row.columns();
+    read_columns(&mut row.columns())
+}
+
+fn read_columns(c: &mut Columns) -> Result<Attestation, StoreError> {
     Ok(Attestation {
         id: c.text()?,
         vm_id: c.text()?,
@@ -65,22 +69,32 @@ fn read(row: Row) -> Result<Attestation, StoreError> {
 
 /// Adds an attestation. Its VM, boot and log must be there ([`crate::Constraint::Reference`]).
 pub fn insert(tx: &mut dyn Tx, attestation: &Attestation, evidence: &Evidence) -> Result<(), StoreError> {
-    let (facts, findings) = (json(&attestation.facts)?, json(&attestation.findings)?);
-    let pcrs = json(&evidence.pcrs)?;
-    let context = evidence.context.as_ref().map(json).transpose()?;
-    tx.execute(
-        &format!(
-            "INSERT INTO attestations ({COLUMNS}, {EVIDENCE}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, \
-             $12, $13, $14, $15, $16, $17, $18, $19)"
-        ),
-        params![
+    insert_all(tx, &[(attestation, evidence)])
+}
+
+/// [`insert`] for many.
+pub fn insert_all(tx: &mut dyn Tx, attestations: &[(&Attestation, &Evidence)]) -> Result<(), StoreError> {
+    let written = |(attestation, evidence): &(&Attestation, &Evidence)| {
+        let context = evidence.context.as_ref().map(json).transpose()?;
+        Ok([
+            Some(json(&attestation.facts)?),
+            Some(json(&attestation.findings)?),
+            Some(json(&evidence.pcrs)?),
+            context,
+        ])
+    };
+    let written = attestations.iter().map(written).collect::<Result<Vec<_>, StoreError>>()?;
+    let rows: Vec<_> = attestations.iter().zip(written).collect();
+    let head = format!("INSERT INTO attestations ({COLUMNS}, {EVIDENCE}) ");
+    write_rows(tx, &head, "", &rows, |((attestation, evidence), [facts, findings, pcrs, context])| {
+        *params![
             &attestation.id,
             &attestation.vm_id,
             attestation.boot_id.as_deref(),
             attestation.at,
             attestation.verdict.as_str(),
-            &facts,
-            &findings,
+            facts.as_deref(),
+            findings.as_deref(),
             attestation.baseline.as_deref(),
             attestation.baseline_scope.map(ScopeKind::as_str),
             attestation.profile.as_deref(),
@@ -90,12 +104,24 @@ pub fn insert(tx: &mut dyn Tx, attestation: &Attestation, evidence: &Evidence) -
             &evidence.signature,
             &evidence.nonce,
             evidence.bank.as_deref(),
-            &pcrs,
+            pcrs.as_deref(),
             evidence.log_absent_because.as_deref(),
             context.as_deref(),
-        ],
-    )?;
+        ]
+    })?;
     Ok(())
+}
+
+/// The attestations with these ids with their evidence, as far as there are any, in no order.
+pub fn with_evidence(tx: &mut dyn Tx, ids: &[&str]) -> Result<Vec<(Attestation, Evidence)>, StoreError> {
+    let head = format!("SELECT {COLUMNS}, {EVIDENCE} FROM attestations WHERE id");
+    query_in(tx, &head, "", &[], ids)?
+        .into_iter()
+        .map(|row| {
+            let mut c = row.columns();
+            Ok((read_columns(&mut c)?, read_evidence(&mut c)?))
+        })
+        .collect()
 }
 
 /// The attestation with this id.
@@ -107,13 +133,13 @@ pub fn by_id(tx: &mut dyn Tx, id: &str) -> Result<Option<Attestation>, StoreErro
 
 /// The evidence of the attestation with this id.
 pub fn evidence(tx: &mut dyn Tx, id: &str) -> Result<Option<Evidence>, StoreError> {
-    let Some(row) =
-        query_one(tx, &format!("SELECT {EVIDENCE} FROM attestations WHERE id = $1"), params![id])?
-    else {
-        return Ok(None);
-    };
-    let mut c = row.columns();
-    Ok(Some(Evidence {
+    query_one(tx, &format!("SELECT {EVIDENCE} FROM attestations WHERE id = $1"), params![id])?
+        .map(|row| read_evidence(&mut row.columns()))
+        .transpose()
+}
+
+fn read_evidence(c: &mut Columns) -> Result<Evidence, StoreError> {
+    Ok(Evidence {
         ak_public: c.bytes()?,
         quote: c.bytes()?,
         signature: c.bytes()?,
@@ -122,7 +148,7 @@ pub fn evidence(tx: &mut dyn Tx, id: &str) -> Result<Option<Evidence>, StoreErro
         pcrs: c.json()?,
         log_absent_because: c.opt_text()?,
         context: c.opt_json()?,
-    }))
+    })
 }
 
 /// The newest attestation of a VM.

@@ -7,7 +7,8 @@ use veriboot_wire::{Boot, Page, Time, Verdict};
 use crate::StoreError;
 use crate::page::{decode_time_cursor, encode_cursor, page, page_rows};
 use crate::query::Select;
-use crate::tx::{Row, Tx, json, params, query_one};
+use crate::rows::write_rows;
+use crate::tx::{Param, Row, Tx, json, params, query_one};
 
 /// What one attestation says about its boot.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,32 +49,45 @@ fn read(row: Row) -> Result<Boot, StoreError> {
     })
 }
 
+const COUNTED: &str = " ON CONFLICT (vm_id, reset_count, restart_count, log_sha256) DO UPDATE SET \
+     last_attested_at = excluded.last_attested_at, verdict = excluded.verdict, \
+     attestations = boots.attestations + 1, components = excluded.components";
+
 /// Adds the boot, or counts one more attestation of it and takes over time, verdict and components. The boot is new
 /// when `attestations` is 1.
 pub fn record(tx: &mut dyn Tx, seen: &BootSeen<'_>) -> Result<Boot, StoreError> {
     let components = json(seen.components)?;
     let id = crate::new_id(seen.at);
     let sql = format!(
-        "INSERT INTO boots ({COLUMNS}) VALUES ($1, $2, $3, $3, $4, $5, $6, $7, 1, $8) \
-         ON CONFLICT (vm_id, reset_count, restart_count, log_sha256) DO UPDATE SET \
-         last_attested_at = excluded.last_attested_at, verdict = excluded.verdict, \
-         attestations = boots.attestations + 1, components = excluded.components RETURNING {COLUMNS}"
+        "INSERT INTO boots ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10){COUNTED} RETURNING {COLUMNS}"
     );
-    let row = query_one(
-        tx,
-        &sql,
-        params![
-            &id,
-            seen.vm_id,
-            seen.at,
-            seen.reset_count,
-            seen.restart_count,
-            seen.log_sha256.unwrap_or(""),
-            seen.verdict.as_str(),
-            &components,
-        ],
-    )?;
+    let row = query_one(tx, &sql, &columns_of(&id, seen, &components))?;
     row.map_or_else(|| Err(StoreError::failed("upsert of a boot gave no row")), read)
+}
+
+/// [`record`] for one boot of each of many VMs.
+pub fn record_all(tx: &mut dyn Tx, seen: &[BootSeen<'_>]) -> Result<(), StoreError> {
+    let written = |seen: &BootSeen<'_>| Ok((crate::new_id(seen.at), json(seen.components)?));
+    let written = seen.iter().map(written).collect::<Result<Vec<_>, StoreError>>()?;
+    let rows: Vec<_> = seen.iter().zip(written).collect();
+    let head = format!("INSERT INTO boots ({COLUMNS}) ");
+    write_rows(tx, &head, COUNTED, &rows, |(seen, (id, components))| columns_of(id, seen, components))?;
+    Ok(())
+}
+
+fn columns_of<'a>(id: &'a str, seen: &BootSeen<'a>, components: &'a str) -> [Param<'a>; 10] {
+    *params![
+        id,
+        seen.vm_id,
+        seen.at,
+        seen.at,
+        seen.reset_count,
+        seen.restart_count,
+        seen.log_sha256.unwrap_or(""),
+        seen.verdict.as_str(),
+        1_u32,
+        components,
+    ]
 }
 
 /// The boot with this id.

@@ -3,6 +3,10 @@
 //! [`append`] runs in the transaction of the change, and writes there whom it is to be told: a change and its
 //! notifications are committed together or not at all.
 
+mod held;
+
+pub use held::{Held, hold};
+
 use veriboot_wire::{
     Alert, Event, EventQuery, Page, Route, Scope, ScopeKind, Severity, TargetKind, Time, kind_matches,
 };
@@ -57,19 +61,27 @@ fn read(row: Row) -> Result<Event, StoreError> {
     read_columns(&mut row.columns())
 }
 
-/// Appends an event, queues it for every target that is to be told, and gives its sequence number. Writers that append
-/// at once are put in a row: whoever sees an event sees all those before it.
-pub fn append(tx: &mut dyn Tx, event: &NewEvent<'_>) -> Result<u64, StoreError> {
+/// Appends an event and queues it for every target that is to be told. Writers that append at once are put in a row:
+/// whoever sees an event sees all those before it.
+pub fn append(tx: &mut dyn Tx, event: &NewEvent<'_>) -> Result<(), StoreError> {
     append_all(tx, std::slice::from_ref(event))
 }
 
-/// [`append`] for many events, in their order. Gives the sequence number of the last one: of the newest event there is,
-/// where there are none.
+/// [`append`] for many events, in their order.
 ///
-/// From here to the end of the transaction nobody else appends: transactions with many events append them last.
-pub fn append_all(tx: &mut dyn Tx, events: &[NewEvent<'_>]) -> Result<u64, StoreError> {
+/// From here to the end of the transaction nobody else appends: transactions with many events append them last, which
+/// [`hold`] does.
+pub fn append_all(tx: &mut dyn Tx, events: &[NewEvent<'_>]) -> Result<(), StoreError> {
+    match tx.held() {
+        Some(held) => held.add(events),
+        None => write(tx, events)?,
+    }
+    Ok(())
+}
+
+fn write(tx: &mut dyn Tx, events: &[NewEvent<'_>]) -> Result<(), StoreError> {
     if events.is_empty() {
-        return Ok(bounds(tx)?.newest);
+        return Ok(());
     }
     let sql = "UPDATE event_counter SET newest = newest + $1 WHERE id = 1 RETURNING newest";
     let count = events.len() as u64;
@@ -95,12 +107,11 @@ pub fn append_all(tx: &mut dyn Tx, events: &[NewEvent<'_>]) -> Result<u64, Store
             data
         ]
     })?;
-    queue(tx, &numbered)?;
-    Ok(newest)
+    queue(tx, &numbered)
 }
 
 /// Appends an event about an alert. Its data is what [`alert_data`] gives: the notifications read it.
-pub fn append_alert(tx: &mut dyn Tx, kind: &str, alert: &Alert, at: Time) -> Result<u64, StoreError> {
+pub fn append_alert(tx: &mut dyn Tx, kind: &str, alert: &Alert, at: Time) -> Result<(), StoreError> {
     let data = alert_data(alert)?;
     let event = NewEvent {
         at,
@@ -147,7 +158,7 @@ pub(super) fn append_scope(
     subject: &str,
     data: &serde_json::Value,
     at: Time,
-) -> Result<u64, StoreError> {
+) -> Result<(), StoreError> {
     let of = |wanted: ScopeKind| scope.filter(|scope| scope.kind == wanted).map(|scope| scope.id.as_str());
     let vm_id = of(ScopeKind::Vm);
     let vm_name = match vm_id {

@@ -88,7 +88,7 @@ pub fn inputs_after(tx: &mut dyn Tx, after_id: &str, limit: u32) -> Result<Vec<V
 /// Of these VMs, as far as there are any, ordered by id.
 pub fn inputs_of_all(tx: &mut dyn Tx, vm_ids: &[String]) -> Result<Vec<VmInputs>, StoreError> {
     let ids: Vec<&str> = vm_ids.iter().map(String::as_str).collect();
-    let found = query_in(tx, &format!("{HEAD} WHERE v.id"), "", &ids)?.into_iter().map(read);
+    let found = query_in(tx, &format!("{HEAD} WHERE v.id"), "", &[], &ids)?.into_iter().map(read);
     let mut found = found.collect::<Result<Vec<_>, StoreError>>()?;
     found.sort_by(|a, b| a.id.cmp(&b.id));
     Ok(found)
@@ -112,7 +112,7 @@ pub struct ItemInputs {
 /// What the inventory says about these VMs. Where several sources know one, the one that knew it first comes first.
 pub fn items_of_vms(tx: &mut dyn Tx, vm_ids: &[&str]) -> Result<Vec<ItemInputs>, StoreError> {
     let head = "SELECT vm_id, source, secure_boot, vtpm, power FROM inventory_vms WHERE vm_id";
-    query_in(tx, head, " AND gone_at IS NULL ORDER BY vm_id, id", vm_ids)?
+    query_in(tx, head, " AND gone_at IS NULL ORDER BY vm_id, id", &[], vm_ids)?
         .into_iter()
         .map(|row| {
             let mut c = row.columns();

@@ -56,7 +56,7 @@ pub fn of_resource(tx: &mut dyn Tx, resource_id: &str) -> Result<Vec<Assessment>
 /// All assessments of these resources, ordered by resource and check.
 pub fn of_resources(tx: &mut dyn Tx, ids: &[&str]) -> Result<Vec<Assessment>, StoreError> {
     let head = format!("SELECT {COLUMNS} FROM assessments WHERE resource_id");
-    let found = query_in(tx, &head, "", ids)?.into_iter().map(read);
+    let found = query_in(tx, &head, "", &[], ids)?.into_iter().map(read);
     let mut found = found.collect::<Result<Vec<_>, StoreError>>()?;
     found.sort_by(|a, b| (&a.resource_id, &a.check).cmp(&(&b.resource_id, &b.check)));
     Ok(found)

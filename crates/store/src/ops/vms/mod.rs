@@ -5,6 +5,7 @@
 
 mod attested;
 mod delete;
+mod judged_again;
 mod kernel_said;
 mod list;
 mod reenrol;
@@ -13,10 +14,12 @@ use veriboot_wire::{Facts, MachineInfo, ScopeKind, SecurityType, Time, VmStatus}
 
 pub use attested::{AfterAttestation, BootPosition, update_after_attestation, use_challenge};
 pub use delete::delete;
+pub use judged_again::{JudgedAgain, judged_again};
 pub use kernel_said::KernelSaid;
 pub use list::{counts_by_status, list, summary};
 pub use reenrol::{REENROLMENT_PACE_MS, REENROLMENTS_AT_ONCE, Reenrolment, reenrol, reenrolment_wait_ms};
 
+use crate::rows::query_in;
 use crate::tx::{Param, Row, Tx, json, params, query_one};
 use crate::{Place, StoreError};
 
@@ -243,6 +246,12 @@ pub fn insert(tx: &mut dyn Tx, vm: &VmRow) -> Result<(), StoreError> {
 /// The VM with this id.
 pub fn by_id(tx: &mut dyn Tx, id: &str) -> Result<Option<VmRow>, StoreError> {
     query_one(tx, &format!("SELECT {COLUMNS} FROM vms WHERE id = $1"), params![id])?.map(read).transpose()
+}
+
+/// The VMs with these ids, as far as there are any, in no order.
+pub fn by_ids(tx: &mut dyn Tx, ids: &[&str]) -> Result<Vec<VmRow>, StoreError> {
+    let head = format!("SELECT {COLUMNS} FROM vms WHERE id");
+    query_in(tx, &head, "", &[], ids)?.into_iter().map(read).collect()
 }
 
 /// The VM with this name in this group.
