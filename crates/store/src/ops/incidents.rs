@@ -1,9 +1,11 @@
 //! Incidents: open alerts of members of one scale set with reason and cause in common.
 //!
 //! Joining and leaving touch one row, whatever the number of members: an alert is a member by its own row, and the
-//! incident counts who ever joined.
+//! incident counts who ever joined. Many that join at once are added at once.
 
-use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
 use veriboot_wire::{
     AlertState, Incident, IncidentMember, IncidentQuery, IncidentState, Page, Time, counted, techniques,
 };
@@ -14,16 +16,8 @@ use crate::StoreError;
 use crate::hash::sha256_hex;
 use crate::page::{decode_time_cursor, encode_cursor, page, page_rows};
 use crate::query::Select;
+use crate::rows::{query_in, write_cast, write_rows};
 use crate::tx::{Row, Tx, json as to_json, params, query_one};
-
-/// Where the members of an incident belong.
-#[derive(Clone, Copy, Debug)]
-pub struct Members<'a> {
-    /// Group.
-    pub group: &'a str,
-    /// Scale set; VMs of none have no incidents.
-    pub scale_set: Option<&'a str>,
-}
 
 const COLUMNS: &str = "i.id, i.kind, i.title, i.reason, i.severity, i.is_open, i.group_name, i.scale_set, i.message, \
      i.component, i.codes, i.classes, i.members, i.first_at, i.last_at, i.closed_at, \
@@ -75,102 +69,203 @@ fn cause_key(alert: &AlertRaise<'_>, group: &str, scale_set: &str) -> String {
     sha256_hex(&bytes)
 }
 
-/// Makes an open alert a member of the incident of its cause, and of no other; `member_of` is what its row says. An
-/// incident of this cause that was closed within the window of [`AlertRaise::reopen_window_s`] is opened again.
-pub(crate) fn join(
-    tx: &mut dyn Tx,
-    alert_id: &str,
-    member_of: Option<&str>,
-    alert: &AlertRaise<'_>,
-    place: &Members<'_>,
-) -> Result<(), StoreError> {
-    let Some(scale_set) = place.scale_set else { return Ok(()) };
-    let key = cause_key(alert, place.group, scale_set);
-    let (id, opened) = match find(tx, &key, alert)? {
-        Some(found) => found,
-        None => (insert(tx, &key, alert, place.group, scale_set)?, true),
-    };
-    let mut members = None;
-    if member_of != Some(id.as_str()) {
-        let sql = "UPDATE incidents SET members = members + 1, last_at = $2 WHERE id = $1 RETURNING members";
-        let row = query_one(tx, sql, params![&id, alert.at])?;
-        members = row.map(|row| row.columns().u64()).transpose()?;
-        tx.execute("UPDATE alerts SET incident_id = $2 WHERE id = $1", params![alert_id, &id])?;
-        if let Some(left) = member_of {
-            settle(tx, left, alert.at)?;
+/// An alert that is open from now on, or stays so.
+pub(crate) struct Joining<'a> {
+    /// What it is about.
+    pub alert: &'a AlertRaise<'a>,
+    /// The incident that its row names.
+    pub member_of: Option<&'a str>,
+    /// Group and scale set of a VM that joins the incident of its cause. VMs of no scale set have no incidents.
+    pub place: Option<(&'a str, &'a str)>,
+}
+
+/// What joining came to. Alerts are not written by it.
+pub(crate) struct Joined<'a> {
+    /// The incident that each is a member of, for those that join; and of no other.
+    pub of: Vec<Option<String>>,
+    /// For [`tell_all`], once the alerts are written.
+    pub told: Vec<Told>,
+    /// For [`settle_all`], once the alerts are written: incidents that were left for others.
+    pub left: Vec<(&'a str, Time)>,
+}
+
+/// Something to tell of an incident.
+pub(crate) struct Told {
+    kind: &'static str,
+    id: String,
+    at: Time,
+}
+
+/// Makes open alerts members of the incidents of their causes. An incident of a cause that was closed within the window
+/// of [`AlertRaise::reopen_window_s`] is opened again.
+pub(crate) fn join_all<'a>(tx: &mut dyn Tx, joining: &[Joining<'a>]) -> Result<Joined<'a>, StoreError> {
+    let keys: Vec<Option<String>> = joining
+        .iter()
+        .map(|joining| joining.place.map(|(group, scale_set)| cause_key(joining.alert, group, scale_set)))
+        .collect();
+    let distinct: BTreeSet<&str> = keys.iter().flatten().map(String::as_str).collect();
+    let mut known = latest_of(tx, &distinct.into_iter().collect::<Vec<_>>())?;
+    let mut joined = Joined { of: Vec::with_capacity(joining.len()), told: Vec::new(), left: Vec::new() };
+    let mut grown: BTreeMap<&str, Growth<'_>> = BTreeMap::new();
+    for (joining, key) in joining.iter().zip(&keys) {
+        let (Some(key), Some(place)) = (key, joining.place) else {
+            joined.of.push(None);
+            continue;
+        };
+        let alert = joining.alert;
+        let growth = grown.entry(key).or_insert_with(|| Growth::of(known.remove(key), alert, place));
+        if joining.member_of != Some(growth.id.as_str()) {
+            growth.joined += 1;
+            growth.last_at = alert.at;
+            joined.left.extend(joining.member_of.map(|left| (left, alert.at)));
         }
+        joined.of.push(Some(growth.id.clone()));
     }
-    if opened {
-        tell(tx, &id, "incident.opened", alert.at)?;
-    } else if members.is_some_and(|count| count > 1 && count.is_power_of_two()) {
-        // Told whenever it has doubled: a roll-out to 500 VMs is told nine times.
-        tell(tx, &id, "incident.grown", alert.at)?;
+    let (new, there): (Vec<_>, Vec<_>) = grown.into_iter().partition(|(_, growth)| growth.is_new);
+    insert_all(tx, &new)?;
+    let there: Vec<_> = there.into_iter().filter(|(_, growth)| growth.opened || growth.joined > 0).collect();
+    let head = "UPDATE incidents SET is_open = 1, closed_at = NULL, members = members + n.column2, \
+                last_at = n.column3 FROM (";
+    write_cast(tx, head, ") AS n WHERE incidents.id = n.column1", &[2, 3], &there, |(_, growth)| {
+        *params![&growth.id, growth.joined, growth.last_at]
+    })?;
+    for (_, growth) in new.into_iter().chain(there) {
+        joined.told.extend(growth.told());
     }
-    Ok(())
+    Ok(joined)
 }
 
-/// The open incident of this cause, else the one that was closed last, opened again; and whether it was opened.
-fn find(tx: &mut dyn Tx, key: &str, alert: &AlertRaise<'_>) -> Result<Option<(String, bool)>, StoreError> {
-    let sql = "SELECT id FROM incidents WHERE cause_key = $1 AND is_open = 1";
-    if let Some(row) = query_one(tx, sql, params![key])? {
-        return Ok(Some((row.columns().text()?, false)));
-    }
-    if alert.reopen_window_s == 0 {
-        return Ok(None);
-    }
-    let oldest = alert.at.plus_s(-i64::from(alert.reopen_window_s));
-    let sql = "UPDATE incidents SET is_open = 1, closed_at = NULL, last_at = $3 WHERE id = (SELECT r.id FROM incidents r \
-               WHERE r.cause_key = $1 AND r.closed_at >= $2 ORDER BY r.closed_at DESC, r.id DESC LIMIT 1) RETURNING id";
-    let row = query_one(tx, sql, params![key, oldest, alert.at])?;
-    row.map(|row| Ok((row.columns().text()?, true))).transpose()
+/// The incident of a cause, and who joins it.
+struct Growth<'a> {
+    id: String,
+    is_new: bool,
+    /// Whether it is opened by this, for the first time or again.
+    opened: bool,
+    /// Who ever joined before.
+    before: u64,
+    /// Who joins now.
+    joined: u64,
+    last_at: Time,
+    /// The first one that joins.
+    alert: &'a AlertRaise<'a>,
+    place: (&'a str, &'a str),
 }
 
-fn insert(
-    tx: &mut dyn Tx,
-    key: &str,
-    alert: &AlertRaise<'_>,
-    group: &str,
-    scale_set: &str,
-) -> Result<String, StoreError> {
-    let id = crate::new_id(alert.at);
-    let mut codes: Vec<&str> = alert.findings.iter().map(|f| f.code.as_str()).collect();
-    codes.sort_unstable();
-    codes.dedup();
-    let (codes, classes) = (to_json(&codes)?, write_classes(&classes_of(alert.findings)));
-    tx.execute(
-        "INSERT INTO incidents (id, cause_key, kind, title, reason, severity, is_open, group_name, scale_set, message, \
-         component, codes, classes, members, first_at, last_at, closed_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, 1, $7, $8, $9, $10, $11, $12, 0, $13, $13, NULL)",
-        params![
-            &id,
-            key,
+impl<'a> Growth<'a> {
+    fn of(known: Option<Known>, alert: &'a AlertRaise<'a>, place: (&'a str, &'a str)) -> Self {
+        let window_s = alert.reopen_window_s;
+        let oldest = alert.at.plus_s(-i64::from(window_s));
+        let holds = |known: &Known| {
+            known.is_open || (window_s > 0 && known.closed_at.is_some_and(|closed| closed >= oldest))
+        };
+        let (id, before, is_new, opened) = match known.filter(holds) {
+            Some(known) => (known.id, known.members, false, !known.is_open),
+            None => (crate::new_id(alert.at), 0, true, true),
+        };
+        Self { id, is_new, opened, before, joined: 0, last_at: alert.at, alert, place }
+    }
+
+    fn told(self) -> Option<Told> {
+        // Told whenever it has doubled: a roll-out to 500 VMs is told nine times, and less often when many join at once.
+        let doubled = self.before.saturating_add(1).next_power_of_two().max(2);
+        let kind = match () {
+            () if self.opened => "incident.opened",
+            () if self.before.saturating_add(self.joined) >= doubled => "incident.grown",
+            () => return None,
+        };
+        Some(Told { kind, id: self.id, at: self.last_at })
+    }
+}
+
+/// An incident as far as those who may join it ask.
+struct Known {
+    id: String,
+    is_open: bool,
+    closed_at: Option<Time>,
+    members: u64,
+}
+
+/// The open incident of each cause, else the one that was closed last.
+fn latest_of(tx: &mut dyn Tx, keys: &[&str]) -> Result<BTreeMap<String, Known>, StoreError> {
+    let head = "SELECT i.cause_key, i.id, i.is_open, i.closed_at, i.members FROM incidents i WHERE i.id = \
+                (SELECT r.id FROM incidents r WHERE r.cause_key = i.cause_key \
+                ORDER BY r.is_open DESC, r.closed_at DESC, r.id DESC LIMIT 1) AND i.cause_key";
+    query_in(tx, head, "", &[], keys)?
+        .into_iter()
+        .map(|row| {
+            let mut c = row.columns();
+            let key = c.text()?;
+            let (id, is_open, closed_at) = (c.text()?, c.bool()?, c.opt_time()?);
+            Ok((key, Known { id, is_open, closed_at, members: c.u64()? }))
+        })
+        .collect()
+}
+
+fn insert_all(tx: &mut dyn Tx, new: &[(&str, Growth<'_>)]) -> Result<(), StoreError> {
+    let rows = new
+        .iter()
+        .map(|(key, growth)| {
+            let findings = growth.alert.findings;
+            let mut codes: Vec<&str> = findings.iter().map(|f| f.code.as_str()).collect();
+            codes.sort_unstable();
+            codes.dedup();
+            Ok((*key, growth, to_json(&codes)?, write_classes(&classes_of(findings))))
+        })
+        .collect::<Result<Vec<_>, StoreError>>()?;
+    let head = "INSERT INTO incidents (id, cause_key, kind, title, reason, severity, is_open, group_name, scale_set, \
+                message, component, codes, classes, members, first_at, last_at, closed_at) ";
+    write_rows(tx, head, "", &rows, |(key, growth, codes, classes)| {
+        let Growth { id, alert, place: (group, scale_set), joined, last_at, .. } = growth;
+        *params![
+            id,
+            *key,
             alert.kind,
             alert.title,
             alert.reason.as_str(),
             alert.severity.as_str(),
-            group,
-            scale_set,
+            true,
+            *group,
+            *scale_set,
             alert.message,
             alert.component,
-            &codes,
-            &classes,
+            codes,
+            classes,
+            *joined,
             alert.at,
-        ],
-    )?;
-    Ok(id)
+            *last_at,
+            None::<Time>,
+        ]
+    })?;
+    Ok(())
 }
 
 /// Closes an incident that has no open alert any more. `true` when it did.
 pub(crate) fn settle(tx: &mut dyn Tx, id: &str, now: Time) -> Result<bool, StoreError> {
-    let closed = tx.execute(
-        "UPDATE incidents SET is_open = 0, closed_at = $2 WHERE id = $1 AND is_open = 1 \
-         AND NOT EXISTS (SELECT 1 FROM alerts a WHERE a.incident_id = $1 AND a.is_open = 1)",
-        params![id, now],
-    )?;
-    if closed == 1 {
-        tell(tx, id, "incident.closed", now)?;
-    }
-    Ok(closed == 1)
+    Ok(settle_all(tx, &[(id, now)])? > 0)
+}
+
+/// Closes those of these incidents that have no open alert any more, and says how many that were.
+pub(crate) fn settle_all(tx: &mut dyn Tx, left: &[(&str, Time)]) -> Result<usize, StoreError> {
+    // The last time that one is named is the one at which it was left by all.
+    let left: BTreeMap<&str, Time> = left.iter().copied().collect();
+    let ids: Vec<&str> = left.keys().copied().collect();
+    let head = "SELECT i.id FROM incidents i WHERE i.is_open = 1 \
+                AND NOT EXISTS (SELECT 1 FROM alerts a WHERE a.incident_id = i.id AND a.is_open = 1) AND i.id";
+    let closed = query_in(tx, head, "", &[], &ids)?
+        .into_iter()
+        .map(|row| {
+            let id = row.columns().text()?;
+            let at = left.get(id.as_str()).copied();
+            let at = at.ok_or_else(|| StoreError::corrupt("an incident that nobody asked for"))?;
+            Ok(Told { kind: "incident.closed", id, at })
+        })
+        .collect::<Result<Vec<_>, StoreError>>()?;
+    let head = "UPDATE incidents SET is_open = 0, closed_at = n.column2 FROM (";
+    write_cast(tx, head, ") AS n WHERE incidents.id = n.column1", &[2], &closed, |told| {
+        *params![&told.id, told.at]
+    })?;
+    tell_all(tx, &closed)?;
+    Ok(closed.len())
 }
 
 /// Incidents that a VM's open alerts are members of.
@@ -179,29 +274,51 @@ pub(crate) fn of_vm(tx: &mut dyn Tx, vm_id: &str) -> Result<Vec<String>, StoreEr
     tx.query(sql, params![vm_id])?.into_iter().map(|row| row.columns().text()).collect()
 }
 
-fn tell(tx: &mut dyn Tx, id: &str, kind: &str, at: Time) -> Result<(), StoreError> {
-    let incident =
-        by_id(tx, id)?.ok_or_else(|| StoreError::failed("an incident that was just written is gone"))?;
-    let count = incident.members;
-    let vms = counted(count, "VM");
+/// Appends events about incidents as they are stored by now, in this order.
+pub(crate) fn tell_all(tx: &mut dyn Tx, told: &[Told]) -> Result<(), StoreError> {
+    if told.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<&str> = told.iter().map(|told| told.id.as_str()).collect();
+    let rows = query_in(tx, &format!("SELECT {COLUMNS} FROM incidents i WHERE i.id"), "", &[], &ids)?;
+    let stored = rows.into_iter().map(|row| read(row).map(|incident| (incident.id.clone(), incident)));
+    let stored: BTreeMap<String, Incident> = stored.collect::<Result<_, _>>()?;
+    let told = told
+        .iter()
+        .map(|told| {
+            let incident = stored.get(&told.id);
+            let incident =
+                incident.ok_or_else(|| StoreError::failed("an incident that was just written is gone"))?;
+            Ok((told, incident, data(incident)?))
+        })
+        .collect::<Result<Vec<_>, StoreError>>()?;
+    let events: Vec<events::NewEvent<'_>> = told
+        .iter()
+        .map(|(told, incident, data)| events::NewEvent {
+            at: told.at,
+            kind: told.kind,
+            severity: incident.severity,
+            group: Some(&incident.group),
+            scale_set: Some(&incident.scale_set),
+            vm_id: None,
+            vm_name: None,
+            subject: Some(&incident.id),
+            data,
+        })
+        .collect();
+    events::append_all(tx, &events)?;
+    Ok(())
+}
+
+/// What an event about an incident says: the incident, and how many it concerns in its message.
+fn data(incident: &Incident) -> Result<Value, StoreError> {
+    let vms = counted(incident.members, "VM");
     let message = format!("{vms} of {}: {}", incident.scale_set, incident.message);
-    let mut data = serde_json::to_value(&incident).map_err(StoreError::failed)?;
+    let mut data = serde_json::to_value(incident).map_err(StoreError::failed)?;
     if let Some(members) = data.as_object_mut() {
         members.insert("message".to_owned(), json!(message));
     }
-    let event = events::NewEvent {
-        at,
-        kind,
-        severity: incident.severity,
-        group: Some(&incident.group),
-        scale_set: Some(&incident.scale_set),
-        vm_id: None,
-        vm_name: None,
-        subject: Some(&incident.id),
-        data: &data,
-    };
-    events::append(tx, &event)?;
-    Ok(())
+    Ok(data)
 }
 
 /// The incident with this id.

@@ -153,34 +153,58 @@ fn classes_match(classes: &[ChangeClass], findings: &[Finding]) -> bool {
     failing.peek().is_some() && failing.all(|f| f.change.is_some_and(|class| classes.contains(&class)))
 }
 
+/// A rule that holds, with what it matches.
+pub(crate) struct Running {
+    rule: Rule,
+    matches: SuppressionMatch,
+    expires_at: Option<Time>,
+}
+
+/// Rules that hold at `since`, the oldest first.
+pub(crate) fn running(tx: &mut dyn Tx, since: Time) -> Result<Vec<Running>, StoreError> {
+    // Two scans of the index: rules with an end that is to come, and rules without one.
+    let sql = "SELECT s.id, s.why, s.kind, s.reason, s.classes, s.vm_id, s.scale_set, s.group_name, s.expires_at \
+               FROM suppressions s WHERE s.ended_at IS NULL AND (s.expires_at > $1 OR s.expires_at IS NULL) \
+               ORDER BY s.created_at, s.id LIMIT $2";
+    tx.query(sql, params![since, MAX_RUNNING])?
+        .into_iter()
+        .map(|row| {
+            let mut c = row.columns();
+            let rule = Rule { id: c.text()?, why: c.text()? };
+            let matches = SuppressionMatch {
+                kind: c.opt_text()?,
+                reason: c.opt_word()?,
+                classes: read_classes(&c.text()?)?,
+                vm: c.opt_text()?,
+                scale_set: c.opt_text()?,
+                group: c.opt_text()?,
+            };
+            Ok(Running { rule, matches, expires_at: c.opt_time()? })
+        })
+        .collect()
+}
+
+/// The oldest of these rules that holds at `now` and matches.
+pub(crate) fn first_match<'a>(rules: &'a [Running], subject: &Subject<'_>, now: Time) -> Option<&'a Rule> {
+    fn is(wanted: Option<&String>, found: Option<&str>) -> bool {
+        wanted.is_none_or(|wanted| Some(wanted.as_str()) == found)
+    }
+    let found = rules.iter().find(|Running { matches, expires_at, .. }| {
+        expires_at.is_none_or(|expires| expires > now)
+            && is(matches.kind.as_ref(), Some(subject.kind))
+            && matches.reason.is_none_or(|reason| reason == subject.reason)
+            && is(matches.vm.as_ref(), Some(subject.vm_id))
+            && is(matches.scale_set.as_ref(), subject.scale_set)
+            && is(matches.group.as_ref(), Some(subject.group))
+            && classes_match(&matches.classes, subject.findings)
+    });
+    found.map(|found| &found.rule)
+}
+
 /// The oldest rule that holds at `now` and matches.
 pub fn matching(tx: &mut dyn Tx, subject: &Subject<'_>, now: Time) -> Result<Option<Rule>, StoreError> {
-    // Two scans of the index: rules with an end that is to come, and rules without one.
-    let sql = "SELECT s.id, s.why, s.classes FROM suppressions s WHERE s.ended_at IS NULL \
-               AND (s.expires_at > $1 OR s.expires_at IS NULL) \
-               AND (s.kind IS NULL OR s.kind = $2) AND (s.reason IS NULL OR s.reason = $3) \
-               AND (s.vm_id IS NULL OR s.vm_id = $4) AND (s.scale_set IS NULL OR s.scale_set = $5) \
-               AND (s.group_name IS NULL OR s.group_name = $6) ORDER BY s.created_at, s.id LIMIT $7";
-    let rows = tx.query(
-        sql,
-        params![
-            now,
-            subject.kind,
-            subject.reason.as_str(),
-            subject.vm_id,
-            subject.scale_set,
-            subject.group,
-            MAX_RUNNING
-        ],
-    )?;
-    for row in rows {
-        let mut c = row.columns();
-        let (id, why, classes) = (c.text()?, c.text()?, read_classes(&c.text()?)?);
-        if classes_match(&classes, subject.findings) {
-            return Ok(Some(Rule { id, why }));
-        }
-    }
-    Ok(None)
+    let rules = running(tx, now)?;
+    Ok(first_match(&rules, subject, now).cloned())
 }
 
 /// Makes a rule.

@@ -1,15 +1,20 @@
 //! What the end of a cause does to alerts: open ones are resolved, dismissed ones are remembered no longer.
 
-use veriboot_wire::{AlertReason, Time};
+use std::collections::BTreeMap;
 
-use super::{auto_resolve, forget_dismissals};
+use veriboot_wire::{Alert, AlertEvent, AlertReason, AlertState, Time};
+
+use super::change::move_all;
+use super::write::write_timelines;
+use super::{SELECT, SERVICE, add_step, is_remembered, latest_of, read};
 use crate::StoreError;
+use crate::rows::query_in;
 use crate::tx::Tx;
 
-/// Causes of a VM that ended.
+/// Causes that ended on a VM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended<'a> {
-    /// The VM; distinct in one call.
+    /// The VM. One may be there more than once, with other reasons.
     pub vm_id: &'a str,
     /// What ended.
     pub reasons: &'a [AlertReason],
@@ -19,12 +24,87 @@ pub struct Ended<'a> {
     pub at: Time,
 }
 
-/// Resolves the open alerts of these VMs and reasons, in the name of the service, and gives their ids, VM by VM.
-pub fn resolve_all(tx: &mut dyn Tx, ended: &[Ended<'_>]) -> Result<Vec<Vec<String>>, StoreError> {
-    ended.iter().map(|e| auto_resolve(tx, e.vm_id, e.reasons, e.comment, e.at)).collect()
+impl Ended<'_> {
+    fn step(&self, state: AlertState) -> AlertEvent {
+        AlertEvent { at: self.at, state, by: SERVICE.to_owned(), comment: Some(self.comment.to_owned()) }
+    }
 }
 
-/// [`forget_dismissals`] for many VMs.
+/// Resolves the open alerts of a VM with these reasons, in the name of the service, and gives their ids.
+pub fn auto_resolve(
+    tx: &mut dyn Tx,
+    vm_id: &str,
+    reasons: &[AlertReason],
+    comment: &str,
+    now: Time,
+) -> Result<Vec<String>, StoreError> {
+    let resolved = resolve_all(tx, &[Ended { vm_id, reasons, comment, at: now }])?;
+    Ok(resolved.into_iter().flatten().collect())
+}
+
+/// [`auto_resolve`] for many VMs: the ids for each entry. One statement where nothing is open; a number that does not
+/// grow with the VMs otherwise.
+pub fn resolve_all(tx: &mut dyn Tx, ended: &[Ended<'_>]) -> Result<Vec<Vec<String>>, StoreError> {
+    if ended.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut vms: Vec<&str> = ended.iter().map(|ended| ended.vm_id).collect();
+    vms.sort_unstable();
+    vms.dedup();
+    let mut open: BTreeMap<String, Vec<Alert>> = BTreeMap::new();
+    for row in query_in(tx, &format!("{SELECT} WHERE a.is_open = 1 AND a.vm_id"), "", &[], &vms)? {
+        let alert = read(row)?;
+        open.entry(alert.vm_id.clone()).or_default().push(alert);
+    }
+    if open.is_empty() {
+        return Ok(vec![Vec::new(); ended.len()]);
+    }
+    let mut found: Vec<Vec<Alert>> = Vec::with_capacity(ended.len());
+    for ended in ended {
+        let of_vm = open.get_mut(ended.vm_id);
+        let mut of_vm: Vec<Alert> = of_vm
+            .map(|alerts| alerts.extract_if(.., |alert| ended.reasons.contains(&alert.reason)).collect())
+            .unwrap_or_default();
+        of_vm.sort_by(|a, b| (a.first_at, &a.id).cmp(&(b.first_at, &b.id)));
+        found.push(of_vm);
+    }
+    let steps = ended.iter().map(|ended| ended.step(AlertState::Resolved));
+    let mut moves: Vec<(&mut Alert, AlertEvent)> = found
+        .iter_mut()
+        .zip(steps)
+        .flat_map(|(alerts, step)| alerts.iter_mut().map(move |alert| (alert, step.clone())))
+        .collect();
+    move_all(tx, &mut moves)?;
+    Ok(found.into_iter().map(|alerts| alerts.into_iter().map(|alert| alert.id).collect()).collect())
+}
+
+/// Notes in the newest alert of each of these reasons, when it is dismissed, that its cause has ended: its
+/// [`is_remembered`] is over. State and times stay.
+pub fn forget_dismissals(
+    tx: &mut dyn Tx,
+    vm_id: &str,
+    reasons: &[AlertReason],
+    comment: &str,
+    now: Time,
+) -> Result<(), StoreError> {
+    forget_all(tx, &[Ended { vm_id, reasons, comment, at: now }])
+}
+
+/// [`forget_dismissals`] for many VMs: one look per reason, and one statement that writes.
 pub fn forget_all(tx: &mut dyn Tx, ended: &[Ended<'_>]) -> Result<(), StoreError> {
-    ended.iter().try_for_each(|e| forget_dismissals(tx, e.vm_id, e.reasons, e.comment, e.at))
+    let pairs: Vec<(&str, AlertReason)> = ended
+        .iter()
+        .flat_map(|ended| ended.reasons.iter().map(move |reason| (ended.vm_id, *reason)))
+        .collect();
+    let mut latest = latest_of(tx, &pairs)?;
+    let mut forgotten = Vec::new();
+    for ended in ended {
+        for reason in ended.reasons {
+            let alert = latest.remove(&(ended.vm_id.to_owned(), *reason));
+            let Some(mut alert) = alert.filter(is_remembered) else { continue };
+            add_step(&mut alert.timeline, ended.step(AlertState::Dismissed));
+            forgotten.push(alert);
+        }
+    }
+    write_timelines(tx, &forgotten)
 }

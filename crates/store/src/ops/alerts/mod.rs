@@ -1,6 +1,6 @@
 //! Alerts: at most one is open per VM and reason, guaranteed by a partial unique index.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use veriboot_wire::{
     Alert, AlertEntity, AlertEvent, AlertLinks, AlertReason, AlertState, ChangeClass, Finding, MachineInfo,
@@ -8,6 +8,7 @@ use veriboot_wire::{
 };
 
 use crate::StoreError;
+use crate::rows::query_in;
 use crate::tx::{Row, Tx, params, query_one};
 
 mod change;
@@ -15,14 +16,14 @@ mod end;
 mod list;
 mod news;
 mod raise;
-mod raise_all;
 mod resurface;
+mod tell;
+mod write;
 
-pub use change::{Changed, auto_resolve, change_state, forget_dismissals};
-pub use end::{Ended, forget_all, resolve_all};
+pub use change::{Changed, change_state};
+pub use end::{Ended, auto_resolve, forget_all, forget_dismissals, resolve_all};
 pub use list::{OpenAlert, list, open_count, open_counts_by_reason, open_ids};
-pub use raise::{AlertRaise, Became, Raised, raise};
-pub use raise_all::raise_all;
+pub use raise::{AlertRaise, Became, Raised, raise, raise_all};
 pub use resurface::{Resurfaced, resurface};
 
 /// The oldest steps of a longer timeline are dropped.
@@ -165,10 +166,30 @@ pub fn open_for(tx: &mut dyn Tx, vm_id: &str, reason: AlertReason) -> Result<Opt
 
 /// The open alert of this VM and reason, else the newest.
 pub fn latest_for(tx: &mut dyn Tx, vm_id: &str, reason: AlertReason) -> Result<Option<Alert>, StoreError> {
-    let sql = format!(
-        "{SELECT} WHERE a.vm_id = $1 AND a.reason = $2 ORDER BY a.is_open DESC, a.first_at DESC, a.id DESC LIMIT 1"
-    );
-    query_one(tx, &sql, params![vm_id, reason.as_str()])?.map(read).transpose()
+    Ok(latest_of(tx, &[(vm_id, reason)])?.remove(&(vm_id.to_owned(), reason)))
+}
+
+/// The open alert of each VM and reason, else the newest: one look per reason, whatever the number of VMs.
+fn latest_of(
+    tx: &mut dyn Tx,
+    pairs: &[(&str, AlertReason)],
+) -> Result<BTreeMap<(String, AlertReason), Alert>, StoreError> {
+    let mut vms: BTreeMap<AlertReason, Vec<&str>> = BTreeMap::new();
+    for (vm_id, reason) in pairs {
+        vms.entry(*reason).or_default().push(vm_id);
+    }
+    let mut latest = BTreeMap::new();
+    for (reason, vms) in vms {
+        let head = format!(
+            "{SELECT} WHERE a.id IN (SELECT (SELECT b.id FROM alerts b WHERE b.vm_id = w.id AND b.reason = '{reason}' \
+             ORDER BY b.is_open DESC, b.first_at DESC, b.id DESC LIMIT 1) FROM vms w WHERE w.id"
+        );
+        for row in query_in(tx, &head, ")", &[], &vms)? {
+            let alert = read(row)?;
+            latest.insert((alert.vm_id.clone(), reason), alert);
+        }
+    }
+    Ok(latest)
 }
 
 /// Whether somebody dismissed the alert and its cause was not seen to end since.

@@ -4,13 +4,14 @@
 //! often it attests, so that digests and components are told of a bounded number of times in the life of an alert; codes
 //! and classes of change are few, and every one that is new is told.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use veriboot_wire::{Alert, ChangeClass, Finding};
 
 use crate::StoreError;
 use crate::hash::sha256_hex;
-use crate::tx::{Tx, json, params, query_one};
+use crate::rows::query_in;
+use crate::tx::{Tx, json};
 
 /// Times that components and digests are told of while an alert is open.
 const MAX_SHOWN: usize = 32;
@@ -52,15 +53,30 @@ fn set_of(marks: &BTreeSet<Mark<'_>>) -> Result<String, StoreError> {
     Ok(format!("set:{digest}"))
 }
 
-/// What these findings show that an open alert has not shown since it was opened.
-pub(super) fn news(tx: &mut dyn Tx, open: &Alert, findings: &[Finding]) -> Result<Option<News>, StoreError> {
+/// Whether these findings are others than the alert has, so that [`news`] has to be asked.
+pub(super) fn differs(alert: &Alert, findings: &[Finding]) -> bool {
+    marks(&alert.findings) != marks(findings)
+}
+
+/// What alerts have shown since they were opened, by id.
+pub(super) fn shown(tx: &mut dyn Tx, ids: &[&str]) -> Result<BTreeMap<String, Vec<String>>, StoreError> {
+    let rows = query_in(tx, "SELECT id, shown FROM alerts WHERE id", "", &[], ids)?;
+    rows.into_iter()
+        .map(|row| {
+            let mut c = row.columns();
+            Ok((c.text()?, c.json()?))
+        })
+        .collect()
+}
+
+/// What these findings show that an open alert has not shown since it was opened: `shown`.
+pub(super) fn news(
+    open: &Alert,
+    findings: &[Finding],
+    mut shown: Vec<String>,
+) -> Result<Option<News>, StoreError> {
     let (before, now) = (marks(&open.findings), marks(findings));
-    if now == before {
-        return Ok(None);
-    }
     let new: Vec<_> = now.difference(&before).collect();
-    let row = query_one(tx, "SELECT shown FROM alerts WHERE id = $1", params![&open.id])?;
-    let mut shown: Vec<String> = row.map(|row| row.columns().json()).transpose()?.unwrap_or_default();
     if new.is_empty() && !shown.is_empty() {
         return Ok(None);
     }

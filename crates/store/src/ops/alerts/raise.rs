@@ -1,14 +1,18 @@
 //! What becomes of a failure: a new alert, one more count, an alert that comes back, or one that a rule dismisses.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use veriboot_wire::{Alert, AlertEvent, AlertReason, AlertState, Finding, Severity, Time};
 
-use super::news::news;
-use super::{
-    SERVICE, add_step, by_id, cause, classes_of, is_open, is_remembered, latest_for, rank, write_classes,
-};
+use super::news::{self, differs, news};
+use super::tell::{News, tell_stored};
+use super::write::{self, CountedDismissed, New, Next};
+use super::{SERVICE, cause, is_open, is_remembered, latest_of};
 use crate::StoreError;
-use crate::ops::{events, incidents, suppressions};
-use crate::tx::{Tx, json, params, query_one};
+use crate::ops::incidents::{self, Joining};
+use crate::ops::suppressions::{self, Rule, Running, Subject};
+use crate::rows::query_in;
+use crate::tx::Tx;
 
 /// Failures of one cause are counted on one suppressed alert for at least this long, seconds.
 const SUPPRESSED_TOGETHER_S: u32 = 86_400;
@@ -78,310 +82,325 @@ pub struct Raised {
 ///
 /// In a scale set an open alert joins the incident of its cause. What is more than a count is an event.
 pub fn raise(tx: &mut dyn Tx, alert: &AlertRaise<'_>) -> Result<Raised, StoreError> {
-    let latest = latest_for(tx, alert.vm_id, alert.reason)?;
-    if let Some(dismissed) = latest.as_ref().filter(|a| is_remembered(a))
-        && seen(&dismissed.findings) == seen(alert.findings)
-    {
-        return count_dismissed(tx, dismissed, None, alert);
+    let raised = raise_all(tx, std::slice::from_ref(alert))?;
+    raised
+        .into_iter()
+        .next()
+        .ok_or_else(|| StoreError::failed("an alert was raised and nothing became of it"))
+}
+
+/// [`raise`] for the failures of many VMs, and what became of each: with a number of statements that does not grow with
+/// them (up to 100; then one more of each for the next 100).
+///
+/// Each pair of VM and reason is there once. All that happens to an incident happens at once: it is told once that it
+/// was opened, or that it has doubled, and is closed when all of them have left it.
+pub fn raise_all(tx: &mut dyn Tx, alerts: &[AlertRaise<'_>]) -> Result<Vec<Raised>, StoreError> {
+    let pairs: Vec<(&str, AlertReason)> = alerts.iter().map(|alert| (alert.vm_id, alert.reason)).collect();
+    if pairs.iter().collect::<BTreeSet<_>>().len() != pairs.len() {
+        return Err(StoreError::failed("an alert of one VM and reason is raised twice at once"));
     }
-    let place = query_one(tx, "SELECT group_name, scale_set FROM vms WHERE id = $1", params![alert.vm_id])?;
-    let (group, scale_set) = match place {
-        Some(row) => {
-            let mut c = row.columns();
-            (c.text()?, c.opt_text()?)
-        }
-        None => return Err(StoreError::failed("an alert about a VM that is not there")),
-    };
-    let subject = suppressions::Subject {
-        kind: alert.kind,
-        reason: alert.reason,
-        findings: alert.findings,
-        vm_id: alert.vm_id,
-        scale_set: scale_set.as_deref(),
-        group: &group,
-    };
-    let rule = suppressions::matching(tx, &subject, alert.at)?;
-    let recent = |latest: &Alert, window_s: u32| {
-        let closed = latest.closed_at.unwrap_or(latest.last_at).max(latest.last_at);
-        closed >= alert.at.plus_s(-i64::from(window_s)) && cause(&latest.findings) == cause(alert.findings)
-    };
-    if let Some(rule) = rule {
-        let dismissed = format!("suppression rule {}: {}", rule.id, rule.why);
-        match latest {
-            Some(open) if open.state == AlertState::InProgress => {
-                return count(tx, &open, alert, &place_of(&group, scale_set.as_deref()));
-            }
-            Some(open) if open.state == AlertState::Active => {
-                return suppress_open(tx, open, alert, &rule.id, &dismissed);
-            }
-            Some(latest)
-                if latest.suppressed_by.is_some()
-                    && recent(&latest, alert.reopen_window_s.max(SUPPRESSED_TOGETHER_S)) =>
-            {
-                return count_dismissed(tx, &latest, Some(&rule.id), alert);
-            }
-            _ => {
-                return insert(
-                    tx,
-                    alert,
-                    Some((&rule.id, &dismissed)),
-                    &place_of(&group, scale_set.as_deref()),
-                );
-            }
-        }
+    let mut found = latest_of(tx, &pairs)?;
+    let latest: Vec<Option<Alert>> =
+        alerts.iter().map(|alert| found.remove(&(alert.vm_id.to_owned(), alert.reason))).collect();
+    let around = Around::read(tx, alerts, &latest)?;
+    let cases = alerts.iter().zip(&latest).map(|(alert, latest)| Case::of(alert, latest.as_ref(), &around));
+    let cases = cases.collect::<Result<Vec<_>, StoreError>>()?;
+    carry_out(tx, &cases, &around)?;
+    Ok(cases.into_iter().map(Case::raised).collect())
+}
+
+/// What decides about failures, beside the alerts that there are.
+struct Around {
+    /// Group and scale set by VM.
+    places: BTreeMap<String, (String, Option<String>)>,
+    /// Suppression rules, the oldest first.
+    rules: Vec<Running>,
+}
+
+impl Around {
+    fn read(
+        tx: &mut dyn Tx,
+        alerts: &[AlertRaise<'_>],
+        latest: &[Option<Alert>],
+    ) -> Result<Self, StoreError> {
+        let asking: Vec<&AlertRaise<'_>> = alerts
+            .iter()
+            .zip(latest)
+            .filter(|(alert, latest)| standing(latest.as_ref(), alert).is_none())
+            .map(|(alert, _)| alert)
+            .collect();
+        let Some(first) = asking.iter().map(|alert| alert.at).min() else {
+            return Ok(Self { places: BTreeMap::new(), rules: Vec::new() });
+        };
+        let vms: BTreeSet<&str> = asking.iter().map(|alert| alert.vm_id).collect();
+        let vms: Vec<&str> = vms.into_iter().collect();
+        let places = query_in(tx, "SELECT id, group_name, scale_set FROM vms WHERE id", "", &[], &vms)?
+            .into_iter()
+            .map(|row| {
+                let mut c = row.columns();
+                Ok((c.text()?, (c.text()?, c.opt_text()?)))
+            })
+            .collect::<Result<_, StoreError>>()?;
+        Ok(Self { places, rules: suppressions::running(tx, first)? })
     }
-    let place = place_of(&group, scale_set.as_deref());
-    match latest {
-        Some(open) if is_open(open.state) => count(tx, &open, alert, &place),
-        Some(closed)
-            if (closed.suppressed_by.is_some() || closed.state == AlertState::Resolved)
-                && alert.reopen_window_s > 0
-                && recent(&closed, alert.reopen_window_s) =>
-        {
-            let why = match &closed.suppressed_by {
-                Some(rule) => {
-                    format!("suppression rule {rule} does not hold any more, and the cause is still there")
-                }
-                None => "it came back".to_owned(),
-            };
-            reopen(tx, closed, alert, &why, &place)
-        }
-        _ => insert(tx, alert, None, &place),
+
+    fn place(&self, vm_id: &str) -> Result<(&str, Option<&str>), StoreError> {
+        let place = self.places.get(vm_id);
+        let (group, scale_set) =
+            place.ok_or_else(|| StoreError::failed("an alert about a VM that is not there"))?;
+        Ok((group, scale_set.as_deref()))
     }
 }
 
-fn place_of<'a>(group: &'a str, scale_set: Option<&'a str>) -> incidents::Members<'a> {
-    incidents::Members { group, scale_set }
+/// What happens for a failure.
+enum Fate<'a> {
+    /// It is counted on one that is dismissed, by this rule where it is one.
+    CountedDismissed { on: &'a Alert, rule: Option<&'a Rule> },
+    /// It is counted.
+    Counted { open: &'a Alert },
+    /// A rule dismisses the open alert.
+    Suppressed { open: &'a Alert, rule: &'a Rule },
+    /// The alert comes back.
+    Reopened { closed: &'a Alert, why: String },
+    /// It is new, and dismissed from the start when a rule says so.
+    New { id: String, rule: Option<&'a Rule> },
+}
+
+/// A failure and what happens for it.
+struct Case<'a> {
+    alert: &'a AlertRaise<'a>,
+    fate: Fate<'a>,
+}
+
+impl<'a> Case<'a> {
+    fn of(
+        alert: &'a AlertRaise<'a>,
+        latest: Option<&'a Alert>,
+        around: &'a Around,
+    ) -> Result<Self, StoreError> {
+        if let Some(on) = standing(latest, alert) {
+            return Ok(Self { alert, fate: Fate::CountedDismissed { on, rule: None } });
+        }
+        let (group, scale_set) = around.place(alert.vm_id)?;
+        let subject = Subject {
+            kind: alert.kind,
+            reason: alert.reason,
+            findings: alert.findings,
+            vm_id: alert.vm_id,
+            scale_set,
+            group,
+        };
+        let fate = match suppressions::first_match(&around.rules, &subject, alert.at) {
+            Some(rule) => Fate::hidden(alert, latest, rule),
+            None => Fate::shown(alert, latest),
+        };
+        Ok(Self { alert, fate })
+    }
+
+    fn id(&self) -> &str {
+        match &self.fate {
+            Fate::CountedDismissed { on: alert, .. }
+            | Fate::Counted { open: alert }
+            | Fate::Suppressed { open: alert, .. }
+            | Fate::Reopened { closed: alert, .. } => &alert.id,
+            Fate::New { id, .. } => id,
+        }
+    }
+
+    fn raised(self) -> Raised {
+        let (became, before) = match &self.fate {
+            Fate::CountedDismissed { on, .. } => (Became::CountedDismissed, on.count),
+            Fate::Counted { open } => (Became::Counted, open.count),
+            Fate::Suppressed { open, .. } => (Became::Suppressed, open.count),
+            Fate::Reopened { closed, .. } => (Became::Reopened, closed.count),
+            Fate::New { rule: Some(_), .. } => (Became::Suppressed, 0),
+            Fate::New { rule: None, .. } => (Became::Opened, 0),
+        };
+        Raised { id: self.id().to_owned(), count: before + 1, became }
+    }
+
+    /// The incident that it left, or that it has to join where that is another one.
+    fn member_of(&self) -> Option<&'a str> {
+        match &self.fate {
+            Fate::Counted { open: alert }
+            | Fate::Suppressed { open: alert, .. }
+            | Fate::Reopened { closed: alert, .. } => alert.incident_id.as_deref(),
+            Fate::CountedDismissed { .. } | Fate::New { .. } => None,
+        }
+    }
+
+    /// Whether it belongs to the incident of its cause from now on.
+    fn joins(&self) -> bool {
+        match &self.fate {
+            Fate::Counted { open } => cause(&open.findings) != cause(self.alert.findings),
+            Fate::Reopened { .. } | Fate::New { rule: None, .. } => true,
+            Fate::CountedDismissed { .. } | Fate::Suppressed { .. } | Fate::New { rule: Some(_), .. } => {
+                false
+            }
+        }
+    }
+}
+
+impl<'a> Fate<'a> {
+    /// Of a failure that a rule matches.
+    fn hidden(alert: &AlertRaise<'_>, latest: Option<&'a Alert>, rule: &'a Rule) -> Self {
+        match latest {
+            Some(open) if open.state == AlertState::InProgress => Self::Counted { open },
+            Some(open) if open.state == AlertState::Active => Self::Suppressed { open, rule },
+            Some(on)
+                if on.suppressed_by.is_some()
+                    && recent(on, alert, alert.reopen_window_s.max(SUPPRESSED_TOGETHER_S)) =>
+            {
+                Self::CountedDismissed { on, rule: Some(rule) }
+            }
+            _ => Self::New { id: crate::new_id(alert.at), rule: Some(rule) },
+        }
+    }
+
+    /// Of a failure that no rule matches.
+    fn shown(alert: &AlertRaise<'_>, latest: Option<&'a Alert>) -> Self {
+        match latest {
+            Some(open) if is_open(open.state) => Self::Counted { open },
+            Some(closed)
+                if (closed.suppressed_by.is_some() || closed.state == AlertState::Resolved)
+                    && alert.reopen_window_s > 0
+                    && recent(closed, alert, alert.reopen_window_s) =>
+            {
+                let why = match &closed.suppressed_by {
+                    Some(rule) => {
+                        format!(
+                            "suppression rule {rule} does not hold any more, and the cause is still there"
+                        )
+                    }
+                    None => "it came back".to_owned(),
+                };
+                Self::Reopened { closed, why }
+            }
+            _ => Self::New { id: crate::new_id(alert.at), rule: None },
+        }
+    }
+}
+
+/// The alert that somebody dismissed and that stands for this very failure.
+fn standing<'a>(latest: Option<&'a Alert>, alert: &AlertRaise<'_>) -> Option<&'a Alert> {
+    latest.filter(|latest| is_remembered(latest) && seen(&latest.findings) == seen(alert.findings))
 }
 
 /// What makes a failure the very same one as before, digests included.
-fn seen(findings: &[Finding]) -> std::collections::BTreeSet<(&str, Option<&str>, Option<&str>)> {
+fn seen(findings: &[Finding]) -> BTreeSet<(&str, Option<&str>, Option<&str>)> {
     findings.iter().map(|f| (f.code.as_str(), f.component.as_deref(), f.seen.as_deref())).collect()
 }
 
-/// Counts one more time on an alert that is dismissed and stays so.
-fn count_dismissed(
-    tx: &mut dyn Tx,
-    dismissed: &Alert,
-    rule: Option<&str>,
-    alert: &AlertRaise<'_>,
-) -> Result<Raised, StoreError> {
-    let findings = json(&alert.findings)?;
-    tx.execute(
-        "UPDATE alerts SET raised = raised + 1, last_at = $3, attestation_id = $2, findings = $4, \
-         suppressed_by = COALESCE($5, suppressed_by) WHERE id = $1 AND is_open = 0",
-        params![&dismissed.id, alert.attestation_id, alert.at, &findings, rule],
-    )?;
-    Ok(Raised { id: dismissed.id.clone(), count: dismissed.count + 1, became: Became::CountedDismissed })
+/// Whether the cause is that of an alert that was closed at most `window_s` ago.
+fn recent(latest: &Alert, alert: &AlertRaise<'_>, window_s: u32) -> bool {
+    let closed = latest.closed_at.unwrap_or(latest.last_at).max(latest.last_at);
+    closed >= alert.at.plus_s(-i64::from(window_s)) && cause(&latest.findings) == cause(alert.findings)
 }
 
-/// State of an alert after [`describe`].
-struct Next<'a> {
-    state: AlertState,
-    closed_at: Option<Time>,
-    suppressed_by: Option<&'a str>,
-    /// Comes back after it was closed: the boot that it is held against is the last healthy one of now.
-    again: bool,
-    /// Whether the caller looks at something else by now.
-    changed: bool,
-    /// What it has shown so far, where that is another.
-    shown: Option<&'a str>,
-}
-
-/// Takes over what describes the cause, counts, and sets the state.
-fn describe(
-    tx: &mut dyn Tx,
-    before: &Alert,
-    alert: &AlertRaise<'_>,
-    next: &Next<'_>,
-    step: Option<AlertEvent>,
-) -> Result<(), StoreError> {
-    let mut timeline = before.timeline.clone();
-    if let Some(step) = step {
-        add_step(&mut timeline, step);
-    }
-    let (findings, timeline) = (json(&alert.findings)?, json(&timeline)?);
-    let classes = write_classes(&classes_of(alert.findings));
-    let good_boot = match next.again {
-        true => good_boot(tx, alert.vm_id)?,
-        false => None,
-    };
-    tx.execute(
-        "UPDATE alerts SET title = $2, severity = $3, severity_rank = $4, component = $5, message = $6, \
-         remediation = $7, findings = $8, attestation_id = $9, classes = $10, \
-         boot_id = (SELECT t.boot_id FROM attestations t WHERE t.id = $9), \
-         good_boot_id = COALESCE($11, good_boot_id), raised = raised + 1, last_at = $12, state = $13, is_open = $14, \
-         closed_at = $15, suppressed_by = $16, timeline = $17, reopened = reopened + $18, revision = revision + $19, \
-         shown = COALESCE($20, shown) WHERE id = $1",
-        params![
-            &before.id,
-            alert.title,
-            alert.severity.as_str(),
-            rank(alert.severity),
-            alert.component,
-            alert.message,
-            alert.remediation,
-            &findings,
-            alert.attestation_id,
-            &classes,
-            good_boot.as_ref(),
-            alert.at,
-            next.state.as_str(),
-            is_open(next.state),
-            next.closed_at,
-            next.suppressed_by,
-            &timeline,
-            next.again,
-            next.changed,
-            next.shown,
-        ],
-    )?;
-    Ok(())
-}
-
-/// The VM's last healthy boot.
-fn good_boot(tx: &mut dyn Tx, vm_id: &str) -> Result<Option<String>, StoreError> {
-    let sql = "SELECT id FROM boots WHERE vm_id = $1 AND verdict = 'healthy' \
-               ORDER BY first_attested_at DESC, id DESC LIMIT 1";
-    query_one(tx, sql, params![vm_id])?.map(|row| row.columns().text()).transpose()
-}
-
-fn count(
-    tx: &mut dyn Tx,
-    open: &Alert,
-    alert: &AlertRaise<'_>,
-    place: &incidents::Members<'_>,
-) -> Result<Raised, StoreError> {
-    let other_cause = cause(&open.findings) != cause(alert.findings);
-    let news = news(tx, open, alert.findings)?;
-    let comment = news.as_ref().and_then(|news| news.comment.as_deref());
-    let next = Next {
-        state: open.state,
-        closed_at: None,
-        suppressed_by: None,
-        again: false,
-        changed: other_cause || comment.is_some(),
-        shown: news.as_ref().map(|news| news.shown.as_str()),
-    };
-    let step = comment.map(|comment| step(alert.at, open.state, Some(comment)));
-    describe(tx, open, alert, &next, step)?;
-    if other_cause {
-        incidents::join(tx, &open.id, open.incident_id.as_deref(), alert, place)?;
-    }
-    if comment.is_some() {
-        told(tx, &open.id, "alert.changed", alert.at)?;
-    }
-    Ok(Raised { id: open.id.clone(), count: open.count + 1, became: Became::Counted })
-}
-
-fn suppress_open(
-    tx: &mut dyn Tx,
-    open: Alert,
-    alert: &AlertRaise<'_>,
-    rule: &str,
-    why: &str,
-) -> Result<Raised, StoreError> {
-    let next = Next {
-        state: AlertState::Dismissed,
-        closed_at: Some(alert.at),
-        suppressed_by: Some(rule),
-        again: false,
-        changed: true,
-        shown: None,
-    };
-    describe(tx, &open, alert, &next, Some(step(alert.at, AlertState::Dismissed, Some(why))))?;
-    if let Some(incident) = &open.incident_id {
-        incidents::settle(tx, incident, alert.at)?;
-    }
-    told(tx, &open.id, "alert.suppressed", alert.at)?;
-    Ok(Raised { id: open.id, count: open.count + 1, became: Became::Suppressed })
-}
-
-fn reopen(
-    tx: &mut dyn Tx,
-    closed: Alert,
-    alert: &AlertRaise<'_>,
-    why: &str,
-    place: &incidents::Members<'_>,
-) -> Result<Raised, StoreError> {
-    // Told anew, from the beginning.
-    let next = Next {
-        state: AlertState::Active,
-        closed_at: None,
-        suppressed_by: None,
-        again: true,
-        changed: true,
-        shown: Some("[]"),
-    };
-    describe(tx, &closed, alert, &next, Some(step(alert.at, AlertState::Active, Some(why))))?;
-    incidents::join(tx, &closed.id, closed.incident_id.as_deref(), alert, place)?;
-    told(tx, &closed.id, "alert.reopened", alert.at)?;
-    Ok(Raised { id: closed.id, count: closed.count + 1, became: Became::Reopened })
-}
-
-/// A new alert; dismissed from the start when a rule says so. Two writers that open at once agree on one.
-fn insert(
-    tx: &mut dyn Tx,
-    alert: &AlertRaise<'_>,
-    rule: Option<(&str, &str)>,
-    place: &incidents::Members<'_>,
-) -> Result<Raised, StoreError> {
-    let state = if rule.is_some() { AlertState::Dismissed } else { AlertState::Active };
-    let timeline = json(&[step(alert.at, state, rule.map(|(_, why)| why))])?;
-    let findings = json(&alert.findings)?;
-    let classes = write_classes(&classes_of(alert.findings));
-    let good_boot = good_boot(tx, alert.vm_id)?;
-    let id = crate::new_id(alert.at);
-    let row = query_one(
-        tx,
-        "INSERT INTO alerts (id, vm_id, kind, title, reason, severity, severity_rank, state, is_open, component, message, \
-         remediation, findings, attestation_id, raised, first_at, last_at, closed_at, timeline, classes, suppressed_by, \
-         good_boot_id, boot_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 1, $15, $15, $16, $17, \
-         $18, $19, $20, (SELECT t.boot_id FROM attestations t WHERE t.id = $14)) \
-         ON CONFLICT (vm_id, reason) WHERE is_open = 1 DO UPDATE SET raised = alerts.raised + 1, \
-         last_at = excluded.last_at RETURNING id, raised",
-        params![
-            &id,
-            alert.vm_id,
-            alert.kind,
-            alert.title,
-            alert.reason.as_str(),
-            alert.severity.as_str(),
-            rank(alert.severity),
-            state.as_str(),
-            is_open(state),
-            alert.component,
-            alert.message,
-            alert.remediation,
-            &findings,
-            alert.attestation_id,
-            alert.at,
-            rule.map(|_| alert.at),
-            &timeline,
-            &classes,
-            rule.map(|(id, _)| id),
-            good_boot.as_ref(),
-        ],
-    )?;
-    let mut c = row.ok_or_else(|| StoreError::failed("upsert of an alert gave no row"))?.columns();
-    let (stored, count) = (c.text()?, c.u64()?);
-    if stored != id {
-        return Ok(Raised { id: stored, count, became: Became::Counted });
-    }
-    let became = if rule.is_some() { Became::Suppressed } else { Became::Opened };
-    if rule.is_none() {
-        incidents::join(tx, &id, None, alert, place)?;
-    }
-    told(tx, &id, if rule.is_some() { "alert.suppressed" } else { "alert.opened" }, alert.at)?;
-    Ok(Raised { id, count, became })
+fn dismissed(rule: &Rule) -> String {
+    format!("suppression rule {}: {}", rule.id, rule.why)
 }
 
 fn step(at: Time, state: AlertState, comment: Option<&str>) -> AlertEvent {
     AlertEvent { at, state, by: SERVICE.to_owned(), comment: comment.map(str::to_owned) }
 }
 
-fn told(tx: &mut dyn Tx, id: &str, kind: &str, at: Time) -> Result<(), StoreError> {
-    let alert = by_id(tx, id)?.ok_or_else(|| StoreError::failed("an alert that was just written is gone"))?;
-    events::append_alert(tx, kind, &alert, at)?;
-    Ok(())
+/// Writes and tells what happens. Incidents are written first, because alerts name them, and told last, because they say
+/// how many of their alerts are open.
+fn carry_out(tx: &mut dyn Tx, cases: &[Case<'_>], around: &Around) -> Result<(), StoreError> {
+    let joining = cases
+        .iter()
+        .map(|case| {
+            let place = if case.joins() { Some(around.place(case.alert.vm_id)?) } else { None };
+            let place = place.and_then(|(group, scale_set)| Some((group, scale_set?)));
+            Ok(Joining { alert: case.alert, member_of: case.member_of(), place })
+        })
+        .collect::<Result<Vec<_>, StoreError>>()?;
+    let joined = incidents::join_all(tx, &joining)?;
+    let differing: Vec<&str> = cases
+        .iter()
+        .filter_map(|case| match case.fate {
+            Fate::Counted { open } if differs(open, case.alert.findings) => Some(open.id.as_str()),
+            _ => None,
+        })
+        .collect();
+    let mut shown = news::shown(tx, &differing)?;
+
+    let (mut new, mut next, mut counted) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut told, mut left) = (Vec::new(), Vec::new());
+    for (case, incident) in cases.iter().zip(&joined.of) {
+        let (alert, incident) = (case.alert, incident.as_deref());
+        let mut tell = |kind| told.push(News { kind, id: case.id(), at: alert.at });
+        let as_it_is = |before| Next {
+            before,
+            alert,
+            state: before.state,
+            suppressed_by: None,
+            again: false,
+            changed: false,
+            shown: None,
+            step: None,
+            incident,
+        };
+        match &case.fate {
+            Fate::CountedDismissed { on, rule } => {
+                let rule = rule.map(|rule| rule.id.as_str());
+                counted.push(CountedDismissed { on: &on.id, rule, alert });
+            }
+            Fate::Counted { open } => {
+                let news = match shown.remove(&open.id) {
+                    Some(shown) => news(open, alert.findings, shown)?,
+                    None => None,
+                };
+                let (comment, shown) = news.map_or((None, None), |news| (news.comment, Some(news.shown)));
+                if comment.is_some() {
+                    tell("alert.changed");
+                }
+                next.push(Next {
+                    changed: case.joins() || comment.is_some(),
+                    shown,
+                    step: comment.map(|comment| step(alert.at, open.state, Some(&comment))),
+                    ..as_it_is(open)
+                });
+            }
+            Fate::Suppressed { open, rule } => {
+                left.extend(open.incident_id.as_deref().map(|incident| (incident, alert.at)));
+                tell("alert.suppressed");
+                let state = AlertState::Dismissed;
+                next.push(Next {
+                    state,
+                    suppressed_by: Some(&rule.id),
+                    changed: true,
+                    step: Some(step(alert.at, state, Some(&dismissed(rule)))),
+                    ..as_it_is(open)
+                });
+            }
+            Fate::Reopened { closed, why } => {
+                tell("alert.reopened");
+                let state = AlertState::Active;
+                next.push(Next {
+                    state,
+                    again: true,
+                    changed: true,
+                    // Told anew, from the beginning.
+                    shown: Some("[]".to_owned()),
+                    step: Some(step(alert.at, state, Some(why))),
+                    ..as_it_is(closed)
+                });
+            }
+            Fate::New { id, rule } => {
+                tell(if rule.is_some() { "alert.suppressed" } else { "alert.opened" });
+                let state = if rule.is_some() { AlertState::Dismissed } else { AlertState::Active };
+                let step = step(alert.at, state, rule.map(dismissed).as_deref());
+                new.push(New { id, alert, rule: rule.map(|rule| rule.id.as_str()), incident, step });
+            }
+        }
+    }
+    write::insert_all(tx, &new)?;
+    write::describe_all(tx, &next)?;
+    write::count_dismissed_all(tx, &counted)?;
+    incidents::tell_all(tx, &joined.told)?;
+    left.extend(joined.left);
+    incidents::settle_all(tx, &left)?;
+    tell_stored(tx, &told)
 }
