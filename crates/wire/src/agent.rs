@@ -196,7 +196,7 @@ pub struct FaultReport {
     pub machine: MachineInfo,
 }
 
-/// The separate facts of SPEC section 2.
+/// The separate facts about a VM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Facts {
     /// Secure Boot is on, as the log shows.

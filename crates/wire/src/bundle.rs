@@ -1,4 +1,4 @@
-//! Evidence bundles (SPEC section 10; docs/evidence.md): what one attestation rests on, and what judged it.
+//! Evidence bundles (docs/evidence.md): what one attestation rests on, and what judged it.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use crate::{Blob, Time, Verdict};
 
-/// Evidence that can be verified again without the service (SPEC section 10).
+/// Evidence that can be verified again without the service.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct EvidenceBundle {

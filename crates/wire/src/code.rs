@@ -51,7 +51,7 @@ pub struct UnknownWord {
 }
 
 words! {
-    /// Health of a VM (SPEC section 2).
+    /// Health of a VM.
     VmStatus {
         /// Never attested.
         Pending = "pending",
@@ -69,7 +69,7 @@ words! {
 }
 
 words! {
-    /// Value of one separate fact about a VM (SPEC section 2).
+    /// Value of one separate fact about a VM.
     FactState {
         /// Shown to hold.
         Valid = "valid",
@@ -109,7 +109,7 @@ words! {
 }
 
 words! {
-    /// Why "VM attestation failed" was raised (SPEC section 4).
+    /// Why "VM attestation failed" was raised.
     AlertReason {
         /// What was measured differs from the trusted baseline or breaks the profile.
         BaselineDeviation = "baseline-deviation",
@@ -127,7 +127,7 @@ words! {
 }
 
 words! {
-    /// Life cycle of an alert (SPEC section 6).
+    /// Life cycle of an alert.
     AlertState {
         /// Raised, nobody works on it.
         Active = "active",
@@ -211,7 +211,7 @@ words! {
 }
 
 words! {
-    /// Class of a deviation from the baseline (SPEC section 5).
+    /// Class of a deviation from the baseline.
     ChangeClass {
         /// Another kernel.
         KernelUpdate = "kernel-update",
@@ -247,7 +247,7 @@ words! {
 }
 
 words! {
-    /// What a profile does with a deviation of a class (SPEC section 5).
+    /// What a profile does with a deviation of a class.
     ChangeAction {
         /// The attestation fails.
         Fail = "fail",
@@ -259,7 +259,7 @@ words! {
 }
 
 words! {
-    /// Security type of a VM (SPEC section 2).
+    /// Security type of a VM.
     SecurityType {
         /// No vTPM and Secure Boot by configuration.
         Standard = "standard",
@@ -379,7 +379,7 @@ words! {
 }
 
 words! {
-    /// Outcome of a check on a resource (SPEC section 6).
+    /// Outcome of a check on a resource.
     AssessmentStatus {
         /// It holds.
         Healthy = "healthy",

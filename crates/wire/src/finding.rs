@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use crate::{AlertReason, ChangeAction, ChangeClass, Severity};
 
-/// One thing that an appraisal noticed (SPEC section 2).
+/// One thing that an appraisal noticed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Finding {
     /// Stable identifier in kebab case; docs/findings.md lists all of them.

@@ -1,4 +1,4 @@
-//! Where integrity monitoring is on (SPEC section 7).
+//! Where integrity monitoring is on.
 
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};

@@ -1,4 +1,4 @@
-//! Posture: checks, assessments, recommendations and the score (SPEC section 6).
+//! Posture: checks, assessments, recommendations and the score.
 
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
