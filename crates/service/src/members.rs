@@ -6,16 +6,15 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use veriboot_store::reappraise_queue::{self, Claimed};
 use veriboot_store::{StoreError, Tx};
 
-use crate::attest::{ReappraiseError, reappraise};
+use crate::attest::{ReappraiseError, judge_again};
 use crate::{ApiError, AppState, background, posture};
 
-/// VMs that are judged at the same time.
-const AT_ONCE: u32 = 16;
-/// How long a claim lasts. Judging one VM takes milliseconds.
+/// VMs that are judged in one transaction.
+const TOGETHER: u32 = 64;
+/// How long a claim lasts. Judging that many takes a fraction of a second.
 const CLAIM_S: i64 = 60;
 /// How often is looked for what nobody waits for.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -50,45 +49,38 @@ pub async fn drain(state: &AppState, most: u64) -> Result<u64, StoreError> {
         let now = state.clock.now();
         let claimed = state
             .store
-            .write(move |tx: &mut dyn Tx| reappraise_queue::claim(tx, AT_ONCE, now, now.plus_s(CLAIM_S)))
+            .write(move |tx: &mut dyn Tx| reappraise_queue::claim(tx, TOGETHER, now, now.plus_s(CLAIM_S)))
             .await?;
         if claimed.is_empty() {
             break;
         }
-        let mut work = JoinSet::new();
-        for one in claimed {
-            work.spawn(again(state.clone(), one));
-        }
-        while let Some(done) = work.join_next().await {
-            match done {
-                Ok(result) => result?,
-                Err(error) => tracing::error!(%error, "judging a VM again ended"),
-            }
-            total += 1;
-        }
+        total += u64::try_from(claimed.len()).unwrap_or(u64::MAX);
+        again(state, claimed).await?;
     }
     Ok(total)
 }
 
-async fn again(state: AppState, claimed: Claimed) -> Result<(), StoreError> {
-    let mut unjudged = false;
-    match reappraise(&state, &claimed.vm_id).await {
-        Ok(_) | Err(ReappraiseError::UnknownVm) => {}
-        Err(ReappraiseError::NoEvidence) => unjudged = true,
-        // Its own attestations are judged by what is decided.
-        Err(ReappraiseError::Overtaken) => {}
-        Err(ReappraiseError::Store(error)) => return Err(error),
-        Err(error @ ReappraiseError::Broken(_)) => {
-            tracing::warn!(vm = claimed.vm_id, %error, "a VM cannot be judged again; its next attestation is");
+async fn again(state: &AppState, claimed: Vec<Claimed>) -> Result<(), StoreError> {
+    let ids: Vec<String> = claimed.iter().map(|one| one.vm_id.clone()).collect();
+    let mut unjudged = Vec::new();
+    for (vm, judged) in ids.iter().zip(judge_again(state, &ids, true).await?) {
+        match judged {
+            Ok(_) | Err(ReappraiseError::UnknownVm) => {}
+            Err(ReappraiseError::NoEvidence) => unjudged.push(vm.clone()),
+            // Its own attestations are judged by what is decided.
+            Err(ReappraiseError::Overtaken) => {}
+            Err(error @ (ReappraiseError::Broken(_) | ReappraiseError::Store(_))) => {
+                tracing::warn!(vm, %error, "a VM cannot be judged again; its next attestation is");
+            }
         }
     }
     let now = state.clock.now();
     let done = move |tx: &mut dyn Tx| {
-        if unjudged {
+        for vm in &unjudged {
             // Whoever queued it left its checks to the judging.
-            posture::refresh(tx, &claimed.vm_id, now)?;
+            posture::refresh(tx, vm, now)?;
         }
-        reappraise_queue::done(tx, &claimed)
+        claimed.iter().try_for_each(|one| reappraise_queue::done(tx, one))
     };
     state.store.write(done).await
 }

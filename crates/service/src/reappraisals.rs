@@ -17,9 +17,11 @@ use crate::attest::{Again, ReappraiseError, judge_again};
 use crate::{ApiError, AppState, background};
 
 /// VMs between two notes of how far it came.
-const STEP: u32 = 32;
-/// VMs that are judged at the same time.
-const AT_ONCE: usize = 4;
+const STEP: u32 = 1000;
+/// VMs that are judged in one transaction: agents wait for its end, some ten milliseconds.
+const TOGETHER: usize = 100;
+/// So many of these at the same time: while one is written, the next one is judged.
+const AT_ONCE: usize = 2;
 /// How long a claim lasts without a note.
 const CLAIM_S: i64 = 60;
 /// How often is looked for work that nobody waits for.
@@ -72,29 +74,36 @@ async fn work(state: &AppState, only: Option<&str>, deadline: Option<Instant>) -
         let (scope, after) = (reappraisal.scope.clone(), after_name.clone());
         let vms = state.store.read(move |tx| reappraisals::vms_after(tx, &scope, &after, STEP)).await?;
         let last = vms.last().map(|vm| vm.name.clone());
-        let progress = step(state, vms, always).await?;
-        let at_the_end = last.is_none();
-        after_name = last.unwrap_or(after_name);
-        let late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        let progress = step(state, vms, always).await;
+        let failed = progress.is_err();
+        let at_the_end = !failed && last.is_none();
+        if !failed {
+            after_name = last.unwrap_or(after_name);
+        }
+        // What failed is tried again, by whoever claims it next.
+        let ends = failed || deadline.is_some_and(|deadline| Instant::now() >= deadline);
         let now = state.clock.now();
         let (id, by, name) = (reappraisal.id.clone(), me.clone(), after_name.clone());
+        let noted = progress.as_ref().map_or_else(|_| Progress::default(), Clone::clone);
         let kept = state
             .store
             .write(move |tx| {
                 let step = Step {
                     after_name: &name,
-                    progress,
-                    until: if late { now } else { now.plus_s(CLAIM_S) },
+                    progress: noted,
+                    until: if ends { now } else { now.plus_s(CLAIM_S) },
                     finished_at: at_the_end.then_some(now),
                 };
                 reappraisals::advance(tx, &id, &by, &step)
             })
-            .await?;
+            .await;
+        progress?;
+        let kept = kept?;
         if at_the_end && kept {
             let Reappraisal { id, because, .. } = &reappraisal;
             tracing::info!(reappraisal = id, because, "all VMs are judged again");
         }
-        if at_the_end || late || !kept {
+        if at_the_end || ends || !kept {
             return Ok(true);
         }
     }
@@ -107,31 +116,40 @@ async fn step(
     always: bool,
 ) -> Result<Progress, StoreError> {
     let mut progress = Progress::default();
-    let mut waiting = vms.into_iter();
     let mut running = JoinSet::new();
+    let ids: Vec<String> = vms.into_iter().map(|vm| vm.id).collect();
+    let mut waiting = ids.chunks(TOGETHER);
     loop {
         while running.len() < AT_ONCE {
-            let Some(vm) = waiting.next() else { break };
-            let state = state.clone();
-            running.spawn(async move { (judge_again(&state, &vm.id, always).await, vm.id) });
+            let Some(some) = waiting.next() else { break };
+            let (state, some) = (state.clone(), some.to_vec());
+            running.spawn(async move {
+                let judged = judge_again(&state, &some, always).await;
+                (some, judged)
+            });
         }
         let Some(done) = running.join_next().await else { return Ok(progress) };
-        progress.done += 1;
         match done {
-            Ok((Ok(Again::Judged { turned }), _)) => progress.turned += u64::from(turned),
-            // Nothing to judge, or judged by what holds now already.
-            Ok((Ok(Again::Same) | Err(ReappraiseError::UnknownVm | ReappraiseError::NoEvidence), _)) => {}
-            // Its own attestation was faster, and is judged by what holds now.
-            Ok((Err(ReappraiseError::Overtaken), _)) => {}
-            Ok((Err(ReappraiseError::Store(error)), _)) => return Err(error),
-            Ok((Err(error @ ReappraiseError::Broken(_)), vm)) => {
-                tracing::error!(vm, %error, "a VM cannot be judged again");
-                progress.failed += 1;
+            Ok((vms, judged)) => {
+                vms.iter().zip(judged?).for_each(|(vm, judged)| count(&mut progress, vm, &judged))
             }
             Err(error) => {
-                tracing::error!(%error, "judging a VM again failed");
-                progress.failed += 1;
+                tracing::error!(%error, "judging VMs again failed");
+                return Err(StoreError::Busy);
             }
         }
+    }
+}
+
+fn count(progress: &mut Progress, vm: &str, judged: &Result<Again, ReappraiseError>) {
+    progress.done += 1;
+    match judged {
+        Ok(again) => progress.turned += u64::from(again.turned()),
+        Err(error @ (ReappraiseError::Broken(_) | ReappraiseError::Store(_))) => {
+            tracing::error!(vm, %error, "a VM cannot be judged again");
+            progress.failed += 1;
+        }
+        // Nothing to judge; or its own attestation was faster, and is judged by what holds now.
+        Err(ReappraiseError::UnknownVm | ReappraiseError::NoEvidence | ReappraiseError::Overtaken) => {}
     }
 }

@@ -29,7 +29,8 @@ fn happen(server: &TestServer, kind: &str, severity: Severity, group: &str) -> u
                 subject: None,
                 data: &data,
             };
-            events::append(tx, &event)
+            events::append(tx, &event)?;
+            Ok(events::bounds(tx)?.newest)
         }))
         .unwrap()
 }

@@ -170,12 +170,22 @@ pub(crate) async fn judging(state: &AppState, vm: &VmRow) -> Result<Judges, ApiE
             }
         })
         .await?;
-    let profile = judging_profile(state, assigned, &vm.group).await?;
-    let baseline = match current {
+    let judges = judges_of(state, judges::Judges { baseline: current, profile: assigned }, &vm.group).await?;
+    Ok(Judges { learning, ..judges })
+}
+
+/// What was found to judge a VM of this group, with contents; nothing is learned by it.
+pub(super) async fn judges_of(
+    state: &AppState,
+    found: judges::Judges,
+    group: &str,
+) -> Result<Judges, ApiError> {
+    let profile = judging_profile(state, found.profile, group).await?;
+    let baseline = match found.baseline {
         Some(current) => Some(content_of(state, current).await?),
         None => None,
     };
-    Ok(Judges { baseline, profile, learning, rejection: None, facts: Ok(None) })
+    Ok(Judges { baseline, profile, learning: None, rejection: None, facts: Ok(None) })
 }
 
 /// The content of a version.

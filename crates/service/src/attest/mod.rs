@@ -28,7 +28,7 @@ mod work;
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 use veriboot_appraisal::{CompiledBaseline, Judgement, LogReport, Memo, Profile};
 use veriboot_store::{Store, settings};
 use veriboot_tpm::{AttestationKey, PcrSelection, alg};
@@ -130,6 +130,8 @@ pub struct AttestState {
     stages: Stages,
     /// Slots for long work, fewer than there are cores.
     long_work: Arc<Semaphore>,
+    /// Held while VMs that were judged again are written.
+    judging_again: Mutex<()>,
 }
 
 impl AttestState {
@@ -176,6 +178,7 @@ impl AttestState {
             admission: Admission::new(config),
             stages: Stages::default(),
             long_work: Arc::new(Semaphore::new(work::slots())),
+            judging_again: Mutex::new(()),
         })
     }
 

@@ -6,7 +6,7 @@ use veriboot_appraisal::CompiledBaseline;
 use veriboot_store::baselines::CurrentBaseline;
 use veriboot_wire::{Finding, PreviewVm, ScopeKind};
 
-use super::appraise::{Input, Judging, judging, previous_boot};
+use super::appraise::{Input, Judging, judges_of, previous_boot};
 use super::conditions::boot_facts;
 use super::evidence::{Evidence, Log};
 use super::examine::{Broken, examined};
@@ -83,7 +83,7 @@ async fn judged(
     against: &Against,
     answer: &mut PreviewVm,
 ) -> Result<(), ReappraiseError> {
-    let Stored { vm, last, evidence } = stored(state, vm_id).await?;
+    let Stored { vm, last, evidence, judges } = stored(state, vm_id).await?;
     let broken = |error: ApiError| ReappraiseError::Broken(error.code().to_owned());
     let evidence = Evidence {
         nonce: evidence.nonce,
@@ -96,8 +96,7 @@ async fn judged(
         kernel: None,
     };
     let report = examined(state, evidence.log.as_ref()).await.map_err(broken)?.map_err(cannot)?;
-    let mut judges = judging(state, &vm).await.map_err(broken)?;
-    judges.learning = None;
+    let mut judges = judges_of(state, judges, &vm.group).await.map_err(broken)?;
     // Rejections are of a baseline by its name. A document has none: it is to take the place of what judges now.
     let present = judges.current().map(|current| current.name().to_owned());
     let mut name = present;

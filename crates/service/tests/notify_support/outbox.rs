@@ -43,7 +43,8 @@ pub fn happen_saying(
                 subject: None,
                 data: &data,
             };
-            events::append(tx, &event)
+            events::append(tx, &event)?;
+            Ok(events::bounds(tx)?.newest)
         }))
         .unwrap()
 }
