@@ -7,6 +7,7 @@ use veriboot_wire::{Delivery, DeliveryQuery, DeliveryState, Event, Page, TargetK
 
 use super::ages::Old;
 use super::events::read_columns;
+use super::targets;
 use crate::StoreError;
 use crate::page::{decode_cursor, encode_cursor, page, page_rows};
 use crate::query::Select;
@@ -187,9 +188,27 @@ pub fn list(tx: &mut dyn Tx, query: &DeliveryQuery) -> Result<Page<Delivery>, St
          t.name, d.state, d.queued_at, d.attempts, d.last_at, d.last_error FROM deliveries d \
          JOIN events e ON e.sequence = d.sequence JOIN notification_targets t ON t.id = d.target_id",
     );
-    select
-        .and_if("t.name = ?", query.target.as_ref())
-        .and_if("d.state = ?", query.state.map(DeliveryState::as_str));
+    let target_id = match &query.target {
+        Some(name) => match targets::by_name(tx, name)? {
+            Some(target) => Some(target.id),
+            None => return Ok(Page { items: Vec::new(), next_cursor: None }),
+        },
+        None => None,
+    };
+    // Each state along the index in the order of the list that has fewest others. Expressions keep the index by age, and that
+    // of all that the target was ever told, from being taken.
+    match (query.state, &target_id) {
+        (None, _) => select.and_if("d.target_id = ?", target_id.as_ref()),
+        (Some(DeliveryState::Delivered), _) => {
+            select.and("d.state || '' = 'delivered'", &[]).and_if("d.target_id = ?", target_id.as_ref())
+        }
+        (Some(DeliveryState::Waiting), Some(id)) => {
+            select.and("d.state = 'waiting' AND d.target_id = ?", params![id])
+        }
+        (Some(state), _) => select
+            .and("d.state <> 'delivered' AND d.state || '' = ?", params![state.as_str()])
+            .and_if("d.target_id || '' = ?", target_id.as_ref()),
+    };
     if let Some([sequence, target]) = &key {
         let sequence: i64 = sequence.parse().map_err(|_| StoreError::BadCursor)?;
         select.and("(d.sequence, t.name) < (?, ?)", params![sequence, target]);

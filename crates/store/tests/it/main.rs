@@ -9,6 +9,7 @@ mod assessments;
 mod audit;
 mod baselines;
 mod crash;
+mod deliveries;
 mod engine;
 mod events;
 mod faults;

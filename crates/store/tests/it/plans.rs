@@ -4,14 +4,16 @@
 //! page ends after its rows; *sought* means that, beside that, the first row is found in an index by what is asked for.
 
 use veriboot_store::audit::NewEntry;
+use veriboot_store::targets::TargetRow;
 use veriboot_store::vms::VmRow;
 use veriboot_store::{
     Backend, Param, Row, StoreError, Tx, Value, alerts, assessments, audit, deliveries, events, incidents,
-    inventory, vms,
+    inventory, targets, vms,
 };
 use veriboot_wire::{
     AlertQuery, AlertSort, AlertState, AssessmentQuery, AssessmentSort, AssessmentStatus, AuditQuery,
-    DeliveryQuery, EventQuery, IncidentQuery, IncidentState, InventoryQuery, Severity, VmQuery, VmStatus,
+    DeliveryQuery, DeliveryState, EventQuery, IncidentQuery, IncidentState, InventoryQuery, Route, Severity,
+    TargetKind, TargetSecrets, TargetSettings, VmQuery, VmStatus,
 };
 
 use crate::harness::{at, on_both, vm};
@@ -348,7 +350,36 @@ async fn pages_of_events_and_deliveries(db) {
         let mut check = Check { tx, flaws: Vec::new() };
         check.list("events", Sought, |tx| events::list(tx, &EventQuery::default()));
         check.list("events of a VM", Sought, |tx| events::list(tx, &with!(EventQuery { vm: "v" })));
-        check.list("deliveries", Ordered, |tx| deliveries::list(tx, &DeliveryQuery::default()));
+        let target = TargetRow {
+            id: "t".into(),
+            name: "hook".into(),
+            kind: TargetKind::Webhook,
+            enabled: true,
+            settings: TargetSettings::default(),
+            secrets: TargetSecrets::default(),
+            route: Route::default(),
+            revision: 1,
+            created_at: at(0),
+            created_by: "ann".into(),
+            changed_at: at(0),
+        };
+        targets::insert(check.tx, &target)?;
+        let delivered = DeliveryState::Delivered;
+        let queries = [
+            ("all", Ordered, DeliveryQuery::default()),
+            ("delivered", Ordered, with!(DeliveryQuery { state: delivered })),
+            ("waiting", Ordered, with!(DeliveryQuery { state: DeliveryState::Waiting })),
+            ("dead", Ordered, with!(DeliveryQuery { state: DeliveryState::Dead })),
+            ("target", Sought, with!(DeliveryQuery { target: "hook" })),
+            ("delivered to a target", Sought, with!(DeliveryQuery { target: "hook", state: delivered })),
+            ("waiting for a target", Sought, with!(DeliveryQuery { target: "hook", state: DeliveryState::Waiting })),
+            ("dead of a target", Ordered, with!(DeliveryQuery { target: "hook", state: DeliveryState::Dead })),
+        ];
+        for (name, needs, query) in queries {
+            check.list(&format!("deliveries, {name}"), needs, |tx| deliveries::list(tx, &query));
+            let next = DeliveryQuery { cursor: cursor(&["deliveries", "7", "hook"]), ..query };
+            check.list(&format!("deliveries, {name}, next"), Sought, |tx| deliveries::list(tx, &next));
+        }
         assert!(check.flaws.is_empty(), "{}", check.flaws.join("\n"));
         Ok(())
     }).await.unwrap();
