@@ -2,7 +2,9 @@
 //! its cause comes back, resolved by what heals it. What becomes of one raise is `veriboot_store::alerts::raise`.
 
 use veriboot_appraisal::{Outcome, primary};
-use veriboot_store::alerts::{AlertRaise, Became, auto_resolve, forget_dismissals, raise};
+use veriboot_store::alerts::{
+    AlertRaise, Became, Ended, auto_resolve, forget_all, forget_dismissals, raise, raise_all,
+};
 use veriboot_store::{StoreError, Tx, alerts, suppressions};
 use veriboot_wire::{AlertReason, Finding, Time, Verdict, VmStatus, reason_words, type_severity};
 
@@ -16,6 +18,8 @@ const HEALED: [AlertReason; 5] = [
     AlertReason::AgentSilent,
     AlertReason::AppraisalFailed,
 ];
+
+const SILENT: [AlertReason; 1] = [AlertReason::AgentSilent];
 
 /// Alerts that one transaction raises again.
 const RESURFACED_AT_ONCE: u32 = 100;
@@ -71,53 +75,107 @@ impl AlertChanges {
 
 /// Raises an alert for each reason of an unhealthy attestation, or resolves what a healthy one heals.
 pub fn after_attestation(tx: &mut dyn Tx, attested: &Attested<'_>) -> Result<AlertChanges, StoreError> {
-    let Attested { vm_id, outcome, at, .. } = *attested;
-    let mut changes = AlertChanges::default();
-    if outcome.verdict == Verdict::Healthy {
-        let comment = "a healthy attestation followed";
-        changes.resolved = auto_resolve(tx, vm_id, &HEALED, comment, at)?;
-        // A VM that is healthy has none: the attestation that made it so ended them.
-        if attested.before != VmStatus::Healthy {
-            forget_dismissals(tx, vm_id, &HEALED, comment, at)?;
-        }
-        return Ok(changes);
-    }
-    if attested.quote_believed {
-        let silent = [AlertReason::AgentSilent];
-        changes.resolved = auto_resolve(tx, vm_id, &silent, "the agent reports again", at)?;
-        // Who dismissed one silence did not dismiss the next one.
-        forget_dismissals(tx, vm_id, &silent, "the agent reports again", at)?;
-    }
-    if !outcome.reasons.contains(&AlertReason::AppraisalFailed) {
-        let broken = [AlertReason::AppraisalFailed];
-        changes.resolved.extend(auto_resolve(tx, vm_id, &broken, "evidence can be appraised again", at)?);
-    }
-    for reason in &outcome.reasons {
-        let findings: Vec<Finding> =
-            outcome.findings.iter().filter(|f| f.fails() && f.reason == Some(*reason)).cloned().collect();
-        if is_consequence(&findings, *reason, &outcome.reasons) {
-            continue;
-        }
-        let telling = primary(&findings);
-        let failure = Failure {
-            reason: *reason,
-            component: telling.and_then(|f| f.component.as_deref()),
-            message: telling.map(|f| f.message.as_str()),
-            findings: &findings,
-            attestation_id: Some(attested.attestation_id),
-        };
-        let raised = raise_for(tx, vm_id, &failure, attested.reopen_window_s, at)?;
-        changes.note(*reason, raised.became, raised.id);
-    }
-    Ok(changes)
+    let changes = after_attestations(tx, std::slice::from_ref(attested))?;
+    Ok(changes.into_iter().next().unwrap_or_default())
 }
 
-/// [`after_attestation`] for many VMs, each once, in their order: with a number of statements that is that of few.
+/// [`after_attestation`] for many VMs, each once, and what it did for each: with a number of statements that is that of
+/// few. Where all stay healthy and nothing is open, that is one.
 pub fn after_attestations(
     tx: &mut dyn Tx,
     attested: &[Attested<'_>],
 ) -> Result<Vec<AlertChanges>, StoreError> {
-    attested.iter().map(|attested| after_attestation(tx, attested)).collect()
+    let ended: Vec<Vec<Ended<'_>>> = attested.iter().map(ended).collect();
+    let mut resolved = alerts::resolve_all(tx, &ended.concat())?.into_iter();
+    let mut changes: Vec<AlertChanges> = ended
+        .iter()
+        .map(|ended| AlertChanges {
+            resolved: resolved.by_ref().take(ended.len()).flatten().collect(),
+            ..AlertChanges::default()
+        })
+        .collect();
+    let forgotten: Vec<Ended<'_>> = attested.iter().filter_map(forgotten).collect();
+    forget_all(tx, &forgotten)?;
+
+    let failing: Vec<Vec<Failing<'_>>> = attested.iter().map(Failing::all_of).collect();
+    let raises: Vec<AlertRaise<'_>> = attested
+        .iter()
+        .zip(&failing)
+        .flat_map(|(attested, failing)| failing.iter().map(|failing| failing.raise(attested)))
+        .collect();
+    let mut raised = raise_all(tx, &raises)?.into_iter();
+    for (changes, failing) in changes.iter_mut().zip(&failing) {
+        for (failing, raised) in failing.iter().zip(raised.by_ref()) {
+            changes.note(failing.reason, raised.became, raised.id);
+        }
+    }
+    Ok(changes)
+}
+
+const HEALTHY: &str = "a healthy attestation followed";
+const REPORTS: &str = "the agent reports again";
+
+/// Causes that an attestation shows to have ended: their open alerts are resolved.
+fn ended<'a>(attested: &Attested<'a>) -> Vec<Ended<'a>> {
+    let of = |reasons, comment| Ended { vm_id: attested.vm_id, reasons, comment, at: attested.at };
+    if attested.outcome.verdict == Verdict::Healthy {
+        return vec![of(&HEALED, HEALTHY)];
+    }
+    let mut ended = Vec::new();
+    if attested.quote_believed {
+        ended.push(of(&SILENT, REPORTS));
+    }
+    if !attested.outcome.reasons.contains(&AlertReason::AppraisalFailed) {
+        ended.push(of(&[AlertReason::AppraisalFailed], "evidence can be appraised again"));
+    }
+    ended
+}
+
+/// Causes whose dismissals are remembered no longer.
+fn forgotten<'a>(attested: &Attested<'a>) -> Option<Ended<'a>> {
+    let of = |reasons, comment| Ended { vm_id: attested.vm_id, reasons, comment, at: attested.at };
+    match attested.outcome.verdict {
+        // A VM that is healthy has none: the attestation that made it so ended them.
+        Verdict::Healthy => (attested.before != VmStatus::Healthy).then(|| of(&HEALED[..], HEALTHY)),
+        // Who dismissed one silence did not dismiss the next one.
+        _ => attested.quote_believed.then(|| of(&SILENT[..], REPORTS)),
+    }
+}
+
+/// A reason of an unhealthy attestation and the findings behind it.
+struct Failing<'a> {
+    reason: AlertReason,
+    findings: Vec<Finding>,
+    attestation_id: &'a str,
+}
+
+impl<'a> Failing<'a> {
+    fn all_of(attested: &Attested<'a>) -> Vec<Self> {
+        let outcome = attested.outcome;
+        if outcome.verdict == Verdict::Healthy {
+            return Vec::new();
+        }
+        let failing = outcome.reasons.iter().map(|reason| {
+            let of_reason = outcome.findings.iter().filter(|f| f.fails() && f.reason == Some(*reason));
+            let findings = of_reason.cloned().collect();
+            Self { reason: *reason, findings, attestation_id: attested.attestation_id }
+        });
+        failing
+            .filter(|failing| !is_consequence(&failing.findings, failing.reason, &outcome.reasons))
+            .collect()
+    }
+
+    fn raise<'s>(&'s self, attested: &Attested<'s>) -> AlertRaise<'s> {
+        let telling = primary(&self.findings);
+        let failure = Failure {
+            reason: self.reason,
+            component: telling.and_then(|f| f.component.as_deref()),
+            message: telling.map(|f| f.message.as_str()),
+            findings: &self.findings,
+            attestation_id: Some(self.attestation_id),
+        };
+        failure.raise(attested.vm_id, attested.reopen_window_s, attested.at)
+    }
 }
 
 /// Whether these findings follow from evidence that is not believed: one cause, one alert.
@@ -144,7 +202,7 @@ pub fn agent_silent(
         findings: &[],
         attestation_id: None,
     };
-    let raised = raise_for(tx, vm_id, &failure, reopen_window_s, now)?;
+    let raised = raise(tx, &failure.raise(vm_id, reopen_window_s, now))?;
     let mut changes = AlertChanges::default();
     changes.note(reason, raised.became, raised.id);
     Ok(changes)
@@ -167,7 +225,7 @@ pub(crate) fn appraisal_failed(
         findings: std::slice::from_ref(finding),
         attestation_id,
     };
-    let raised = raise_for(tx, vm_id, &failure, reopen_window_s, now)?;
+    let raised = raise(tx, &failure.raise(vm_id, reopen_window_s, now))?;
     let mut changes = AlertChanges::default();
     changes.note(reason, raised.became, raised.id);
     Ok(changes)
@@ -214,8 +272,8 @@ pub fn no_longer_silent(
     because: &str,
     now: Time,
 ) -> Result<Vec<String>, StoreError> {
-    forget_dismissals(tx, vm_id, &[AlertReason::AgentSilent], because, now)?;
-    auto_resolve(tx, vm_id, &[AlertReason::AgentSilent], because, now)
+    forget_dismissals(tx, vm_id, &SILENT, because, now)?;
+    auto_resolve(tx, vm_id, &SILENT, because, now)
 }
 
 /// What went wrong, as far as it differs from alert to alert.
@@ -227,31 +285,24 @@ struct Failure<'a> {
     attestation_id: Option<&'a str>,
 }
 
-fn raise_for(
-    tx: &mut dyn Tx,
-    vm_id: &str,
-    failure: &Failure<'_>,
-    reopen_window_s: u32,
-    at: Time,
-) -> Result<veriboot_store::alerts::Raised, StoreError> {
-    let words = reason_words(failure.reason);
-    raise(
-        tx,
-        &AlertRaise {
+impl<'a> Failure<'a> {
+    fn raise(&self, vm_id: &'a str, reopen_window_s: u32, at: Time) -> AlertRaise<'a> {
+        let words = reason_words(self.reason);
+        AlertRaise {
             vm_id,
             kind: words.kind,
             title: words.title,
-            reason: failure.reason,
+            reason: self.reason,
             severity: type_severity(words.kind),
-            component: failure.component,
-            message: failure.message.unwrap_or(words.title),
+            component: self.component,
+            message: self.message.unwrap_or(words.title),
             remediation: words.remediation,
-            findings: failure.findings,
-            attestation_id: failure.attestation_id,
+            findings: self.findings,
+            attestation_id: self.attestation_id,
             reopen_window_s,
             at,
-        },
-    )
+        }
+    }
 }
 
 /// Ends every alert of a VM that is no longer monitored, and nobody waits for its agent.
@@ -261,6 +312,6 @@ pub fn resolve_all(
     because: &str,
     now: Time,
 ) -> Result<Vec<String>, StoreError> {
-    forget_dismissals(tx, vm_id, &[AlertReason::AgentSilent], because, now)?;
+    forget_dismissals(tx, vm_id, &SILENT, because, now)?;
     auto_resolve(tx, vm_id, AlertReason::ALL, because, now)
 }
