@@ -6,6 +6,7 @@ use veriboot_wire::{Assessment, AssessmentSort, AssessmentStatus, Severity, csv_
 use crate::client::Client;
 use crate::error::CliError;
 use crate::output::{Output, Styled, Tone, cut, print_csv};
+use crate::rows::RowsArgs;
 
 /// Assessments.
 #[derive(Subcommand, Debug)]
@@ -41,12 +42,8 @@ pub struct ListArgs {
     /// Order: name (group, name, check) or changed (newest first)
     #[arg(long)]
     sort: Option<AssessmentSort>,
-    /// The most rows to show
-    #[arg(long, default_value_t = 200, value_name = "ROWS")]
-    limit: usize,
-    /// CSV for spreadsheets instead of a table
-    #[arg(long, conflicts_with = "json")]
-    csv: bool,
+    #[command(flatten)]
+    rows: RowsArgs,
 }
 
 /// Runs `veriboot assessment`.
@@ -57,7 +54,7 @@ pub fn run(command: AssessmentCommand, client: &Client, out: Output) -> Result<(
 }
 
 fn list(args: ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
-    let limit = args.limit;
+    let limit = args.rows.limit;
     let since = args.since.as_deref().map(|since| crate::moment::before(since, out.now)).transpose()?;
     let sort = args.sort.map(|sort| match sort {
         AssessmentSort::Name => "name".to_owned(),
@@ -80,7 +77,7 @@ fn list(args: ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
     if out.json {
         return out.print_json_list(&found, more, limit, "assessment");
     }
-    if args.csv {
+    if args.rows.csv {
         let records = found.iter().map(Assessment::csv);
         let text: String = std::iter::once(csv_record(Assessment::CSV_HEADER)).chain(records).collect();
         print_csv(&text)?;

@@ -26,6 +26,7 @@ mod posture;
 mod profile;
 mod proposal;
 mod recommendation;
+mod rows;
 mod scale_set;
 mod serve;
 mod suppression;

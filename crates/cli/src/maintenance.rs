@@ -9,6 +9,7 @@ use crate::error::CliError;
 use crate::etag::EtagArg;
 use crate::monitoring::{WhichArgs, nobody_yet};
 use crate::output::{Output, Styled, Tone, cell, print_csv_list, safe};
+use crate::rows::RowsArgs;
 
 /// Maintenance windows.
 #[derive(Subcommand, Debug)]
@@ -63,12 +64,8 @@ pub struct ListArgs {
     /// Only windows of this group, its scale sets and its VMs
     #[arg(long)]
     group: Option<String>,
-    /// CSV for spreadsheets instead of a table
-    #[arg(long, conflicts_with = "json")]
-    csv: bool,
-    /// The most rows to show
-    #[arg(long, default_value_t = 200, value_name = "ROWS")]
-    limit: usize,
+    #[command(flatten)]
+    rows: RowsArgs,
 }
 
 /// Runs `veriboot maintenance`.
@@ -164,13 +161,13 @@ fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
     query.extend(args.group.clone().map(|v| ("group", v)));
     let over_too = args.all || args.state.is_some();
     let (windows, more) =
-        client.list_where("/v1/maintenance", &query, args.limit, |window: &Maintenance| {
+        client.list_where("/v1/maintenance", &query, args.rows.limit, |window: &Maintenance| {
             over_too || window.state != MaintenanceState::Over
         })?;
     if out.json {
-        return out.print_json_list(&windows, more, args.limit, "window");
+        return out.print_json_list(&windows, more, args.rows.limit, "window");
     }
-    if args.csv {
+    if args.rows.csv {
         let rows = windows.into_iter().map(|w| {
             let Scope { kind, group, id } = w.scope;
             let (from, until) = (w.from.to_string(), w.until.to_string());
@@ -203,7 +200,7 @@ fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
             "ended_by",
             "ended_at",
         ];
-        return print_csv_list(&header, rows, more, args.limit, "window");
+        return print_csv_list(&header, rows, more, args.rows.limit, "window");
     }
     let rows = windows
         .iter()
@@ -221,5 +218,5 @@ fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
         .collect();
     let empty = if query.is_empty() { "no maintenance is declared" } else { "no maintenance window matches" };
     out.table(&["WINDOW", "STATE", "OF", "FROM", "UNTIL", "BY", "WHY"], rows, empty)?;
-    out.more(more, args.limit, "window")
+    out.more(more, args.rows.limit, "window")
 }

@@ -9,6 +9,7 @@ use super::state_tone;
 use crate::client::{Client, segment};
 use crate::error::CliError;
 use crate::output::{Output, Styled, severity_tone};
+use crate::rows::RowsArgs;
 use crate::vm::NameArgs;
 
 /// Which alerts.
@@ -86,12 +87,8 @@ pub struct ListArgs {
     /// Order: newest, severity, count
     #[arg(long)]
     sort: Option<AlertSort>,
-    /// CSV for spreadsheets instead of a table
-    #[arg(long, conflicts_with = "json")]
-    csv: bool,
-    /// The most rows to show
-    #[arg(long, default_value_t = 200, value_name = "ROWS")]
-    limit: usize,
+    #[command(flatten)]
+    rows: RowsArgs,
 }
 
 /// Runs it.
@@ -107,13 +104,13 @@ pub fn run(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError
     if !args.all && args.state.is_none() && !hidden {
         query.push(("open", "true".to_owned()));
     }
-    if args.csv {
-        let limit = args.limit.clamp(1, MAX_EXPORT_ROWS);
+    if args.rows.csv {
+        let limit = args.rows.limit.clamp(1, MAX_EXPORT_ROWS);
         return client.print_csv("/v1/alerts.csv", &query, limit, "alert");
     }
-    let (alerts, more): (Vec<Alert>, bool) = client.list("/v1/alerts", &query, args.limit)?;
+    let (alerts, more): (Vec<Alert>, bool) = client.list("/v1/alerts", &query, args.rows.limit)?;
     if out.json {
-        return out.print_json_list(&alerts, more, args.limit, "alert");
+        return out.print_json_list(&alerts, more, args.rows.limit, "alert");
     }
     let rows = alerts.iter().map(|a| row(a, hidden, out)).collect();
     let state = if hidden { "RULE" } else { "STATE" };
@@ -130,7 +127,7 @@ pub fn run(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError
         let hint = "members of one scale set that fail alike are one incident: `veriboot incident list`";
         out.sentence("", hint)?;
     }
-    out.more(more, args.limit, "alert")
+    out.more(more, args.rows.limit, "alert")
 }
 
 fn row(a: &Alert, hidden: bool, out: Output) -> Vec<Styled> {

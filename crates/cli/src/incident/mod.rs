@@ -10,6 +10,7 @@ use crate::alert::{confirm, report, state_tone};
 use crate::client::{Client, segment};
 use crate::error::CliError;
 use crate::output::{Output, Styled, Tone, cut, print_csv, safe, severity_tone};
+use crate::rows::RowsArgs;
 
 /// Incidents.
 #[derive(Subcommand, Debug)]
@@ -51,12 +52,8 @@ pub struct ListArgs {
     /// Only incidents that began since: a time (2026-11-21T18:04:00Z) or an age (30m, 12h, 7d)
     #[arg(long, value_name = "WHEN")]
     since: Option<String>,
-    /// CSV for spreadsheets instead of a table
-    #[arg(long, conflicts_with = "json")]
-    csv: bool,
-    /// The most rows to show
-    #[arg(long, default_value_t = 200, value_name = "ROWS")]
-    limit: usize,
+    #[command(flatten)]
+    rows: RowsArgs,
 }
 
 /// Arguments of `incident show`.
@@ -115,14 +112,14 @@ fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
     if let Some(since) = &args.since {
         query.push(("since", crate::moment::before(since, out.now)?.to_string()));
     }
-    let (incidents, more): (Vec<Incident>, bool) = client.list("/v1/incidents", &query, args.limit)?;
+    let (incidents, more): (Vec<Incident>, bool) = client.list("/v1/incidents", &query, args.rows.limit)?;
     if out.json {
-        return out.print_json_list(&incidents, more, args.limit, "incident");
+        return out.print_json_list(&incidents, more, args.rows.limit, "incident");
     }
-    if args.csv {
+    if args.rows.csv {
         csv(&incidents)?;
         if more {
-            cut(args.limit, "incident");
+            cut(args.rows.limit, "incident");
         }
         return Ok(());
     }
@@ -150,7 +147,7 @@ fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
             (false, _) => "no incidents match",
         },
     )?;
-    out.more(more, args.limit, "incident")
+    out.more(more, args.rows.limit, "incident")
 }
 
 fn csv(incidents: &[Incident]) -> Result<(), CliError> {

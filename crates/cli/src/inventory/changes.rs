@@ -8,6 +8,7 @@ use super::sync::{kind, what};
 use crate::client::Client;
 use crate::error::CliError;
 use crate::output::{Output, Styled, Tone, cell, print_csv_list};
+use crate::rows::RowsArgs;
 
 /// Filters of `inventory changes`.
 #[derive(Args, Debug)]
@@ -21,12 +22,8 @@ pub struct ChangesArgs {
     /// Only this kind: added, changed, gone, returned, linked, unlinked
     #[arg(long)]
     kind: Option<InventoryChangeKind>,
-    /// CSV for spreadsheets instead of a table
-    #[arg(long, conflicts_with = "json")]
-    csv: bool,
-    /// The most rows to show
-    #[arg(long, default_value_t = 200, value_name = "ROWS")]
-    limit: usize,
+    #[command(flatten)]
+    rows: RowsArgs,
 }
 
 /// Runs it.
@@ -39,11 +36,11 @@ pub fn run(args: &ChangesArgs, client: &Client, out: Output) -> Result<(), CliEr
     }
     query.extend(args.kind.map(|v| ("kind", v.to_string())));
     let (changes, more): (Vec<InventoryChange>, bool) =
-        client.list("/v1/inventory/changes", &query, args.limit)?;
+        client.list("/v1/inventory/changes", &query, args.rows.limit)?;
     if out.json {
-        return out.print_json_list(&changes, more, args.limit, "change");
+        return out.print_json_list(&changes, more, args.rows.limit, "change");
     }
-    if args.csv {
+    if args.rows.csv {
         let rows = changes.into_iter().map(|change| {
             let said = what(&change);
             let item = [cell(change.item_id), change.name, change.group, change.source, change.key];
@@ -51,7 +48,7 @@ pub fn run(args: &ChangesArgs, client: &Client, out: Output) -> Result<(), CliEr
             head.into_iter().chain(item).chain([change.by, said]).collect()
         });
         let header = ["at", "kind", "item_id", "name", "group", "source", "key", "by", "what"];
-        return print_csv_list(&header, rows, more, args.limit, "change");
+        return print_csv_list(&header, rows, more, args.rows.limit, "change");
     }
     let rows = changes
         .iter()
@@ -72,5 +69,5 @@ pub fn run(args: &ChangesArgs, client: &Client, out: Output) -> Result<(), CliEr
         rows,
         if query.is_empty() { "nothing changed yet" } else { "no changes match" },
     )?;
-    out.more(more, args.limit, "change")
+    out.more(more, args.rows.limit, "change")
 }

@@ -6,6 +6,7 @@ use veriboot_wire::{Configured, ConfiguredSecurity, InventoryRow, MatchedBy, Pow
 use crate::client::Client;
 use crate::error::CliError;
 use crate::output::{Output, Styled, Tone, cell, print_csv_list, status_tone};
+use crate::rows::RowsArgs;
 
 /// Filters of `inventory list`.
 #[derive(Args, Debug)]
@@ -52,12 +53,8 @@ pub struct ListArgs {
     /// Only VMs that something contradicts
     #[arg(long)]
     disagrees: bool,
-    /// CSV for spreadsheets instead of a table
-    #[arg(long, conflicts_with = "json")]
-    csv: bool,
-    /// The most rows to show
-    #[arg(long, default_value_t = 200, value_name = "ROWS")]
-    limit: usize,
+    #[command(flatten)]
+    rows: RowsArgs,
 }
 
 impl ListArgs {
@@ -83,12 +80,13 @@ impl ListArgs {
 /// Runs `inventory list`.
 pub fn run(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
     let query = args.query();
-    if args.csv {
-        return client.print_csv("/v1/inventory/items.csv", &query, args.limit.clamp(1, 200_000), "VM");
+    if args.rows.csv {
+        return client.print_csv("/v1/inventory/items.csv", &query, args.rows.limit.clamp(1, 200_000), "VM");
     }
-    let (items, more): (Vec<InventoryRow>, bool) = client.list("/v1/inventory/items", &query, args.limit)?;
+    let (items, more): (Vec<InventoryRow>, bool) =
+        client.list("/v1/inventory/items", &query, args.rows.limit)?;
     if out.json {
-        return out.print_json_list(&items, more, args.limit, "VM");
+        return out.print_json_list(&items, more, args.rows.limit, "VM");
     }
     out.table(
         &["NAME", "GROUP", "SCALE SET", "SOURCE", "POWER", "SECURITY", "SECURE BOOT", "VTPM", "AGENT", ""],
@@ -98,7 +96,7 @@ pub fn run(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError
             false => "no VMs match",
         },
     )?;
-    out.more(more, args.limit, "VM")
+    out.more(more, args.rows.limit, "VM")
 }
 
 /// What is configured, in its colour.
@@ -147,28 +145,25 @@ pub struct UnlistedArgs {
     /// Only this group
     #[arg(long)]
     group: Option<String>,
-    /// CSV for spreadsheets instead of a table
-    #[arg(long, conflicts_with = "json")]
-    csv: bool,
-    /// The most rows to show
-    #[arg(long, default_value_t = 200, value_name = "ROWS")]
-    limit: usize,
+    #[command(flatten)]
+    rows: RowsArgs,
 }
 
 /// Runs `inventory unlisted`.
 pub fn unlisted(args: &UnlistedArgs, client: &Client, out: Output) -> Result<(), CliError> {
     let query: Vec<_> = args.group.clone().map(|v| ("group", v)).into_iter().collect();
-    let (vms, more): (Vec<UnlistedVm>, bool) = client.list("/v1/inventory/unlisted", &query, args.limit)?;
+    let (vms, more): (Vec<UnlistedVm>, bool) =
+        client.list("/v1/inventory/unlisted", &query, args.rows.limit)?;
     if out.json {
-        return out.print_json_list(&vms, more, args.limit, "VM");
+        return out.print_json_list(&vms, more, args.rows.limit, "VM");
     }
-    if args.csv {
+    if args.rows.csv {
         let rows = vms.into_iter().map(|vm| {
             let place = [vm.vm_id, vm.name, vm.group, cell(vm.scale_set), vm.status.to_string()];
             place.into_iter().chain([cell(vm.last_attested_at), cell(vm.gone_at)]).collect()
         });
         let header = ["vm_id", "name", "group", "scale_set", "status", "last_attested_at", "gone_at"];
-        return print_csv_list(&header, rows, more, args.limit, "VM");
+        return print_csv_list(&header, rows, more, args.rows.limit, "VM");
     }
     let rows = vms
         .iter()
@@ -191,5 +186,5 @@ pub fn unlisted(args: &UnlistedArgs, client: &Client, out: Output) -> Result<(),
         rows,
         "every enrolled VM is in the inventory",
     )?;
-    out.more(more, args.limit, "VM")
+    out.more(more, args.rows.limit, "VM")
 }

@@ -6,6 +6,7 @@ use veriboot_wire::{Delivery, DeliveryState, Replay, Replayed, counted};
 use crate::client::Client;
 use crate::error::CliError;
 use crate::output::{Output, Styled, Tone, cell, print_csv_list};
+use crate::rows::RowsArgs;
 
 /// Filters of `notify deliveries`.
 #[derive(Args, Debug)]
@@ -19,12 +20,8 @@ pub struct ListArgs {
     /// Only this target
     #[arg(long, value_name = "NAME")]
     target: Option<String>,
-    /// CSV for spreadsheets instead of a table
-    #[arg(long, conflicts_with = "json")]
-    csv: bool,
-    /// The most rows to show
-    #[arg(long, default_value_t = 200, value_name = "ROWS")]
-    limit: usize,
+    #[command(flatten)]
+    rows: RowsArgs,
 }
 
 /// What `notify replay` queues again.
@@ -53,11 +50,11 @@ pub fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliErro
     query.extend(state.map(|v| ("state", v.to_string())));
     query.extend(args.target.clone().map(|v| ("target", v)));
     let (rows, more): (Vec<Delivery>, bool) =
-        client.list("/v1/notification-deliveries", &query, args.limit)?;
+        client.list("/v1/notification-deliveries", &query, args.rows.limit)?;
     if out.json {
-        return out.print_json_list(&rows, more, args.limit, "delivery");
+        return out.print_json_list(&rows, more, args.rows.limit, "delivery");
     }
-    if args.csv {
+    if args.rows.csv {
         let rows = rows.into_iter().map(|d| {
             let what = d.event.summary();
             let event = [d.event.sequence.to_string(), d.event.at.to_string(), d.event.kind];
@@ -76,7 +73,7 @@ pub fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliErro
             "last_error",
             "what",
         ];
-        return print_csv_list(&header, rows, more, args.limit, "delivery");
+        return print_csv_list(&header, rows, more, args.rows.limit, "delivery");
     }
     let shown = rows
         .iter()
@@ -104,7 +101,7 @@ pub fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliErro
         (_, false) => "no deliveries match",
     };
     out.table(&["EVENT", "TARGET", "STATE", "ATTEMPTS", "LAST", "KIND", "WHAT"], shown, empty)?;
-    out.more(more, args.limit, "delivery")
+    out.more(more, args.rows.limit, "delivery")
 }
 
 /// Runs `notify replay`.

@@ -7,6 +7,7 @@ use super::state_tone;
 use crate::client::Client;
 use crate::error::CliError;
 use crate::output::{Output, Styled, cell, print_csv_list};
+use crate::rows::RowsArgs;
 
 /// Filters of `proposal list`.
 #[derive(Args, Debug)]
@@ -29,12 +30,8 @@ pub struct ListArgs {
     /// Only this baseline, by name
     #[arg(long, value_name = "NAME")]
     baseline: Option<String>,
-    /// CSV for spreadsheets instead of a table
-    #[arg(long, conflicts_with = "json")]
-    csv: bool,
-    /// The most rows to show
-    #[arg(long, default_value_t = 200, value_name = "ROWS")]
-    limit: usize,
+    #[command(flatten)]
+    rows: RowsArgs,
 }
 
 /// Runs it.
@@ -46,11 +43,11 @@ pub fn run(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError
     query.extend(args.scale_set.clone().map(|v| ("scale_set", v)));
     query.extend(args.class.map(|v| ("class", v.to_string())));
     query.extend(args.baseline.clone().map(|v| ("baseline", v)));
-    let (proposals, more): (Vec<Proposal>, bool) = client.list("/v1/proposals", &query, args.limit)?;
+    let (proposals, more): (Vec<Proposal>, bool) = client.list("/v1/proposals", &query, args.rows.limit)?;
     if out.json {
-        return out.print_json_list(&proposals, more, args.limit, "proposal");
+        return out.print_json_list(&proposals, more, args.rows.limit, "proposal");
     }
-    if args.csv {
+    if args.rows.csv {
         let rows = proposals.into_iter().map(|p| {
             let classes = p.classes.iter().map(|c| c.as_str()).collect::<Vec<_>>().join(" ");
             let what = [
@@ -82,7 +79,7 @@ pub fn run(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError
             "result",
             "summary",
         ];
-        return print_csv_list(&header, rows, more, args.limit, "proposal");
+        return print_csv_list(&header, rows, more, args.rows.limit, "proposal");
     }
     let rows = proposals
         .iter()
@@ -108,5 +105,5 @@ pub fn run(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError
             false => "no proposals match; decided ones need --all",
         },
     )?;
-    out.more(more, args.limit, "proposal")
+    out.more(more, args.rows.limit, "proposal")
 }

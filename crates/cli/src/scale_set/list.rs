@@ -6,6 +6,7 @@ use veriboot_wire::{Majority, ScaleSet};
 use crate::client::Client;
 use crate::error::CliError;
 use crate::output::{Output, Styled, Tone, print_csv_list, status_tone};
+use crate::rows::RowsArgs;
 
 /// Filters of `scale-set list`.
 #[derive(Args, Debug)]
@@ -13,29 +14,25 @@ pub struct ListArgs {
     /// Only this group
     #[arg(long)]
     group: Option<String>,
-    /// CSV for spreadsheets instead of a table
-    #[arg(long, conflicts_with = "json")]
-    csv: bool,
-    /// The most rows to show
-    #[arg(long, default_value_t = 200, value_name = "ROWS")]
-    limit: usize,
+    #[command(flatten)]
+    rows: RowsArgs,
 }
 
 /// Runs it.
 pub fn run(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
     let query: Vec<_> = args.group.clone().map(|v| ("group", v)).into_iter().collect();
-    let (sets, more): (Vec<ScaleSet>, bool) = client.list("/v1/scale-sets", &query, args.limit)?;
+    let (sets, more): (Vec<ScaleSet>, bool) = client.list("/v1/scale-sets", &query, args.rows.limit)?;
     if out.json {
-        return out.print_json_list(&sets, more, args.limit, "scale set");
+        return out.print_json_list(&sets, more, args.rows.limit, "scale set");
     }
-    if args.csv {
+    if args.rows.csv {
         let rows = sets.into_iter().map(|set| {
             let counts =
                 [set.members, set.healthy, set.compared, set.boots, set.odd].map(|count| count.to_string());
             [set.name, set.group, set.worst.to_string()].into_iter().chain(counts).collect()
         });
         let header = ["name", "group", "worst", "members", "healthy", "compared", "boots", "odd"];
-        return print_csv_list(&header, rows, more, args.limit, "scale set");
+        return print_csv_list(&header, rows, more, args.rows.limit, "scale set");
     }
     let rows = sets
         .iter()
@@ -58,7 +55,7 @@ pub fn run(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError
             false => "no scale set is in this group; `veriboot scale-set list` shows all of them",
         },
     )?;
-    out.more(more, args.limit, "scale set")
+    out.more(more, args.rows.limit, "scale set")
 }
 
 fn odd(set: &ScaleSet) -> Styled {

@@ -7,6 +7,7 @@ use super::{tone, words};
 use crate::client::Client;
 use crate::error::CliError;
 use crate::output::{Output, Styled, Tone, cut, print_csv};
+use crate::rows::RowsArgs;
 
 /// Filters of `suppression list`.
 #[derive(Args, Debug)]
@@ -23,12 +24,8 @@ pub struct ListArgs {
     /// Only rules that hide more than they should
     #[arg(long)]
     broad: bool,
-    /// CSV for spreadsheets instead of a table
-    #[arg(long, conflicts_with = "json")]
-    csv: bool,
-    /// The most rows to show
-    #[arg(long, default_value_t = 200, value_name = "ROWS")]
-    limit: usize,
+    #[command(flatten)]
+    rows: RowsArgs,
 }
 
 /// Runs it.
@@ -40,16 +37,17 @@ pub fn run(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError
         query.push(("broad", "true".to_owned()));
     }
     let ended_too = args.all || args.state.is_some();
-    let (rules, more) = client.list_where("/v1/suppressions", &query, args.limit, |rule: &Suppression| {
-        ended_too || rule.state != SuppressionState::Ended
-    })?;
+    let (rules, more) =
+        client.list_where("/v1/suppressions", &query, args.rows.limit, |rule: &Suppression| {
+            ended_too || rule.state != SuppressionState::Ended
+        })?;
     if out.json {
-        return out.print_json_list(&rules, more, args.limit, "rule");
+        return out.print_json_list(&rules, more, args.rows.limit, "rule");
     }
-    if args.csv {
+    if args.rows.csv {
         csv(&rules)?;
         if more {
-            cut(args.limit, "rule");
+            cut(args.rows.limit, "rule");
         }
         return Ok(());
     }
@@ -79,7 +77,7 @@ pub fn run(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError
         .collect();
     let empty = if query.is_empty() { "no suppression rules" } else { "no suppression rules match" };
     out.table(&["RULE", "STATE", "HIDES", "UNTIL", "HID", "BY", "WHY"], rows, empty)?;
-    out.more(more, args.limit, "rule")
+    out.more(more, args.rows.limit, "rule")
 }
 
 fn csv(rules: &[Suppression]) -> Result<(), CliError> {
