@@ -5,6 +5,7 @@
 mod absence;
 mod alert_life;
 mod alerts;
+mod alerts_at_once;
 mod assessments;
 mod audit;
 mod baselines;
@@ -17,6 +18,7 @@ mod harness;
 mod heartbeats;
 mod history;
 mod inventory;
+mod judged_again;
 mod keys;
 mod maintenance;
 mod monitoring;
