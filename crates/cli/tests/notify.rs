@@ -1,18 +1,20 @@
 //! `veriboot notify` and `veriboot watch` against a real service.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+mod serve;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// `veriboot serve`; ends when dropped.
+/// `veriboot serve`, which may be ended and started again in one place; ends when dropped.
 struct Service {
-    child: Option<Child>,
+    running: Option<serve::Service>,
     folder: PathBuf,
     port: u16,
     admin_token: String,
@@ -20,34 +22,18 @@ struct Service {
 
 impl Service {
     fn start(folder: &Path) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut service = Self { child: None, folder: folder.to_owned(), port, admin_token: String::new() };
-        let announced = service.serve();
-        service.admin_token = announced["first_start"]["admin_token"].as_str().unwrap().to_owned();
-        service
+        let port = serve::free_port();
+        let running = serve::Service::start_at(folder, port);
+        let admin_token = running.admin_token().to_owned();
+        Self { running: Some(running), folder: folder.to_owned(), port, admin_token }
     }
 
-    fn serve(&mut self) -> Value {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_veriboot"))
-            .args(["serve", "--json", "--listen", &format!("127.0.0.1:{}", self.port)])
-            .arg("--data-dir")
-            .arg(self.folder.join("data"))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        self.child = Some(child);
-        serde_json::from_str(&line).unwrap()
+    fn serve(&mut self) {
+        self.running = Some(serve::Service::start_at(&self.folder, self.port));
     }
 
     fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.running = None;
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -95,12 +81,6 @@ impl Service {
         document["name"] = name.into();
         std::fs::write(&file, document.to_string()).unwrap();
         self.ends(&["profile", "set", name, file.to_str().unwrap()], 0);
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        self.kill();
     }
 }
 

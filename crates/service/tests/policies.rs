@@ -22,54 +22,28 @@ on_sqlite!(
 
 mod scenario {
     use super::agent_support::captured::Captured;
+    use super::agent_support::operator::Operator;
     use super::agent_support::*;
     use serde_json::{Value, json};
-    use veriboot_store::api_tokens::{self, ApiTokenRow, Role};
-    use veriboot_store::new_id;
+    use veriboot_store::api_tokens::Role;
     use veriboot_wire::{AlertReason, Verdict, VmStatus};
 
     const NO_INIT: &str = "!parameters.exists(p, p.name == 'init')";
-
-    fn token(world: &World, name: &str, role: Role) -> String {
-        let token = veriboot_service::auth::new_secret("vbt_").unwrap();
-        let (now, hash) = (world.clock.now(), veriboot_service::auth::secret_hash(&token));
-        let row = ApiTokenRow {
-            id: new_id(now),
-            name: name.to_owned(),
-            role,
-            created_at: now,
-            created_by: "test".into(),
-            expires_at: None,
-            revoked: false,
-        };
-        world.write(move |tx| api_tokens::insert(tx, &row, &hash));
-        token
-    }
-
-    fn send(world: &World, method: &str, path: &str, token: &str, body: &Value) -> raw::Answer {
-        let body = serde_json::to_vec(body).unwrap();
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-            body.len()
-        );
-        raw::exchange(world.address(), &world.ca_file(), &head, &body)
-    }
 
     fn condition(id: &str, expression: &str, severity: &str) -> Value {
         json!({ "id": id, "expression": expression, "severity": severity, "message": format!("{id} does not hold") })
     }
 
     /// Gives the group a profile with these conditions.
-    fn judge_by(world: &World, token: &str, conditions: &[Value]) {
+    fn judge_by(world: &World, operator: &Operator, conditions: &[Value]) {
         let document =
             json!({ "name": "house", "secure_boot": "required", "conditions": conditions }).to_string();
         let put = json!({ "document": document, "format": "json" });
-        let answer = send(world, "PUT", "/v1/profiles/house", token, &put);
+        let answer = operator.send("PUT", "/v1/profiles/house", "", Some(&put));
         assert_eq!(answer.status, 200, "{}", answer.body);
         let scope = json!({ "kind": "group", "group": "default", "id": "" });
         let assign = json!({ "scope": scope, "profile": "house" });
-        let answer = send(world, "PUT", "/v1/profile-assignments", token, &assign);
+        let answer = operator.send("PUT", "/v1/profile-assignments", "", Some(&assign));
         assert_eq!(answer.status, 200, "{}", answer.body);
     }
 
@@ -81,7 +55,7 @@ mod scenario {
     }
 
     pub fn a_condition_of_the_profile_fails_a_machine(world: &World) {
-        let operator = token(world, "ann", Role::Operator);
+        let operator = Operator::new(world, "ann");
         judge_by(world, &operator, &[condition("no-init", NO_INIT, "high")]);
         let mut good = booted(world, "good", "secure-boot");
         let receipt = good.attest();
@@ -112,16 +86,16 @@ mod scenario {
 
     /// A baseline is not learned from a boot that fails a condition.
     pub fn a_machine_that_fails_a_condition_teaches_nothing(world: &World) {
-        let operator = token(world, "ann", Role::Operator);
+        let operator = Operator::new(world, "ann");
         judge_by(world, &operator, &[condition("no-init", NO_INIT, "high")]);
         let mut guest = booted(world, "bad", "cmdline");
         assert_caught(&guest.attest(), "policy-condition");
-        let shown = send(world, "GET", "/v1/baselines", &operator, &Value::Null);
+        let shown = operator.send("GET", "/v1/baselines", "", None);
         assert_eq!(shown.body["items"].as_array().unwrap().len(), 0, "{}", shown.body);
     }
 
     pub fn what_cannot_be_evaluated_does_not_hold(world: &World) {
-        let operator = token(world, "ann", Role::Operator);
+        let operator = Operator::new(world, "ann");
         let absent = condition("windows-only", "windows.code_integrity", "high");
         let fault = condition("division", "1 / (log.events - log.events) == 1", "critical");
         judge_by(world, &operator, &[absent, fault]);
@@ -139,7 +113,7 @@ mod scenario {
     }
 
     pub fn notes_do_not_fail(world: &World) {
-        let operator = token(world, "ann", Role::Operator);
+        let operator = Operator::new(world, "ann");
         judge_by(world, &operator, &[condition("ca-2023", "keys.microsoft_2023", "low")]);
         let mut guest = booted(world, "vm", "secure-boot");
         let receipt = guest.attest();
@@ -151,12 +125,12 @@ mod scenario {
             condition("findings", "findings.all(f, !f.fails)", "high"),
         ];
         let tested =
-            send(world, "POST", "/v1/policies/test", &operator, &json!({ "conditions": conditions }));
+            operator.send("POST", "/v1/policies/test", "", Some(&json!({ "conditions": conditions })));
         assert_eq!(tested.body["items"].as_array().unwrap().len(), 0, "{}", tested.body);
     }
 
     pub fn conditions_are_tried_on_what_vms_attested(world: &World) {
-        let viewer = token(world, "view", Role::Viewer);
+        let viewer = Operator::with_role(world, "view", Role::Viewer);
         let mut guests: Vec<Guest> =
             ["a", "b", "c"].into_iter().map(|n| booted(world, n, "secure-boot")).collect();
         for guest in &mut guests {
@@ -167,7 +141,7 @@ mod scenario {
         let before = world.attestations(&guests[1].vm_id()).len();
         let audited = world.audit().len();
         let body = json!({ "conditions": [condition("no-init", NO_INIT, "high")] });
-        let answer = send(world, "POST", "/v1/policies/test", &viewer, &body);
+        let answer = viewer.send("POST", "/v1/policies/test", "", Some(&body));
         assert_eq!(answer.status, 200, "{}", answer.body);
         let (items, body) = (answer.body["items"].as_array().unwrap().clone(), &answer.body);
         assert_eq!(
@@ -188,7 +162,7 @@ mod scenario {
             if !cursor.is_null() {
                 body["cursor"] = cursor.clone();
             }
-            let answer = send(world, "POST", "/v1/policies/test", &viewer, &body);
+            let answer = viewer.send("POST", "/v1/policies/test", "", Some(&body));
             assert_eq!(answer.status, 200, "{}", answer.body);
             vms += answer.body["vms"].as_u64().unwrap();
             attestations += answer.body["attestations"].as_u64().unwrap();
@@ -201,24 +175,24 @@ mod scenario {
         assert_eq!((vms, attestations, rounds), (3, 4, 3));
         // Of another group there is nothing.
         let body = json!({ "conditions": [condition("no-init", NO_INIT, "high")], "group": "other" });
-        assert_eq!(send(world, "POST", "/v1/policies/test", &viewer, &body).body["vms"], 0);
+        assert_eq!(viewer.send("POST", "/v1/policies/test", "", Some(&body)).body["vms"], 0);
         // What was not believed is named and not tried.
         guests[0].tpm.extend(8, "sha256", &[7; 32]).unwrap();
         guests[0].attest();
         let body = json!({ "conditions": [condition("all", "secure_boot.enabled", "high")] });
-        let answer = send(world, "POST", "/v1/policies/test", &viewer, &body);
+        let answer = viewer.send("POST", "/v1/policies/test", "", Some(&body));
         assert_eq!(answer.body["items"][0]["vm_name"], "a");
         assert!(answer.body["items"][0]["not_tried"].is_string(), "{}", answer.body);
     }
 
     pub fn a_profile_with_unusable_conditions_is_refused(world: &World) {
-        let operator = token(world, "ann", Role::Operator);
+        let operator = Operator::new(world, "ann");
         for expression in ["secureboot.enabled", "secure_boot.enabled &&", "1 + 1"] {
             let conditions = [condition("wrong", expression, "high")];
             let document =
                 json!({ "name": "house", "secure_boot": "required", "conditions": conditions }).to_string();
             let put = json!({ "document": document, "format": "json" });
-            let answer = send(world, "PUT", "/v1/profiles/house", &operator, &put);
+            let answer = operator.send("PUT", "/v1/profiles/house", "", Some(&put));
             assert_eq!((answer.status, answer.code()), (422, "profile-invalid"), "{}", answer.body);
             let message = answer.body["error"]["message"].as_str().unwrap();
             assert!(message.contains("condition `wrong`"), "{message}");
@@ -226,7 +200,7 @@ mod scenario {
     }
 
     pub fn bad_requests_are_refused(world: &World) {
-        let viewer = token(world, "view", Role::Viewer);
+        let viewer = Operator::with_role(world, "view", Role::Viewer);
         let good = condition("good", "secure_boot.enabled", "high");
         let many: Vec<Value> = (0..65).map(|n| condition(&format!("c{n}"), "true", "high")).collect();
         for (path, body, code) in [
@@ -238,27 +212,27 @@ mod scenario {
             ("/v1/policies/test", json!({ "conditions": [good], "surprise": 1 }), "invalid-body"),
             ("/v1/policies/check", json!({ "conditions": [{ "id": "x" }] }), "invalid-body"),
         ] {
-            let answer = send(world, "POST", path, &viewer, &body);
+            let answer = viewer.send("POST", path, "", Some(&body));
             assert_eq!(answer.code(), code, "{body}: {}", answer.body);
         }
         // Wrong conditions are an answer, not a refusal; nothing is tried with them.
         let body = json!({ "conditions": [condition("wrong", "secureboot.enabled", "high")] });
-        let answer = send(world, "POST", "/v1/policies/test", &viewer, &body);
+        let answer = viewer.send("POST", "/v1/policies/test", "", Some(&body));
         assert_eq!(
             (answer.status, answer.body["problems"][0]["code"].as_str()),
             (200, Some("unknown-variable"))
         );
-        let answer = send(world, "POST", "/v1/policies/check", &viewer, &body);
+        let answer = viewer.send("POST", "/v1/policies/check", "", Some(&body));
         assert_eq!(answer.body["problems"][0]["column"], 1);
         let answer = raw::post(world.address(), &world.ca_file(), "/v1/policies/test", None, b"{}");
         assert_eq!(answer.code(), "unauthenticated");
-        let shown = send(world, "GET", "/v1/policies/variables", &viewer, &Value::Null);
+        let shown = viewer.send("GET", "/v1/policies/variables", "", None);
         assert!(shown.body.as_array().unwrap().iter().any(|v| v["name"] == "parameters[].value"));
     }
 
     /// A profile that is assigned later judges at once, by what is stored; a preview says so before.
     pub fn conditions_count_when_judged_again_and_in_previews(world: &World) {
-        let operator = token(world, "ann", Role::Operator);
+        let operator = Operator::new(world, "ann");
         let (mut good, mut bad) = (booted(world, "good", "secure-boot"), booted(world, "bad", "cmdline"));
         assert_eq!(good.attest().verdict, Verdict::Healthy);
         assert_eq!(bad.attest().verdict, Verdict::Healthy);
@@ -266,10 +240,10 @@ mod scenario {
             "name": "house", "secure_boot": "required", "conditions": [condition("no-init", NO_INIT, "high")],
         });
         let put = json!({ "document": document.to_string(), "format": "json" });
-        assert_eq!(send(world, "PUT", "/v1/profiles/house", &operator, &put).status, 200);
+        assert_eq!(operator.send("PUT", "/v1/profiles/house", "", Some(&put)).status, 200);
         world.state().attest.forget();
         let ask = json!({ "profile": "house", "group": "default" });
-        let preview = send(world, "POST", "/v1/reappraise", &operator, &ask);
+        let preview = operator.send("POST", "/v1/reappraise", "", Some(&ask));
         assert_eq!(preview.status, 200, "{}", preview.body);
         let text = preview.body.to_string();
         assert!(text.contains("no-init does not hold"), "{text}");
@@ -279,7 +253,7 @@ mod scenario {
 
         let scope = json!({ "kind": "group", "group": "default", "id": "" });
         let assign = json!({ "scope": scope, "profile": "house" });
-        let answer = send(world, "PUT", "/v1/profile-assignments", &operator, &assign);
+        let answer = operator.send("PUT", "/v1/profile-assignments", "", Some(&assign));
         assert_eq!(answer.status, 200, "{}", answer.body);
         assert_eq!(world.vm(&bad.vm_id()).status, VmStatus::Unhealthy);
         assert_eq!(world.vm(&good.vm_id()).status, VmStatus::Healthy);

@@ -6,9 +6,11 @@
 )]
 
 use serde_json::{Value, json};
+use veriboot_store::api_tokens::Role;
 use veriboot_wire::Verdict;
 
 use crate::agent_support::boot::Boot;
+use crate::agent_support::operator::Operator;
 use crate::agent_support::{Guest, World};
 use crate::common::Client;
 
@@ -16,22 +18,8 @@ const TARGETS: &str = "/v1/notification-targets";
 
 /// The API, in the name of an admin.
 pub fn admin(world: &World) -> Client {
-    let secret = veriboot_service::auth::new_secret("vbt_").unwrap();
-    let hash = veriboot_service::auth::secret_hash(&secret);
-    let now = world.clock.now();
-    world.write(move |tx| {
-        let token = veriboot_store::api_tokens::ApiTokenRow {
-            id: veriboot_store::new_id(now),
-            name: format!("test-{}", now.unix_ms()),
-            role: veriboot_store::api_tokens::Role::Admin,
-            created_at: now,
-            created_by: "test".into(),
-            expires_at: None,
-            revoked: false,
-        };
-        veriboot_store::api_tokens::insert(tx, &token, &hash)
-    });
-    Client::new(&world.url(), &world.ca_file(), Some(&secret))
+    let admin = Operator::with_role(world, "test-admin", Role::Admin);
+    Client::new(&world.url(), &world.ca_file(), Some(admin.token()))
 }
 
 #[track_caller]
