@@ -24,7 +24,7 @@
 //! | [`logs`] | `put_if_absent` `content` `has`, by SHA-256 |
 //! | [`boots`] | `record` (upsert by VM, counters and log) `by_id` `list` |
 //! | [`attestations`] | `insert` (with evidence) `by_id` `evidence` `latest` `list` |
-//! | [`alerts`] | `raise` (one open per VM and reason) `by_id` `open_for` `latest_for` `list` `open_count` `open_counts_by_reason` `change_state` `auto_resolve` |
+//! | [`alerts`] | `raise` `raise_all` (one open per VM and reason) `by_id` `open_for` `latest_for` `list` `open_count` `open_counts_by_reason` `change_state` `auto_resolve` `resolve_all` (of many VMs) `forget_dismissals` `forget_all` |
 //! | [`baselines`] | `insert_next` (signed) `retire` `current_of` (a scope) `current_for_vm` (VM, else scale set, else image, else group) `current_id_for_vm` `by_id` `by_name` `list` `unsigned` `sign` `note_learned_boot` `learned_boots` `counts_by_scope` |
 //! | [`profiles`] | `insert_next` (signed) `current` `by_id` `list` `versions` `assign` `unassign` `assignment` `assignments` `assigned_to` `assigned_for` (a VM) |
 //! | [`judges`] | `for_vm`: baseline and profile in one look-up |

@@ -227,7 +227,7 @@ fn picture(tx: &mut dyn Tx, fleet: &Fleet, since: u64) -> Result<Picture, StoreE
         let word = |word: &str| {
             let id = word.trim_end_matches(|c: char| !(c.is_ascii_hexdigit() || c == '-'));
             match names.get(id) {
-                Some(name) => name.clone() + &word[id.len()..],
+                Some(name) => word.replacen(id, name, 1),
                 None => word.to_owned(),
             }
         };

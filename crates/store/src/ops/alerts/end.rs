@@ -51,31 +51,35 @@ pub fn resolve_all(tx: &mut dyn Tx, ended: &[Ended<'_>]) -> Result<Vec<Vec<Strin
     let mut vms: Vec<&str> = ended.iter().map(|ended| ended.vm_id).collect();
     vms.sort_unstable();
     vms.dedup();
-    let mut open: BTreeMap<String, Vec<Alert>> = BTreeMap::new();
-    for row in query_in(tx, &format!("{SELECT} WHERE a.is_open = 1 AND a.vm_id"), "", &[], &vms)? {
-        let alert = read(row)?;
-        open.entry(alert.vm_id.clone()).or_default().push(alert);
+    let head = "SELECT vm_id, reason, id FROM alerts WHERE is_open = 1 AND vm_id";
+    let mut open: BTreeMap<(String, AlertReason), String> = BTreeMap::new();
+    for row in query_in(tx, head, "", &[], &vms)? {
+        let mut c = row.columns();
+        open.insert((c.text()?, c.word()?), c.text()?);
     }
-    if open.is_empty() {
-        return Ok(vec![Vec::new(); ended.len()]);
-    }
-    let mut found: Vec<Vec<Alert>> = Vec::with_capacity(ended.len());
-    for ended in ended {
-        let of_vm = open.get_mut(ended.vm_id);
-        let mut of_vm: Vec<Alert> = of_vm
-            .map(|alerts| alerts.extract_if(.., |alert| ended.reasons.contains(&alert.reason)).collect())
-            .unwrap_or_default();
-        of_vm.sort_by(|a, b| (a.first_at, &a.id).cmp(&(b.first_at, &b.id)));
-        found.push(of_vm);
-    }
+    let ids: Vec<Vec<String>> = ended
+        .iter()
+        .map(|ended| {
+            let of = |reason: &AlertReason| open.remove(&(ended.vm_id.to_owned(), *reason));
+            ended.reasons.iter().filter_map(of).collect()
+        })
+        .collect();
+    let wanted: Vec<&str> = ids.iter().flatten().map(String::as_str).collect();
+    let rows = query_in(tx, &format!("{SELECT} WHERE a.id"), "", &[], &wanted)?;
+    let alerts = rows.into_iter().map(|row| read(row).map(|alert| (alert.id.clone(), alert)));
+    let mut alerts: BTreeMap<String, Alert> = alerts.collect::<Result<_, _>>()?;
+    let mut found: Vec<Vec<Alert>> =
+        ids.iter().map(|ids| ids.iter().filter_map(|id| alerts.remove(id)).collect()).collect();
     let steps = ended.iter().map(|ended| ended.step(AlertState::Resolved));
     let mut moves: Vec<(&mut Alert, AlertEvent)> = found
         .iter_mut()
         .zip(steps)
         .flat_map(|(alerts, step)| alerts.iter_mut().map(move |alert| (alert, step.clone())))
         .collect();
-    move_all(tx, &mut moves)?;
-    Ok(found.into_iter().map(|alerts| alerts.into_iter().map(|alert| alert.id).collect()).collect())
+    if !moves.is_empty() {
+        move_all(tx, &mut moves)?;
+    }
+    Ok(ids)
 }
 
 /// Notes in the newest alert of each of these reasons, when it is dismissed, that its cause has ended: its
