@@ -104,7 +104,8 @@ pub(crate) fn join_all<'a>(tx: &mut dyn Tx, joining: &[Joining<'a>]) -> Result<J
         .map(|joining| joining.place.map(|(group, scale_set)| cause_key(joining.alert, group, scale_set)))
         .collect();
     let distinct: BTreeSet<&str> = keys.iter().flatten().map(String::as_str).collect();
-    let mut known = latest_of(tx, &distinct.into_iter().collect::<Vec<_>>())?;
+    let since = joining.iter().filter_map(|joining| reopened_since(joining.alert)).min();
+    let mut known = latest_of(tx, &distinct, since)?;
     let mut joined = Joined { of: Vec::with_capacity(joining.len()), told: Vec::new(), left: Vec::new() };
     let mut grown: BTreeMap<&str, Growth<'_>> = BTreeMap::new();
     for (joining, key) in joining.iter().zip(&keys) {
@@ -135,6 +136,11 @@ pub(crate) fn join_all<'a>(tx: &mut dyn Tx, joining: &[Joining<'a>]) -> Result<J
     Ok(joined)
 }
 
+/// An incident that was closed at this time or later is opened again by a failure of its cause.
+fn reopened_since(alert: &AlertRaise<'_>) -> Option<Time> {
+    (alert.reopen_window_s > 0).then(|| alert.at.plus_s(-i64::from(alert.reopen_window_s)))
+}
+
 /// The incident of a cause, and who joins it.
 struct Growth<'a> {
     id: String,
@@ -153,13 +159,13 @@ struct Growth<'a> {
 
 impl<'a> Growth<'a> {
     fn of(known: Option<Known>, alert: &'a AlertRaise<'a>, place: (&'a str, &'a str)) -> Self {
-        let window_s = alert.reopen_window_s;
-        let oldest = alert.at.plus_s(-i64::from(window_s));
-        let holds = |known: &Known| {
-            known.is_open || (window_s > 0 && known.closed_at.is_some_and(|closed| closed >= oldest))
+        let oldest = reopened_since(alert);
+        let holds = |known: &Known| match known.closed_at {
+            Some(closed) => oldest.is_some_and(|oldest| closed >= oldest),
+            None => true,
         };
         let (id, before, is_new, opened) = match known.filter(holds) {
-            Some(known) => (known.id, known.members, false, !known.is_open),
+            Some(known) => (known.id, known.members, false, known.closed_at.is_some()),
             None => (crate::new_id(alert.at), 0, true, true),
         };
         Self { id, is_new, opened, before, joined: 0, last_at: alert.at, alert, place }
@@ -180,25 +186,44 @@ impl<'a> Growth<'a> {
 /// An incident as far as those who may join it ask.
 struct Known {
     id: String,
-    is_open: bool,
+    /// `None` for one that is open.
     closed_at: Option<Time>,
     members: u64,
 }
 
-/// The open incident of each cause, else the one that was closed last.
-fn latest_of(tx: &mut dyn Tx, keys: &[&str]) -> Result<BTreeMap<String, Known>, StoreError> {
-    let head = "SELECT i.cause_key, i.id, i.is_open, i.closed_at, i.members FROM incidents i WHERE i.id = \
-                (SELECT r.id FROM incidents r WHERE r.cause_key = i.cause_key \
-                ORDER BY r.is_open DESC, r.closed_at DESC, r.id DESC LIMIT 1) AND i.cause_key";
-    query_in(tx, head, "", &[], keys)?
-        .into_iter()
-        .map(|row| {
-            let mut c = row.columns();
-            let key = c.text()?;
-            let (id, is_open, closed_at) = (c.text()?, c.bool()?, c.opt_time()?);
-            Ok((key, Known { id, is_open, closed_at, members: c.u64()? }))
-        })
-        .collect()
+impl Known {
+    fn read(row: Row) -> Result<(String, Self), StoreError> {
+        let mut c = row.columns();
+        Ok((c.text()?, Self { id: c.text()?, closed_at: c.opt_time()?, members: c.u64()? }))
+    }
+}
+
+/// The open incident of each cause, else the one that was closed last, at `since` or later.
+fn latest_of(
+    tx: &mut dyn Tx,
+    keys: &BTreeSet<&str>,
+    since: Option<Time>,
+) -> Result<BTreeMap<String, Known>, StoreError> {
+    let head = "SELECT cause_key, id, closed_at, members FROM incidents WHERE";
+    let all: Vec<&str> = keys.iter().copied().collect();
+    let mut known: BTreeMap<String, Known> = BTreeMap::new();
+    for row in query_in(tx, &format!("{head} is_open = 1 AND cause_key"), "", &[], &all)? {
+        let (key, found) = Known::read(row)?;
+        known.insert(key, found);
+    }
+    let missing: Vec<&str> = all.into_iter().filter(|key| !known.contains_key(*key)).collect();
+    if let (Some(since), false) = (since, missing.is_empty()) {
+        let head = format!("{head} is_open = 0 AND closed_at >= $1 AND cause_key");
+        for row in query_in(tx, &head, "", params![since], &missing)? {
+            let (key, found) = Known::read(row)?;
+            let newer =
+                known.get(&key).is_none_or(|last| (last.closed_at, &last.id) < (found.closed_at, &found.id));
+            if newer {
+                known.insert(key, found);
+            }
+        }
+    }
+    Ok(known)
 }
 
 fn insert_all(tx: &mut dyn Tx, new: &[(&str, Growth<'_>)]) -> Result<(), StoreError> {
