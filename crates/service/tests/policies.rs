@@ -34,19 +34,6 @@ mod scenario {
         json!({ "id": id, "expression": expression, "severity": severity, "message": format!("{id} does not hold") })
     }
 
-    /// Gives the group a profile with these conditions.
-    fn judge_by(world: &World, operator: &Operator, conditions: &[Value]) {
-        let document =
-            json!({ "name": "house", "secure_boot": "required", "conditions": conditions }).to_string();
-        let put = json!({ "document": document, "format": "json" });
-        let answer = operator.send("PUT", "/v1/profiles/house", "", Some(&put));
-        assert_eq!(answer.status, 200, "{}", answer.body);
-        let scope = json!({ "kind": "group", "group": "default", "id": "" });
-        let assign = json!({ "scope": scope, "profile": "house" });
-        let answer = operator.send("PUT", "/v1/profile-assignments", "", Some(&assign));
-        assert_eq!(answer.status, 200, "{}", answer.body);
-    }
-
     fn booted(world: &World, name: &str, variant: &str) -> Guest {
         let join = world.join_token(None, 1);
         let guest = world.guest(name, Some(&join));
@@ -56,7 +43,7 @@ mod scenario {
 
     pub fn a_condition_of_the_profile_fails_a_machine(world: &World) {
         let operator = Operator::new(world, "ann");
-        judge_by(world, &operator, &[condition("no-init", NO_INIT, "high")]);
+        operator.judge_by(&[condition("no-init", NO_INIT, "high")]);
         let mut good = booted(world, "good", "secure-boot");
         let receipt = good.attest();
         assert_eq!(receipt.verdict, Verdict::Healthy, "{:#?}", receipt.findings);
@@ -87,7 +74,7 @@ mod scenario {
     /// A baseline is not learned from a boot that fails a condition.
     pub fn a_machine_that_fails_a_condition_teaches_nothing(world: &World) {
         let operator = Operator::new(world, "ann");
-        judge_by(world, &operator, &[condition("no-init", NO_INIT, "high")]);
+        operator.judge_by(&[condition("no-init", NO_INIT, "high")]);
         let mut guest = booted(world, "bad", "cmdline");
         assert_caught(&guest.attest(), "policy-condition");
         let shown = operator.send("GET", "/v1/baselines", "", None);
@@ -98,7 +85,7 @@ mod scenario {
         let operator = Operator::new(world, "ann");
         let absent = condition("windows-only", "windows.code_integrity", "high");
         let fault = condition("division", "1 / (log.events - log.events) == 1", "critical");
-        judge_by(world, &operator, &[absent, fault]);
+        operator.judge_by(&[absent, fault]);
         let mut guest = booted(world, "linux", "secure-boot");
         let receipt = guest.attest();
         assert_eq!(failing(&receipt), ["policy-condition-error", "policy-data-absent"]);
@@ -114,7 +101,7 @@ mod scenario {
 
     pub fn notes_do_not_fail(world: &World) {
         let operator = Operator::new(world, "ann");
-        judge_by(world, &operator, &[condition("ca-2023", "keys.microsoft_2023", "low")]);
+        operator.judge_by(&[condition("ca-2023", "keys.microsoft_2023", "low")]);
         let mut guest = booted(world, "vm", "secure-boot");
         let receipt = guest.attest();
         assert_eq!(receipt.verdict, Verdict::Healthy);

@@ -184,15 +184,7 @@ mod scenario {
         let operator = Operator::new(world, "ann");
         let condition = json!({ "id": "named", "expression": "vm.name.startsWith('web-')", "severity": "high",
             "message": "another name" });
-        let document =
-            json!({ "name": "house", "secure_boot": "required", "conditions": [condition] }).to_string();
-        let put = json!({ "document": document, "format": "json" });
-        let answer = operator.send("PUT", "/v1/profiles/house", "", Some(&put));
-        assert_eq!(answer.status, 200, "{}", answer.body);
-        let scope = json!({ "kind": "group", "group": "default", "id": "" });
-        let assign = json!({ "scope": scope, "profile": "house" });
-        let answer = operator.send("PUT", "/v1/profile-assignments", "", Some(&assign));
-        assert_eq!(answer.status, 200, "{}", answer.body);
+        operator.judge_by(&[condition]);
         let mut guests = fleet(world, 1);
         healthy(&mut guests[0], &with_kernel("secure-boot", "x"));
         let proposal = operator.only();

@@ -1,6 +1,6 @@
 //! Somebody with an API token.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use veriboot_store::api_tokens::{self, ApiTokenRow, Role};
 use veriboot_store::new_id;
 
@@ -84,6 +84,15 @@ impl Operator {
     #[track_caller]
     pub fn put(&self, path: &str, body: &Value) -> Value {
         self.done("PUT", path, Some(body))
+    }
+
+    /// Gives the group a profile with these conditions.
+    #[track_caller]
+    pub fn judge_by(&self, conditions: &[Value]) {
+        let document = json!({ "name": "house", "secure_boot": "required", "conditions": conditions });
+        self.put("/v1/profiles/house", &json!({ "document": document.to_string(), "format": "json" }));
+        let scope = json!({ "kind": "group", "group": "default", "id": "" });
+        self.put("/v1/profile-assignments", &json!({ "scope": scope, "profile": "house" }));
     }
 
     /// Status and code of a request that is refused.

@@ -5,30 +5,12 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use veriboot_store::events::{self, NewEvent};
 use veriboot_store::targets::{self, TargetRow};
-use veriboot_store::{Param, StoreError, Tx, deliveries, new_id};
-use veriboot_wire::{
-    DeliveryQuery, DeliveryState, Route, Severity, TargetKind, TargetSecrets, TargetSettings,
-};
+use veriboot_store::{Param, StoreError, Tx, deliveries};
+use veriboot_wire::{DeliveryQuery, DeliveryState, Severity};
 
-use crate::harness::{at, on_both};
+use crate::harness::{at, on_both, target};
 
 const EVENTS: u64 = 40;
-
-fn target(name: &str) -> TargetRow {
-    TargetRow {
-        id: new_id(at(0)),
-        name: name.into(),
-        kind: TargetKind::Webhook,
-        enabled: true,
-        settings: TargetSettings::default(),
-        secrets: TargetSecrets::default(),
-        route: Route::default(),
-        revision: 1,
-        created_at: at(0),
-        created_by: "ann".into(),
-        changed_at: at(0),
-    }
-}
 
 /// The events of every target, and what became of each.
 fn deliver(tx: &mut dyn Tx) -> Result<BTreeMap<(u64, &'static str), DeliveryState>, StoreError> {

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 use veriboot_store::attestations::Evidence;
+use veriboot_store::targets::TargetRow;
 use veriboot_store::vms::VmRow;
 use veriboot_store::{Options, Store, new_id};
 use veriboot_testkit::postgres::Postgres;
 use veriboot_wire::{
-    Attestation, Facts, Finding, MachineInfo, SecurityType, Severity, Time, Verdict, VmStatus,
+    Attestation, Facts, Finding, MachineInfo, Route, SecurityType, Severity, TargetKind, TargetSecrets,
+    TargetSettings, Time, Verdict, VmStatus,
 };
 
 /// A fresh database.
@@ -83,6 +85,23 @@ pub(crate) use on_both;
 /// Milliseconds after some fixed time.
 pub fn at(ms: i64) -> Time {
     Time::from_unix_ms(1_790_000_000_000 + ms)
+}
+
+/// A webhook that is told everything.
+pub fn target(name: &str) -> TargetRow {
+    TargetRow {
+        id: new_id(at(0)),
+        name: name.into(),
+        kind: TargetKind::Webhook,
+        enabled: true,
+        settings: TargetSettings::default(),
+        secrets: TargetSecrets::default(),
+        route: Route::default(),
+        revision: 1,
+        created_at: at(0),
+        created_by: "ann".into(),
+        changed_at: at(0),
+    }
 }
 
 pub fn vm(group: &str, name: &str) -> VmRow {

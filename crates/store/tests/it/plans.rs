@@ -4,7 +4,6 @@
 //! page ends after its rows; *sought* means that, beside that, the first row is found in an index by what is asked for.
 
 use veriboot_store::audit::NewEntry;
-use veriboot_store::targets::TargetRow;
 use veriboot_store::vms::VmRow;
 use veriboot_store::{
     Backend, Param, Row, StoreError, Tx, Value, alerts, assessments, audit, deliveries, events, incidents,
@@ -12,11 +11,11 @@ use veriboot_store::{
 };
 use veriboot_wire::{
     AlertQuery, AlertSort, AlertState, AssessmentQuery, AssessmentSort, AssessmentStatus, AuditQuery,
-    DeliveryQuery, DeliveryState, EventQuery, IncidentQuery, IncidentState, InventoryQuery, Route, Severity,
-    TargetKind, TargetSecrets, TargetSettings, VmQuery, VmStatus,
+    DeliveryQuery, DeliveryState, EventQuery, IncidentQuery, IncidentState, InventoryQuery, Severity,
+    VmQuery, VmStatus,
 };
 
-use crate::harness::{at, on_both, vm};
+use crate::harness::{at, on_both, target, vm};
 
 /// Notes how the last statement that it passed on would be done.
 struct Planner<'t> {
@@ -350,20 +349,7 @@ async fn pages_of_events_and_deliveries(db) {
         let mut check = Check { tx, flaws: Vec::new() };
         check.list("events", Sought, |tx| events::list(tx, &EventQuery::default()));
         check.list("events of a VM", Sought, |tx| events::list(tx, &with!(EventQuery { vm: "v" })));
-        let target = TargetRow {
-            id: "t".into(),
-            name: "hook".into(),
-            kind: TargetKind::Webhook,
-            enabled: true,
-            settings: TargetSettings::default(),
-            secrets: TargetSecrets::default(),
-            route: Route::default(),
-            revision: 1,
-            created_at: at(0),
-            created_by: "ann".into(),
-            changed_at: at(0),
-        };
-        targets::insert(check.tx, &target)?;
+        targets::insert(check.tx, &target("hook"))?;
         let delivered = DeliveryState::Delivered;
         let queries = [
             ("all", Ordered, DeliveryQuery::default()),
