@@ -1,6 +1,7 @@
 //! `veriboot baseline accept`: what is trusted is what was shown.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+mod made_log;
 mod serve;
 
 use std::process::Command;
@@ -18,20 +19,7 @@ fn boot(tpm: &Swtpm, text: &str) -> Vec<u8> {
     let digest = veriboot_eventlog::HashAlg::Sha256.hash(&[measured.as_bytes()]);
     let text = format!("{text}\0");
     tpm.extend(8, "sha256", digest.as_ref()).unwrap();
-    let mut log = vec![0; 4];
-    log.extend(3_u32.to_le_bytes());
-    log.extend([0; 20]);
-    log.extend(33_u32.to_le_bytes());
-    log.extend(b"Spec ID Event03\0");
-    log.extend([0, 0, 0, 0, 0, 2, 0, 2, 1, 0, 0, 0, 0x0b, 0, 32, 0, 0]);
-    log.extend(8_u32.to_le_bytes());
-    log.extend(0xd_u32.to_le_bytes());
-    log.extend(1_u32.to_le_bytes());
-    log.extend(0x0b_u16.to_le_bytes());
-    log.extend(digest.as_ref());
-    log.extend(u32::try_from(text.len()).unwrap().to_le_bytes());
-    log.extend(text.as_bytes());
-    log
+    made_log::of_one_event(digest.as_ref(), text.as_bytes())
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! database.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+mod made_log;
 mod serve;
 
 use std::path::Path;
@@ -49,19 +50,7 @@ impl Guest {
         let data = format!("boot {}", self.boots).into_bytes();
         let digest = sha256(&data);
         self.tpm.extend(8, "sha256", &digest).unwrap();
-        let mut log = vec![0; 4];
-        log.extend(3_u32.to_le_bytes());
-        log.extend([0; 20]);
-        log.extend(33_u32.to_le_bytes());
-        log.extend(b"Spec ID Event03\0");
-        log.extend([0, 0, 0, 0, 0, 2, 0, 2, 1, 0, 0, 0, 0x0b, 0, 32, 0, 0]);
-        log.extend(8_u32.to_le_bytes());
-        log.extend(0xd_u32.to_le_bytes());
-        log.extend(1_u32.to_le_bytes());
-        log.extend(0x0b_u16.to_le_bytes());
-        log.extend(&digest);
-        log.extend(u32::try_from(data.len()).unwrap().to_le_bytes());
-        log.extend(&data);
+        let log = made_log::of_one_event(&digest, &data);
         std::fs::write(self.dir.path().join("log"), log).unwrap();
     }
 }
