@@ -110,24 +110,8 @@ fn write(tx: &mut dyn Tx, events: &[NewEvent<'_>]) -> Result<(), StoreError> {
     queue(tx, &numbered)
 }
 
-/// Appends an event about an alert. Its data is what [`alert_data`] gives: the notifications read it.
-pub fn append_alert(tx: &mut dyn Tx, kind: &str, alert: &Alert, at: Time) -> Result<(), StoreError> {
-    let data = alert_data(alert)?;
-    let event = NewEvent {
-        at,
-        kind,
-        severity: alert.severity,
-        group: Some(&alert.group),
-        scale_set: alert.scale_set.as_deref(),
-        vm_id: Some(&alert.vm_id),
-        vm_name: Some(&alert.vm_name),
-        subject: Some(&alert.id),
-        data: &data,
-    };
-    append(tx, &event)
-}
-
-/// What an event about an alert says: the alert without its timeline and with the codes of its findings only.
+/// What an event about an alert says: the alert without its timeline and with the codes of its findings only. The
+/// notifications read it.
 pub fn alert_data(alert: &Alert) -> Result<serde_json::Value, StoreError> {
     let mut data = serde_json::to_value(alert).map_err(StoreError::failed)?;
     if let Some(members) = data.as_object_mut() {
