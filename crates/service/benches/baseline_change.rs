@@ -17,9 +17,10 @@ use agent_support::baselines::{apply, learned, other};
 use agent_support::operator::Operator;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
+use veriboot_service::posture;
 use veriboot_store::boots::{self, BootSeen};
 use veriboot_store::vms::VmRow;
-use veriboot_store::{Tx, attestations, new_id, reappraisals, settings, vms};
+use veriboot_store::{Tx, assessments, attestations, new_id, reappraisals, settings, vms};
 use veriboot_wire::{Attestation, Time, VmStatus};
 
 const BATCH: usize = 500;
@@ -77,6 +78,13 @@ fn one(
     attestations::insert(tx, &attested, evidence)
 }
 
+/// Every VM has its assessments, as in a service that runs.
+fn assess(world: &World) {
+    let now = world.state().clock.now();
+    world.write(move |tx| assessments::enqueue(tx, "bench", now).map(drop));
+    world.block_on(posture::drain(world.state())).expect("all are assessed");
+}
+
 /// Applies a baseline to the group and waits until it judged everybody.
 fn change(world: &World, operator: &Operator, document: &str, expected: Option<u32>) -> (f64, u64) {
     let scope = json!({ "kind": "group", "group": "default", "id": "" });
@@ -126,6 +134,7 @@ fn bench(name: &str, world: &World, count: usize) {
     assert_eq!(guest.attest().status, VmStatus::Healthy);
     let good = learned(&guest);
     copies(world, &world.vm(&guest.vm_id()), count);
+    assess(world);
     guest.boot(&other());
     let bad = learned(&guest);
     let raw = rows(world, count);

@@ -118,8 +118,8 @@ pub async fn judge_again(
                 Recorded::Done(done) => {
                     let Some(at) = waiting.iter().position(|id| *id == repeat.vm.id) else { continue };
                     note(state, &repeat, &done);
-                    let attestation = Box::new(done.attestation);
-                    let again = Again::Judged { attestation, before: repeat.last.verdict };
+                    let attestation = Box::new(repeat.attestation.clone());
+                    let again = Again::Judged { attestation, before: repeat.before };
                     ended.insert(waiting.swap_remove(at), Ok(again));
                 }
                 Recorded::Overtaken => {}

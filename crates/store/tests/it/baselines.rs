@@ -31,6 +31,12 @@ async fn baseline_and_profile_are_found_together(db) {
             let found = judges::for_vm(tx, place)?;
             assert_eq!(found.baseline, baselines::current_id_for_vm(tx, place)?);
             assert_eq!(found.profile, profiles::assigned_for(tx, place)?);
+            // Among others, of this group and of another with the same names.
+            let other = veriboot_store::Place { vm_id: "id", group: "other", scale_set: Some("web"), image: Some("web") };
+            let third = veriboot_store::Place { vm_id: "third", image: Some("img"), ..place };
+            let all = [other, place, third, self::place("fourth", None)];
+            let one_by_one = all.iter().map(|place| judges::for_vm(tx, *place)).collect::<Result<Vec<_>, _>>()?;
+            assert_eq!(judges::for_vms(tx, &all)?, one_by_one);
             Ok((found.baseline.map(|b| b.reference), found.profile.map(|p| p.name)))
         };
         let some = |word: &str| Some(word.to_owned());
@@ -46,6 +52,10 @@ async fn baseline_and_profile_are_found_together(db) {
         let row = profiles::insert_next(tx, &house, &TestKey)?;
         profiles::assign(tx, &scope(ScopeKind::Vm, "id"), "house", "ann", None, at(1))?;
         assert_eq!(judges::for_vm(tx, place("id", None))?.profile.unwrap().version, Some((row.id, 1)));
+        assert_eq!(same(tx)?, (some("scale-set/default/web@2"), some("house")));
+        baselines::insert_next(tx, &new("image/default/img", &scope(ScopeKind::Image, "img")), &TestKey)?;
+        let elsewhere = Scope { kind: ScopeKind::Vm, group: "other".into(), id: "id".into() };
+        baselines::insert_next(tx, &new("vm/other/id", &elsewhere), &TestKey)?;
         assert_eq!(same(tx)?, (some("scale-set/default/web@2"), some("house")));
         profiles::unassign(tx, &scope(ScopeKind::Vm, "id"), "ann", at(2))?;
         profiles::unassign(tx, &group, "ann", at(2))?;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use veriboot_store::StoreError;
 use veriboot_store::baselines::CurrentBaseline;
 use veriboot_store::proposals::Rejection;
-use veriboot_store::{attestations, vms};
-use veriboot_wire::{Attestation, Time};
+use veriboot_store::{attestations, new_id, vms};
+use veriboot_wire::{Attestation, Time, Verdict};
 
 use super::ReappraiseError;
 use super::stored::Stored;
@@ -16,12 +16,17 @@ use crate::attest::conditions::boot_facts;
 use crate::attest::evidence::{Evidence, Log};
 use crate::attest::examine::examined;
 use crate::attest::profiles::JudgingProfile;
+use crate::attest::record::context;
 use crate::{ApiError, AppState};
 
 /// What is to be written of a VM that was judged again.
 pub(super) struct Repeat {
+    /// Its record as it was judged on.
     pub vm: vms::VmRow,
-    pub last: Attestation,
+    /// The verdict before.
+    pub before: Verdict,
+    /// What it is stored as, with its evidence.
+    pub attestation: Attestation,
     pub evidence: attestations::Evidence,
     pub judged: Judged,
     pub baseline: Option<CurrentBaseline>,
@@ -80,7 +85,30 @@ pub(super) async fn judge(
         judges: Judges { rejection, facts, ..judges.clone() },
     };
     match input.judged(state, previous, false).await {
-        Ok(judged) => Ok(Some(Repeat { vm, last, evidence, judged, baseline, profile, now })),
+        Ok(judged) => {
+            let attestation = Attestation {
+                // The time of its evidence: judging again makes nothing fresher. The id is newer.
+                id: new_id(now),
+                verdict: judged.outcome.verdict,
+                facts: judged.outcome.facts,
+                findings: judged.outcome.findings.clone(),
+                baseline: baseline.as_ref().map(|current| current.reference.clone()),
+                baseline_scope: baseline.as_ref().map(|current| current.scope),
+                profile: Some(profile.reference.clone()),
+                ..last
+            };
+            let evidence = attestations::Evidence { context: Some(context(&vm, &judged)), ..evidence };
+            Ok(Some(Repeat {
+                vm,
+                before: last.verdict,
+                attestation,
+                evidence,
+                judged,
+                baseline,
+                profile,
+                now,
+            }))
+        }
         Err(error) => Err(unjudged().note(state, &error).await),
     }
 }

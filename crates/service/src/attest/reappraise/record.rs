@@ -6,12 +6,11 @@ use std::sync::Arc;
 use veriboot_store::baselines::CurrentBaseline;
 use veriboot_store::judges::Judges;
 use veriboot_store::proposals::{Followed, Rejection};
-use veriboot_store::{StoreError, Tx, attestations, boots, events, judges, logs, new_id, vms};
-use veriboot_wire::{Attestation, FactState, Verdict, VmStatus};
+use veriboot_store::{StoreError, Tx, attestations, boots, events, judges, logs, vms};
+use veriboot_wire::{FactState, Verdict, VmStatus};
 
 use super::judge::Repeat;
 use crate::attest::profiles::JudgingProfile;
-use crate::attest::record::context;
 use crate::{alerts, posture, proposals, status};
 
 /// What the transaction came to for one VM.
@@ -25,7 +24,6 @@ pub(super) enum Recorded {
 
 /// What was stored.
 pub(super) struct Done {
-    pub attestation: Attestation,
     pub status: VmStatus,
     pub alerts: alerts::AlertChanges,
     pub proposals: Followed,
@@ -49,8 +47,6 @@ pub(super) fn stands(
 struct Writing<'a> {
     repeat: &'a Repeat,
     row: vms::VmRow,
-    attestation: Attestation,
-    evidence: attestations::Evidence,
     /// Whether its status is what its evidence says.
     follows: bool,
     status: VmStatus,
@@ -104,22 +100,6 @@ impl Repeat {
 
 impl<'a> Writing<'a> {
     fn of(repeat: &'a Repeat, row: vms::VmRow) -> Self {
-        let outcome = &repeat.judged.outcome;
-        let attestation = Attestation {
-            // The time of its evidence: judging again makes nothing fresher. The id is newer.
-            id: new_id(repeat.now),
-            verdict: outcome.verdict,
-            facts: outcome.facts,
-            findings: outcome.findings.clone(),
-            baseline: repeat.baseline.as_ref().map(|current| current.reference.clone()),
-            baseline_scope: repeat.baseline.as_ref().map(|current| current.scope),
-            profile: Some(repeat.profile.reference.clone()),
-            ..repeat.last.clone()
-        };
-        let evidence = attestations::Evidence {
-            context: Some(context(&repeat.vm, &repeat.judged)),
-            ..repeat.evidence.clone()
-        };
         let follows = status::follows_evidence(&row);
         let (status, detail) = match follows {
             true => (repeat.judged.status, repeat.judged.detail.clone()),
@@ -130,19 +110,19 @@ impl<'a> Writing<'a> {
             (Some(fault), VmStatus::Error) => (VmStatus::Error, Some(fault.clone())),
             _ => (status, detail),
         };
-        Self { repeat, row, attestation, evidence, follows, status, detail }
+        Self { repeat, row, follows, status, detail }
     }
 
     fn boot(&self) -> Option<boots::BootSeen<'_>> {
         let judged = &self.repeat.judged;
         let quote = judged.quote.as_ref().filter(|_| judged.outcome.facts.quote == FactState::Valid)?;
-        self.attestation.boot_id.as_ref()?;
+        self.repeat.attestation.boot_id.as_ref()?;
         Some(boots::BootSeen {
             vm_id: &self.row.id,
             reset_count: quote.reset_count,
             restart_count: quote.restart_count,
-            log_sha256: self.attestation.log_sha256.as_deref(),
-            at: self.attestation.at,
+            log_sha256: self.repeat.attestation.log_sha256.as_deref(),
+            at: self.repeat.attestation.at,
             verdict: judged.outcome.verdict,
             components: &judged.components,
         })
@@ -151,12 +131,12 @@ impl<'a> Writing<'a> {
     fn after(&self) -> vms::JudgedAgain<'_> {
         vms::JudgedAgain {
             vm_id: &self.row.id,
-            attestation_id: &self.attestation.id,
+            attestation_id: &self.repeat.attestation.id,
             status: self.status,
             status_detail: self.detail.as_deref(),
-            facts: &self.attestation.facts,
-            baseline: self.attestation.baseline.as_deref(),
-            baseline_scope: self.attestation.baseline_scope,
+            facts: &self.repeat.attestation.facts,
+            baseline: self.repeat.attestation.baseline.as_deref(),
+            baseline_scope: self.repeat.attestation.baseline_scope,
             profile: &self.repeat.profile.reference,
             boot_key: self.repeat.judged.boot_key.as_deref(),
         }
@@ -170,7 +150,7 @@ impl<'a> Writing<'a> {
             vm_id: &self.row.id,
             before: self.row.status,
             outcome,
-            attestation_id: &self.attestation.id,
+            attestation_id: &self.repeat.attestation.id,
             quote_believed: false,
             reopen_window_s,
             at: self.repeat.now,
@@ -185,9 +165,9 @@ impl<'a> Writing<'a> {
                 vm_id: &self.row.id,
                 vm_name: &self.row.name,
                 member_of: self.row.proposal_id.as_deref(),
-                attestation_id: &self.attestation.id,
-                boot_id: self.attestation.boot_id.as_deref(),
-                log_sha256: self.attestation.log_sha256.as_deref(),
+                attestation_id: &self.repeat.attestation.id,
+                boot_id: self.repeat.attestation.boot_id.as_deref(),
+                log_sha256: self.repeat.attestation.log_sha256.as_deref(),
                 baseline_id: baseline.as_ref().map(|current| current.id.as_str()),
                 at: *now,
             },
@@ -199,7 +179,7 @@ impl<'a> Writing<'a> {
         posture::After {
             status: self.status,
             status_detail: self.detail.as_deref(),
-            facts: &self.attestation.facts,
+            facts: &self.repeat.attestation.facts,
             machine: &self.row.machine,
             kernel: self.row.kernel.as_ref().map(|said| &said.report),
             log_sha256: self.row.log_sha256.as_deref(),
@@ -210,10 +190,12 @@ impl<'a> Writing<'a> {
 fn write(tx: &mut dyn Tx, writing: &[Writing<'_>], reopen_window_s: u32) -> Result<Vec<Done>, StoreError> {
     let boots: Vec<_> = writing.iter().filter_map(Writing::boot).collect();
     boots::record_all(tx, &boots)?;
-    let attestations: Vec<_> = writing.iter().map(|one| (&one.attestation, &one.evidence)).collect();
+    let attestations: Vec<_> =
+        writing.iter().map(|one| (&one.repeat.attestation, &one.repeat.evidence)).collect();
     attestations::insert_all(tx, &attestations)?;
-    let healthy = writing.iter().filter(|one| one.attestation.verdict == Verdict::Healthy);
-    let accepted: BTreeSet<&str> = healthy.filter_map(|one| one.attestation.log_sha256.as_deref()).collect();
+    let healthy = writing.iter().filter(|one| one.repeat.attestation.verdict == Verdict::Healthy);
+    let accepted: BTreeSet<&str> =
+        healthy.filter_map(|one| one.repeat.attestation.log_sha256.as_deref()).collect();
     for sha256 in accepted {
         logs::accepted(tx, sha256)?;
     }
@@ -229,7 +211,6 @@ fn write(tx: &mut dyn Tx, writing: &[Writing<'_>], reopen_window_s: u32) -> Resu
     let mut done = Vec::with_capacity(writing.len());
     for (one, attested) in writing.iter().zip(&attested) {
         done.push(Done {
-            attestation: one.attestation.clone(),
             status: one.status,
             alerts: attested.and_then(|_| changes.next()).unwrap_or_default(),
             proposals: one.follow(tx)?,
