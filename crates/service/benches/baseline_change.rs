@@ -135,6 +135,7 @@ fn bench(name: &str, world: &World, count: usize) {
     let good = learned(&guest);
     copies(world, &world.vm(&guest.vm_id()), count);
     assess(world);
+    world.settle_database();
     guest.boot(&other());
     let bad = learned(&guest);
     let raw = rows(world, count);
@@ -164,7 +165,7 @@ fn main() {
         bench("SQLite", &World::sqlite(), count);
     }
     if only != "sqlite"
-        && let Some(world) = World::postgres()
+        && let Some(world) = World::lasting_postgres()
     {
         bench("PostgreSQL", &world, count);
     }

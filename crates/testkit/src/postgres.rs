@@ -32,6 +32,8 @@ pub struct Postgres {
     port: u16,
     server: Option<Server>,
     databases: AtomicU32,
+    /// Whether it is to last: commits are on the disk, and tables are cleaned and counted in the background.
+    lasting: bool,
 }
 
 /// The account that the server runs as when the tests run as root, which PostgreSQL refuses to run as.
@@ -68,6 +70,16 @@ impl Postgres {
 
     /// A cluster that nobody else uses.
     pub fn start() -> anyhow::Result<Self> {
+        Self::start_as(false)
+    }
+
+    /// A cluster for benches, as servers are that are meant to last: commits are on the disk before they are answered, tables
+    /// are vacuumed and analysed in the background. `None`, said aloud, when [`SKIP_VARIABLE`] is `1`.
+    pub fn start_lasting() -> anyhow::Result<Option<Self>> {
+        if skipped() { Ok(None) } else { Self::start_as(true).map(Some) }
+    }
+
+    fn start_as(lasting: bool) -> anyhow::Result<Self> {
         let binaries = binaries()?;
         let account = account()?;
         let folder = tempfile::Builder::new().prefix("veriboot-pg-").tempdir()?;
@@ -75,7 +87,7 @@ impl Postgres {
             chown(folder.path(), Some(account.uid), Some(account.gid))?;
         }
         let mut this =
-            Self { folder, binaries, account, port: 0, server: None, databases: AtomicU32::new(0) };
+            Self { folder, binaries, account, port: 0, server: None, databases: AtomicU32::new(0), lasting };
         this.make_data()?;
         this.start_server()?;
         Ok(this)
@@ -154,14 +166,25 @@ impl Postgres {
             .arg("-k")
             .arg(self.folder.path())
             .args(["-h", "127.0.0.1", "-p", &self.port.to_string()])
-            // Tests kill processes, not the power: what the kernel has is safe. Services keep fsync on.
-            .args(["-c", "fsync=off", "-c", "max_connections=200", "-c", "shared_buffers=64MB"])
-            .args(["-c", "log_min_messages=fatal", "-c", "max_wal_size=256MB"])
-            // Fewer processes to start; nothing here lives long enough to need them.
-            .args(["-c", "autovacuum=off", "-c", "max_logical_replication_workers=0"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
+            .args(["-c", "max_connections=200", "-c", "log_min_messages=fatal"])
+            .args(["-c", "max_logical_replication_workers=0"]);
+        let settings: &[&str] = match self.lasting {
+            // Beside the defaults, memory for a fleet.
+            true => &["-c", "shared_buffers=512MB", "-c", "max_wal_size=2GB"],
+            // Tests kill processes, not the power: what the kernel has is safe. And fewer processes to start: nothing lives long
+            // enough to need them.
+            false => &[
+                "-c",
+                "fsync=off",
+                "-c",
+                "autovacuum=off",
+                "-c",
+                "shared_buffers=64MB",
+                "-c",
+                "max_wal_size=256MB",
+            ],
+        };
+        command.args(settings).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let (started, child) = channel();
         let (stop, stopped) = channel();
         let keeper = std::thread::Builder::new()

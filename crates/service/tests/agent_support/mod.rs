@@ -83,6 +83,21 @@ impl World {
         Some(Self::start(Some((postgres, url)), &|_| {}))
     }
 
+    /// On a PostgreSQL as in production, for benches.
+    pub fn lasting_postgres() -> Option<Self> {
+        let postgres = Arc::new(Postgres::start_lasting().expect("PostgreSQL starts")?);
+        let url = postgres.database().expect("a database is made");
+        Some(Self::start(Some((postgres, url)), &|_| {}))
+    }
+
+    /// What a database does in the background sooner or later: counts its rows.
+    pub fn settle_database(&self) {
+        if let Some((server, url)) = &self.postgres {
+            let name = url.rsplit('/').next().expect("a URL names a database");
+            server.psql(name, "VACUUM ANALYZE").expect("the database is vacuumed");
+        }
+    }
+
     fn start(postgres: Option<(Arc<Postgres>, String)>, adjust: &dyn Fn(&mut Config)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let runtime =

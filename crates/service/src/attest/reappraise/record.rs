@@ -6,7 +6,7 @@ use std::sync::Arc;
 use veriboot_store::baselines::CurrentBaseline;
 use veriboot_store::judges::Judges;
 use veriboot_store::proposals::{Followed, Rejection};
-use veriboot_store::{StoreError, Tx, attestations, boots, events, judges, logs, vms};
+use veriboot_store::{StoreError, Tx, assessments, attestations, boots, events, judges, logs, vms};
 use veriboot_wire::{FactState, Verdict, VmStatus};
 
 use super::judge::Repeat;
@@ -59,6 +59,7 @@ pub(super) fn record_all(
     repeats: &[Arc<Repeat>],
     reopen_window_s: u32,
 ) -> Result<Vec<Recorded>, StoreError> {
+    assessments::read_along_indexes(tx)?;
     let ids: Vec<&str> = repeats.iter().map(|repeat| repeat.vm.id.as_str()).collect();
     let rows = vms::by_ids(tx, &ids)?;
     let places: Vec<_> = rows.iter().map(vms::VmRow::place).collect();

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use veriboot_store::judges::Judges;
-use veriboot_store::{StoreError, Tx, attestations, judges, vms};
+use veriboot_store::{StoreError, Tx, assessments, attestations, judges, vms};
 use veriboot_wire::{Attestation, FactState};
 
 use super::ReappraiseError;
@@ -27,6 +27,7 @@ pub(in crate::attest) async fn stored(state: &AppState, vm_id: &str) -> Result<S
 
 /// Of VMs, in the order of their ids; a few statements for all of them.
 pub(super) fn all(tx: &mut dyn Tx, ids: &[&str]) -> Result<Vec<Result<Stored, ReappraiseError>>, StoreError> {
+    assessments::read_along_indexes(tx)?;
     let mut vms: HashMap<String, vms::VmRow> =
         vms::by_ids(tx, ids)?.into_iter().map(|vm| (vm.id.clone(), vm)).collect();
     let vms: Vec<Option<vms::VmRow>> = ids.iter().map(|id| vms.remove(*id)).collect();
