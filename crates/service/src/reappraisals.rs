@@ -17,9 +17,9 @@ use crate::attest::{Again, ReappraiseError, judge_again};
 use crate::{ApiError, AppState, background};
 
 /// VMs between two notes of how far it came.
-const STEP: u32 = 1000;
-/// VMs that are judged in one transaction: agents wait for its end, some ten milliseconds.
-const TOGETHER: usize = 100;
+const STEP: u32 = 3000;
+/// VMs that are judged in one transaction: agents that attest wait for its end, a tenth of a second. Less takes longer in all.
+const TOGETHER: usize = 300;
 /// So many of these at the same time: while one is written, the next one is judged.
 const AT_ONCE: usize = 2;
 /// How long a claim lasts without a note.

@@ -29,7 +29,8 @@ pub(crate) struct After<'a> {
 }
 
 impl After<'_> {
-    pub(super) fn key(&self, before: &VmRow) -> String {
+    /// The key of a VM with this record before.
+    pub(crate) fn key(&self, before: &VmRow) -> String {
         key(&Parts {
             status: self.status,
             status_detail: self.status_detail,

@@ -60,18 +60,6 @@ pub(crate) fn after_attestation(
     refresh(tx, &before.id, now)
 }
 
-/// [`after_attestation`] for VMs whose last evidence was judged again: records before, and what was written.
-pub(crate) fn after_judging(
-    tx: &mut dyn Tx,
-    judged: &[(&VmRow, After<'_>)],
-    now: Time,
-) -> Result<(), StoreError> {
-    let other =
-        judged.iter().filter(|(before, after)| before.posture_key.as_deref() != Some(&after.key(before)));
-    let ids: Vec<String> = other.map(|(before, _)| before.id.clone()).collect();
-    if ids.is_empty() { Ok(()) } else { refresh_vms(tx, &ids, now) }
-}
-
 /// Assesses inventory items again after they were added, changed, linked, unlinked or lost. An item that is an enrolled
 /// VM is no resource of its own: its VM is assessed in its place. Of an item that was unlinked, the VM that it was is for
 /// [`refresh_vms`].

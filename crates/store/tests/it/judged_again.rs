@@ -56,6 +56,7 @@ async fn what_became_of_many_vms_is_written_as_of_one(db) {
             baseline_scope: attested.baseline_scope,
             profile: "p@1",
             boot_key: (n % 5 == 0).then_some("key"),
+            posture_key: (n % 7 == 0).then_some("posture"),
         }).collect();
         vms::judged_again(tx, &judged)?;
         let mut ids: Vec<&str> = rows.iter().map(|row| row.id.as_str()).collect();
@@ -71,6 +72,7 @@ async fn what_became_of_many_vms_is_written_as_of_one(db) {
             baseline_scope: judged.baseline_scope,
             profile: Some("p@1".into()),
             boot_key: judged.boot_key.map(str::to_owned),
+            posture_key: judged.posture_key.map(str::to_owned),
             ..row.clone()
         }).collect();
         assert_eq!(after, expected);

@@ -129,7 +129,7 @@ impl<'a> Writing<'a> {
         })
     }
 
-    fn after(&self) -> vms::JudgedAgain<'_> {
+    fn after<'w>(&'w self, posture_key: &'w str) -> vms::JudgedAgain<'w> {
         vms::JudgedAgain {
             vm_id: &self.row.id,
             attestation_id: &self.repeat.attestation.id,
@@ -140,6 +140,7 @@ impl<'a> Writing<'a> {
             baseline_scope: self.repeat.attestation.baseline_scope,
             profile: &self.repeat.profile.reference,
             boot_key: self.repeat.judged.boot_key.as_deref(),
+            posture_key: Some(posture_key),
         }
     }
 
@@ -200,7 +201,8 @@ fn write(tx: &mut dyn Tx, writing: &[Writing<'_>], reopen_window_s: u32) -> Resu
     for sha256 in accepted {
         logs::accepted(tx, sha256)?;
     }
-    let after: Vec<_> = writing.iter().map(Writing::after).collect();
+    let keys: Vec<String> = writing.iter().map(|one| one.assessed().key(&one.row)).collect();
+    let after: Vec<_> = writing.iter().zip(&keys).map(|(one, key)| one.after(key)).collect();
     vms::judged_again(tx, &after)?;
     for one in writing {
         status::changed(tx, &one.row, one.status, one.detail.as_deref(), one.repeat.now)?;
@@ -217,9 +219,10 @@ fn write(tx: &mut dyn Tx, writing: &[Writing<'_>], reopen_window_s: u32) -> Resu
             proposals: one.follow(tx)?,
         });
     }
-    let assessed: Vec<_> = writing.iter().map(|one| (&one.row, one.assessed())).collect();
-    if let Some(last) = writing.last() {
-        posture::after_judging(tx, &assessed, last.repeat.now)?;
+    let other = writing.iter().zip(&keys).filter(|(one, key)| one.row.posture_key.as_ref() != Some(key));
+    let other: Vec<String> = other.map(|(one, _)| one.row.id.clone()).collect();
+    if let (Some(last), false) = (writing.last(), other.is_empty()) {
+        posture::refresh_vms(tx, &other, last.repeat.now)?;
     }
     Ok(done)
 }

@@ -27,6 +27,8 @@ pub struct JudgedAgain<'a> {
     pub profile: &'a str,
     /// SHA-256 over everything that is enforced of its present boot, hex.
     pub boot_key: Option<&'a str>,
+    /// Hash over what its assessments rest on from now on.
+    pub posture_key: Option<&'a str>,
 }
 
 /// Writes what judging VMs again came to. Times, deadlines, faults and what the agent said stay as they are: nothing becomes
@@ -36,7 +38,7 @@ pub fn judged_again(tx: &mut dyn Tx, vms: &[JudgedAgain<'_>]) -> Result<(), Stor
     let rows: Vec<(&JudgedAgain<'_>, String)> = vms.iter().zip(facts).collect();
     let head = "UPDATE vms SET status = it.column2, status_detail = it.column3, facts = it.column4, \
                 last_attestation_id = it.column5, baseline = it.column6, baseline_scope = it.column7, \
-                profile = it.column8, boot_key = it.column9 FROM (";
+                profile = it.column8, boot_key = it.column9, posture_key = it.column10 FROM (";
     write_rows(tx, head, ") AS it WHERE vms.id = it.column1", &rows, |(vm, facts)| {
         *params![
             vm.vm_id,
@@ -48,6 +50,7 @@ pub fn judged_again(tx: &mut dyn Tx, vms: &[JudgedAgain<'_>]) -> Result<(), Stor
             vm.baseline_scope.map(ScopeKind::as_str),
             vm.profile,
             vm.boot_key,
+            vm.posture_key,
         ]
     })?;
     Ok(())
