@@ -14,69 +14,15 @@ use std::time::{Duration, Instant};
 
 use agent_support::World;
 use agent_support::baselines::{apply, learned, other};
+use agent_support::copies::copies;
 use agent_support::operator::Operator;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use veriboot_service::posture;
-use veriboot_store::boots::{self, BootSeen};
-use veriboot_store::vms::VmRow;
-use veriboot_store::{Tx, assessments, attestations, new_id, reappraisals, settings, vms};
-use veriboot_wire::{Attestation, Time, VmStatus};
+use veriboot_store::{assessments, reappraisals, settings};
+use veriboot_wire::VmStatus;
 
-const BATCH: usize = 500;
 const SETS: usize = 500;
-
-/// Copies of a VM in scale sets that have no baseline of their own.
-fn copies(world: &World, vm: &VmRow, count: usize) {
-    let last = world.attestations(&vm.id).remove(0);
-    let boot = world.boots(&vm.id).remove(0);
-    let of = last.id.clone();
-    let evidence = world.read(move |tx| attestations::evidence(tx, &of)).expect("evidence is kept");
-    let at = world.state().clock.now();
-    for from in (0..count).step_by(BATCH) {
-        let (vm, last, boot, evidence) = (vm.clone(), last.clone(), boot.clone(), evidence.clone());
-        let work = move |tx: &mut dyn Tx| {
-            for n in from..count.min(from + BATCH) {
-                one(tx, n, at, (&vm, &last, &boot, &evidence))?;
-            }
-            Ok(())
-        };
-        world.write(work);
-    }
-}
-
-fn one(
-    tx: &mut dyn Tx,
-    n: usize,
-    at: Time,
-    (vm, last, boot, evidence): (&VmRow, &Attestation, &veriboot_wire::Boot, &attestations::Evidence),
-) -> Result<(), veriboot_store::StoreError> {
-    let (id, attestation) = (new_id(at), new_id(at));
-    let row = VmRow {
-        id: id.clone(),
-        name: format!("copy-{n:07}"),
-        scale_set: Some(format!("set-{:04}", n % SETS)),
-        ek_sha256: format!("{n:064x}"),
-        current_boot_id: None,
-        last_attestation_id: Some(attestation.clone()),
-        ..vm.clone()
-    };
-    vms::insert(tx, &row)?;
-    let boot = boots::record(
-        tx,
-        &BootSeen {
-            vm_id: &id,
-            at,
-            reset_count: boot.reset_count,
-            restart_count: boot.restart_count,
-            log_sha256: boot.log_sha256.as_deref(),
-            verdict: boot.verdict,
-            components: &boot.components,
-        },
-    )?;
-    let attested = Attestation { id: attestation, vm_id: id, boot_id: Some(boot.id), ..last.clone() };
-    attestations::insert(tx, &attested, evidence)
-}
 
 /// Every VM has its assessments, as in a service that runs.
 fn assess(world: &World) {
@@ -133,7 +79,7 @@ fn bench(name: &str, world: &World, count: usize) {
     let mut guest = world.guest("original", Some(&token));
     assert_eq!(guest.attest().status, VmStatus::Healthy);
     let good = learned(&guest);
-    copies(world, &world.vm(&guest.vm_id()), count);
+    copies(world, &world.vm(&guest.vm_id()), count, SETS);
     assess(world);
     world.settle_database();
     guest.boot(&other());

@@ -63,7 +63,19 @@ pub async fn drain(state: &AppState, most: u64) -> Result<u64, StoreError> {
 async fn again(state: &AppState, claimed: Vec<Claimed>) -> Result<(), StoreError> {
     let ids: Vec<String> = claimed.iter().map(|one| one.vm_id.clone()).collect();
     let mut unjudged = Vec::new();
-    for (vm, judged) in ids.iter().zip(judge_again(state, &ids, true).await?) {
+    let judged = {
+        let (state, ids) = (state.clone(), ids.clone());
+        tokio::spawn(async move { judge_again(&state, &ids, true).await })
+    };
+    let judged = match judged.await {
+        Ok(judged) => judged?,
+        Err(error) => {
+            // They come again when their claims end, and attest by themselves before.
+            tracing::error!(%error, "judging VMs again ended");
+            return Ok(());
+        }
+    };
+    for (vm, judged) in ids.iter().zip(judged) {
         match judged {
             Ok(_) | Err(ReappraiseError::UnknownVm) => {}
             Err(ReappraiseError::NoEvidence) => unjudged.push(vm.clone()),

@@ -1,14 +1,15 @@
 //! Judges the VMs of a scope again after their baseline or profile changed, without waiting for their next attestation.
 //!
 //! The change asks for it in its own transaction ([`reappraisals::enqueue`]). Every replica claims what waits and notes
-//! after a few VMs how far it came; a claim ends by itself, so that another replica goes on where one died. A VM that
+//! every few seconds how far it came; a claim ends by itself, so that another replica goes on where one died. A VM that
 //! its present baseline and profile judged last is passed over, unless the work says otherwise: going over a VM twice, or
 //! over one that attested meanwhile, changes nothing.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::JoinHandle;
 use veriboot_store::reappraisals::{self, Claimed, Progress, Step};
 use veriboot_store::{StoreError, new_id};
 use veriboot_wire::Reappraisal;
@@ -16,12 +17,14 @@ use veriboot_wire::Reappraisal;
 use crate::attest::{Again, ReappraiseError, judge_again};
 use crate::{ApiError, AppState, background};
 
-/// VMs between two notes of how far it came.
-const STEP: u32 = 3000;
-/// VMs that are judged in one transaction: agents that attest wait for its end, a tenth of a second. Less takes longer in all.
+/// VMs that are looked for at once.
+const PAGE: u32 = 3000;
+/// VMs that are judged together.
 const TOGETHER: usize = 300;
 /// So many of these at the same time: while one is written, the next one is judged.
 const AT_ONCE: usize = 2;
+/// How long nothing is noted, while there is something to do: much less than a claim lasts.
+const NOTE: Duration = Duration::from_secs(10);
 /// How long a claim lasts without a note.
 const CLAIM_S: i64 = 60;
 /// How often is looked for work that nobody waits for.
@@ -72,73 +75,110 @@ async fn work(state: &AppState, only: Option<&str>, deadline: Option<Instant>) -
     let Claimed { reappraisal, always, mut after_name } = claimed;
     loop {
         let (scope, after) = (reappraisal.scope.clone(), after_name.clone());
-        let vms = state.store.read(move |tx| reappraisals::vms_after(tx, &scope, &after, STEP)).await?;
-        let last = vms.last().map(|vm| vm.name.clone());
-        let progress = step(state, vms, always).await;
-        let failed = progress.is_err();
-        let at_the_end = !failed && last.is_none();
-        if !failed {
-            after_name = last.unwrap_or(after_name);
-        }
-        // What failed is tried again, by whoever claims it next.
-        let ends = failed || deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        let vms = state.store.read(move |tx| reappraisals::vms_after(tx, &scope, &after, PAGE)).await?;
+        let at_the_end = vms.is_empty();
+        let until = Instant::now() + NOTE;
+        let step = step(state, vms, always, deadline.map_or(until, |deadline| deadline.min(until))).await;
+        after_name = step.last_name.unwrap_or(after_name);
+        let late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
         let now = state.clock.now();
         let (id, by, name) = (reappraisal.id.clone(), me.clone(), after_name.clone());
-        let noted = progress.as_ref().map_or_else(|_| Progress::default(), Clone::clone);
+        // What failed is tried again when the claim ends: other work has its turn before.
+        let until = if late && step.failed.is_none() { now } else { now.plus_s(CLAIM_S) };
         let kept = state
             .store
             .write(move |tx| {
-                let step = Step {
-                    after_name: &name,
-                    progress: noted,
-                    until: if ends { now } else { now.plus_s(CLAIM_S) },
-                    finished_at: at_the_end.then_some(now),
-                };
+                let finished_at = at_the_end.then_some(now);
+                let step = Step { after_name: &name, progress: step.progress, until, finished_at };
                 reappraisals::advance(tx, &id, &by, &step)
             })
             .await;
-        progress?;
+        if let Some(error) = step.failed {
+            return Err(error);
+        }
         let kept = kept?;
         if at_the_end && kept {
             let Reappraisal { id, because, .. } = &reappraisal;
             tracing::info!(reappraisal = id, because, "all VMs are judged again");
         }
-        if at_the_end || ends || !kept {
+        if at_the_end || late || !kept {
             return Ok(true);
         }
     }
 }
 
-/// Judges some VMs again.
-async fn step(
-    state: &AppState,
-    vms: Vec<reappraisals::VmInScope>,
-    always: bool,
-) -> Result<Progress, StoreError> {
-    let mut progress = Progress::default();
-    let mut running = JoinSet::new();
-    let ids: Vec<String> = vms.into_iter().map(|vm| vm.id).collect();
-    let mut waiting = ids.chunks(TOGETHER);
+/// How far a step came.
+#[derive(Default)]
+struct Stepped {
+    progress: Progress,
+    /// Name of the last VM of those that are done, from the first one on; `None` when none is.
+    last_name: Option<String>,
+    /// Why it ended early.
+    failed: Option<StoreError>,
+}
+
+/// VMs that are judged together, and what became of them.
+type Part = (Vec<reappraisals::VmInScope>, Result<Progress, StoreError>);
+
+/// Judges some VMs again; begins with no more of them after `until`.
+async fn step(state: &AppState, vms: Vec<reappraisals::VmInScope>, always: bool, until: Instant) -> Stepped {
+    let mut parts = vms.chunks(TOGETHER).map(<[_]>::to_vec);
+    let mut running: VecDeque<JoinHandle<Part>> = VecDeque::new();
+    let mut stepped = Stepped::default();
+    let mut first = true;
     loop {
-        while running.len() < AT_ONCE {
-            let Some(some) = waiting.next() else { break };
-            let (state, some) = (state.clone(), some.to_vec());
-            running.spawn(async move {
-                let judged = judge_again(&state, &some, always).await;
-                (some, judged)
-            });
+        while running.len() < AT_ONCE && stepped.failed.is_none() && (first || Instant::now() < until) {
+            let Some(part) = parts.next() else { break };
+            first = false;
+            running.push_back(tokio::spawn(judge(state.clone(), part, always)));
         }
-        let Some(done) = running.join_next().await else { return Ok(progress) };
-        match done {
-            Ok((vms, judged)) => {
-                vms.iter().zip(judged?).for_each(|(vm, judged)| count(&mut progress, vm, &judged))
+        let Some(done) = running.pop_front() else { return stepped };
+        match done.await {
+            // What comes behind one that failed is looked at again.
+            _ if stepped.failed.is_some() => {}
+            Ok((vms, Ok(progress))) => {
+                stepped.progress.add(progress);
+                stepped.last_name = vms.into_iter().next_back().map(|vm| vm.name).or(stepped.last_name);
             }
+            Ok((_, Err(error))) => stepped.failed = Some(error),
             Err(error) => {
-                tracing::error!(%error, "judging VMs again failed");
-                return Err(StoreError::Busy);
+                tracing::error!(%error, "judging VMs again ended");
+                stepped.failed = Some(StoreError::Busy);
             }
         }
     }
+}
+
+/// Judges VMs together. Where that panics, each by itself: one that does is passed over.
+async fn judge(state: AppState, vms: Vec<reappraisals::VmInScope>, always: bool) -> Part {
+    let ids: Vec<String> = vms.iter().map(|vm| vm.id.clone()).collect();
+    let together = {
+        let (state, ids) = (state.clone(), ids.clone());
+        tokio::spawn(async move { judge_again(&state, &ids, always).await })
+    };
+    let judged = match together.await {
+        Ok(judged) => judged,
+        Err(error) => {
+            tracing::error!(%error, "judging VMs again panicked: each by itself");
+            let mut judged = Vec::with_capacity(ids.len());
+            for id in ids {
+                let (state, id) = (state.clone(), [id]);
+                let alone = tokio::spawn(async move { judge_again(&state, &id, always).await });
+                match alone.await {
+                    Ok(Ok(one)) => judged.extend(one),
+                    Ok(Err(error)) => return (vms, Err(error)),
+                    Err(error) => judged.push(Err(ReappraiseError::Broken(error.to_string()))),
+                }
+            }
+            Ok(judged)
+        }
+    };
+    let progress = judged.map(|judged| {
+        let mut progress = Progress::default();
+        vms.iter().zip(&judged).for_each(|(vm, judged)| count(&mut progress, &vm.id, judged));
+        progress
+    });
+    (vms, progress)
 }
 
 fn count(progress: &mut Progress, vm: &str, judged: &Result<Again, ReappraiseError>) {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use veriboot_store::heartbeats::{self, OutageCause, Pulse};
 use veriboot_store::vms::VmRow;
-use veriboot_store::{StoreError, Tx, deadlines, inventory, maintenance, vms};
+use veriboot_store::{StoreError, Tx, deadlines, events, inventory, maintenance, vms};
 use veriboot_wire::{Absence, AlertReason, Time, VmStatus};
 
 use crate::alerts::AlertChanges;
@@ -142,14 +142,16 @@ impl Look {
         }
         let due = vms::due_for_silence(tx, now, BATCH)?;
         looked.more = due.len() >= BATCH as usize;
-        for vm in due {
-            match judge(tx, &vm, self.reopen_window_s, now)? {
-                Silent::Excused => {}
-                Silent::Left => looked.left.push(vm),
-                Silent::Stale(changes) => looked.stale.push((vm, changes)),
+        events::hold(tx, |tx| {
+            for vm in due {
+                match judge(tx, &vm, self.reopen_window_s, now)? {
+                    Silent::Excused => {}
+                    Silent::Left => looked.left.push(vm),
+                    Silent::Stale(changes) => looked.stale.push((vm, changes)),
+                }
             }
-        }
-        Ok(looked)
+            Ok(looked)
+        })
     }
 }
 

@@ -26,6 +26,7 @@ mod weight;
 mod work;
 
 use std::collections::BTreeSet;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::{Mutex, Semaphore};
@@ -132,6 +133,8 @@ pub struct AttestState {
     long_work: Arc<Semaphore>,
     /// Held while VMs that were judged again are written.
     judging_again: Mutex<()>,
+    /// VMs that are written in one transaction then, as far as that went well lately.
+    judged_together: AtomicUsize,
 }
 
 impl AttestState {
@@ -179,6 +182,7 @@ impl AttestState {
             stages: Stages::default(),
             long_work: Arc::new(Semaphore::new(work::slots())),
             judging_again: Mutex::new(()),
+            judged_together: AtomicUsize::new(reappraise::MAX_TOGETHER),
         })
     }
 

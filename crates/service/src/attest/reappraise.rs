@@ -1,26 +1,32 @@
 //! Judges what VMs sent last once more, after what judges them changed.
 
 mod judge;
+mod parts;
 mod record;
 mod stored;
 mod unjudged;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use veriboot_store::StoreError;
 use veriboot_store::proposals::Rejection;
+use veriboot_store::{StoreError, Tx};
 use veriboot_wire::{Attestation, Verdict};
 
 use judge::{Repeat, judge};
+use parts::Parts;
 use record::{Done, Recorded, record_all};
 
 use crate::{AppState, journal};
 
+pub(super) use parts::MAX_TOGETHER;
 pub(super) use stored::{Stored, stored};
 
 /// How often it is repeated because the VM attested meanwhile.
 const MAX_ROUNDS: u32 = 4;
+/// Runs of a transaction of several VMs that others get in the way of.
+const MAX_RUNS: u32 = 3;
 
 /// Why nothing was judged again. Nothing was written.
 #[derive(Debug, thiserror::Error)]
@@ -83,66 +89,100 @@ pub async fn reappraise(state: &AppState, vm_id: &str) -> Result<Attestation, Re
 /// is stale or reports a fault stays so. Evidence that cannot be judged leaves no VM healthy: its status is `error`
 /// then, with the alert `appraisal-failed`.
 ///
+/// What one VM's records or writes fail at fails that VM alone ([`ReappraiseError::Store`]).
+///
 /// # Errors
-/// [`StoreError`] when the database failed: what was committed before it stays.
+/// [`StoreError`] when the database failed: what was committed before it stays, and has been told.
 pub async fn judge_again(
     state: &AppState,
     vm_ids: &[String],
     always: bool,
 ) -> Result<Vec<Result<Again, ReappraiseError>>, StoreError> {
-    let mut ended: HashMap<&str, Result<Again, ReappraiseError>> = HashMap::with_capacity(vm_ids.len());
+    let mut ended: HashMap<String, Result<Again, ReappraiseError>> = HashMap::with_capacity(vm_ids.len());
     let mut rejections: HashMap<String, Rejection> = HashMap::new();
-    let mut waiting: Vec<&str> = vm_ids.iter().map(String::as_str).collect();
     for _ in 0..MAX_ROUNDS {
+        let waiting = vm_ids.iter().filter(|id| !ended.contains_key(*id)).cloned().collect::<Vec<_>>();
         if waiting.is_empty() {
             break;
         }
         let mut repeats = Vec::with_capacity(waiting.len());
         for (id, found) in waiting.iter().zip(stored_all(state, &waiting).await?) {
             let judged = match found {
-                Ok(stored) => judge(state, stored, rejections.get(*id).cloned(), always).await,
+                Ok(stored) => judge(state, stored, rejections.get(id).cloned(), always).await,
                 Err(error) => Err(error),
             };
             match judged {
-                Ok(Some(repeat)) => repeats.push(repeat),
-                Ok(None) => drop(ended.insert(id, Ok(Again::Same))),
-                Err(ReappraiseError::Store(error)) => return Err(error),
-                Err(error) => drop(ended.insert(id, Err(error))),
+                Ok(Some(repeat)) => repeats.push(Arc::new(repeat)),
+                Ok(None) => drop(ended.insert(id.clone(), Ok(Again::Same))),
+                Err(ReappraiseError::Store(error)) if !is_of_one(&error) => return Err(error),
+                Err(error) => drop(ended.insert(id.clone(), Err(error))),
             }
             // Others have their turn between two VMs.
             tokio::task::yield_now().await;
         }
-        waiting.retain(|id| !ended.contains_key(id));
-        for (repeat, recorded) in record(state, repeats).await? {
+        let mut parts = Parts::of(repeats, state.attest.judged_together.load(Ordering::Relaxed));
+        while let Some(part) = parts.next() {
+            let recorded = record(state, &part).await;
+            parts.learn(&part, recorded.as_ref().err());
+            state.attest.judged_together.store(parts.together, Ordering::Relaxed);
             match recorded {
-                Recorded::Done(done) => {
-                    let Some(at) = waiting.iter().position(|id| *id == repeat.vm.id) else { continue };
-                    note(state, &repeat, &done);
-                    let attestation = Box::new(repeat.attestation.clone());
-                    let again = Again::Judged { attestation, before: repeat.before };
-                    ended.insert(waiting.swap_remove(at), Ok(again));
+                Ok(recorded) => {
+                    for (repeat, recorded) in part.iter().zip(recorded) {
+                        let id = repeat.vm.id.clone();
+                        match recorded {
+                            Recorded::Done(done) => {
+                                note(state, repeat, &done);
+                                let attestation = Box::new(repeat.attestation.clone());
+                                ended.insert(id, Ok(Again::Judged { attestation, before: repeat.before }));
+                            }
+                            Recorded::Overtaken => {}
+                            Recorded::Rejection(Some(stands)) => drop(rejections.insert(id, stands)),
+                            Recorded::Rejection(None) => drop(rejections.remove(&id)),
+                        }
+                    }
                 }
-                Recorded::Overtaken => {}
-                Recorded::Rejection(Some(stands)) => {
-                    rejections.insert(repeat.vm.id.clone(), stands);
+                Err(error) if !is_of_one(&error) => return Err(error),
+                // Of one alone: its own attestations are faster. The halves of several are tried by themselves.
+                Err(StoreError::Contended) => {}
+                Err(error) => {
+                    if let [one] = part.as_slice() {
+                        ended.insert(one.vm.id.clone(), Err(ReappraiseError::Store(error)));
+                    }
                 }
-                Recorded::Rejection(None) => drop(rejections.remove(&repeat.vm.id)),
             }
         }
     }
-    let ended = vm_ids.iter().map(|id| ended.remove(id.as_str()).unwrap_or(Err(ReappraiseError::Overtaken)));
-    Ok(ended.collect())
+    let ended = vm_ids.iter().map(|id| ended.remove(id).unwrap_or(Err(ReappraiseError::Overtaken)));
+    let ended: Vec<_> = ended.collect();
+    // What fails with each of many VMs is not about these VMs.
+    match ended.first() {
+        Some(Err(ReappraiseError::Store(error)))
+            if ended.len() > 1 && ended.iter().all(|one| matches!(one, Err(ReappraiseError::Store(_)))) =>
+        {
+            Err(error.clone())
+        }
+        _ => Ok(ended),
+    }
+}
+
+/// Whether an error is about what was written, and not about the database: others may fare better.
+fn is_of_one(error: &StoreError) -> bool {
+    matches!(
+        error,
+        StoreError::Contended
+            | StoreError::Corrupt { .. }
+            | StoreError::Conflict { .. }
+            | StoreError::Failed { .. }
+    )
 }
 
 /// What is stored of VMs. One whose records cannot be read does not keep the others from being judged.
 async fn stored_all(
     state: &AppState,
-    vm_ids: &[&str],
+    vm_ids: &[String],
 ) -> Result<Vec<Result<Stored, ReappraiseError>>, StoreError> {
-    let ids: Vec<String> = vm_ids.iter().map(|id| (*id).to_owned()).collect();
-    let all = move |tx: &mut dyn veriboot_store::Tx| {
-        stored::all(tx, &ids.iter().map(String::as_str).collect::<Vec<_>>())
-    };
+    let ids = vm_ids.to_vec();
+    let all = move |tx: &mut dyn Tx| stored::all(tx, &ids.iter().map(String::as_str).collect::<Vec<_>>());
     match state.store.read(all).await {
         Err(StoreError::Corrupt { .. }) => {}
         found => return found,
@@ -150,39 +190,32 @@ async fn stored_all(
     let mut found = Vec::with_capacity(vm_ids.len());
     for id in vm_ids {
         found.push(match stored(state, id).await {
-            Err(ReappraiseError::Store(StoreError::Corrupt { cause })) => Err(ReappraiseError::Broken(cause)),
-            Err(ReappraiseError::Store(error)) => return Err(error),
+            Err(ReappraiseError::Store(error)) if !is_of_one(&error) => return Err(error),
             found => found,
         });
     }
     Ok(found)
 }
 
-/// Writes what became of VMs, in one transaction; in several, when others keep changing what it touches.
-async fn record(state: &AppState, repeats: Vec<Repeat>) -> Result<Vec<(Arc<Repeat>, Recorded)>, StoreError> {
+/// Writes what became of VMs, in one transaction.
+async fn record(state: &AppState, part: &[Arc<Repeat>]) -> Result<Vec<Recorded>, StoreError> {
     let reopen_window_s = state.config.alerts.reopen_window_s;
-    let mut done = Vec::with_capacity(repeats.len());
-    let mut parts = vec![repeats.into_iter().map(Arc::new).collect::<Vec<_>>()];
-    while let Some(mut part) = parts.pop() {
-        if part.is_empty() {
-            continue;
+    let repeats = part.to_vec();
+    let mut runs = 0;
+    let write = move |tx: &mut dyn Tx| {
+        runs += 1;
+        // Fewer have better luck.
+        if runs > MAX_RUNS && repeats.len() > 1 {
+            return Err(StoreError::Contended);
         }
-        let repeats = part.clone();
-        let recorded = {
-            // Those of one replica would only be in each other's way.
-            let _turn = state.attest.judging_again.lock().await;
-            state.store.write(move |tx| record_all(tx, &repeats, reopen_window_s)).await
-        };
-        match recorded {
-            Ok(recorded) => done.extend(part.into_iter().zip(recorded)),
-            Err(StoreError::Contended) if part.len() > 1 => {
-                let second = part.split_off(part.len() / 2);
-                parts.extend([second, part]);
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(done)
+        record_all(tx, &repeats, reopen_window_s)
+    };
+    // Those of one replica would only be in each other's way. One alone waits for nobody.
+    let _turn = match part.len() {
+        1 => None,
+        _ => Some(state.attest.judging_again.lock().await),
+    };
+    state.store.write(write).await
 }
 
 /// Tells what was stored of a VM: metrics and the log.

@@ -6,7 +6,7 @@ use serde_json::json;
 use veriboot_store::judges::Judges;
 use veriboot_store::proposals::{Followed, Rejection};
 use veriboot_store::{
-    StoreError, Tx, attestations, audit, baselines, boots, judges, logs, new_id, scale_sets, vms,
+    StoreError, Tx, attestations, audit, baselines, boots, events, judges, logs, new_id, scale_sets, vms,
 };
 use veriboot_wire::{Attestation, BaselineOrigin, FactState, ScopeKind, Verdict, VmStatus};
 
@@ -78,7 +78,8 @@ pub(super) fn record(tx: &mut dyn Tx, plan: &Plan) -> Result<Recorded, StoreErro
     if !vms::use_challenge(tx, &vm.id, plan.challenge.issued_us)? {
         return Ok(Recorded::Refused(ChallengeError::Used));
     }
-    write(tx, plan, &vm, log_sha256).map(Recorded::Done)
+    // Events come last in every transaction that touches alerts, incidents and proposals: two of them never wait for each other.
+    events::hold(tx, |tx| write(tx, plan, &vm, log_sha256)).map(Recorded::Done)
 }
 
 enum StoredLog {

@@ -60,6 +60,27 @@ pub(crate) fn after_attestation(
     refresh(tx, &before.id, now)
 }
 
+/// Assesses VMs again whose last evidence was judged again, each with its log where that was examined: no log is read in
+/// this transaction that was.
+pub(crate) fn after_judging(
+    tx: &mut dyn Tx,
+    judged: &[(&str, Option<&LogReport>)],
+    now: Time,
+) -> Result<(), StoreError> {
+    let ids: Vec<String> = judged.iter().map(|(id, _)| (*id).to_owned()).collect();
+    let mut vms = assessments::inputs_of_all(tx, &ids)?;
+    for vm in vms.iter_mut().filter(|vm| resource::lacks_log_facts(vm)) {
+        let report = judged.iter().find(|(id, _)| *id == vm.id).and_then(|(_, report)| *report);
+        let Some(report) = report.filter(|report| Some(&report.sha256) == vm.log_sha256.as_ref()) else {
+            continue;
+        };
+        let facts = serde_json::to_string(&LogFacts::of(report)).unwrap_or_default();
+        assessments::put_log_facts(tx, &vm.id, &report.sha256, &facts)?;
+        vm.log_facts = Some(facts);
+    }
+    resource::assess_vms(tx, vms, true, now)
+}
+
 /// Assesses inventory items again after they were added, changed, linked, unlinked or lost. An item that is an enrolled
 /// VM is no resource of its own: its VM is assessed in its place. Of an item that was unlinked, the VM that it was is for
 /// [`refresh_vms`].

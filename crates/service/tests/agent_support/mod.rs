@@ -6,6 +6,7 @@ pub mod attacks;
 pub mod baselines;
 pub mod boot;
 pub mod captured;
+pub mod copies;
 pub mod operator;
 pub mod proposals;
 pub mod raw;

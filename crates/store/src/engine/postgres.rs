@@ -30,7 +30,7 @@ const MAX_REPEATS: u32 = 20;
 /// Connection attempts for one job before [`StoreError::Unavailable`].
 const MAX_CONNECTS: u32 = 4;
 /// Statements that a connection keeps prepared; beyond that it starts anew.
-const CACHED_STATEMENTS: usize = 256;
+const CACHED_STATEMENTS: usize = 1024;
 /// Key of the advisory lock around migrations.
 const MIGRATION_LOCK: i64 = 0x7665_7269_626f_6f74;
 

@@ -48,6 +48,15 @@ pub struct Progress {
     pub failed: u64,
 }
 
+impl Progress {
+    /// Adds another part.
+    pub fn add(&mut self, other: Self) {
+        self.done += other.done;
+        self.turned += other.turned;
+        self.failed += other.failed;
+    }
+}
+
 /// Finished ones that are kept.
 const KEPT: u32 = 1000;
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use veriboot_appraisal::LogReport;
 use veriboot_store::StoreError;
 use veriboot_store::baselines::CurrentBaseline;
 use veriboot_store::proposals::Rejection;
@@ -29,6 +30,8 @@ pub(super) struct Repeat {
     pub attestation: Attestation,
     pub evidence: attestations::Evidence,
     pub judged: Judged,
+    /// Its log, examined.
+    pub report: Option<Arc<LogReport>>,
     pub baseline: Option<CurrentBaseline>,
     pub profile: JudgingProfile,
     pub now: Time,
@@ -72,8 +75,8 @@ pub(super) async fn judge(
     if let Some(report) = &report {
         report.keep(state);
     }
-    let examined = report.as_ref().map(|examined| &examined.report);
-    let facts = boot_facts(state, &judges.profile, &input, examined).await.map_err(api_error)?;
+    let report = report.map(|examined| examined.report);
+    let facts = boot_facts(state, &judges.profile, &input, report.as_ref()).await.map_err(api_error)?;
     let (baseline, profile) = (judges.current(), judges.profile.clone());
     // The record's counters are those of this very quote by now; the log it is held against is still the one
     // that replayed.
@@ -81,7 +84,7 @@ pub(super) async fn judge(
     let input = Input {
         vm: vm.clone(),
         evidence: Arc::new(input),
-        report: report.map(|examined| examined.report),
+        report: report.clone(),
         judges: Judges { rejection, facts, ..judges.clone() },
     };
     match input.judged(state, previous, false).await {
@@ -103,6 +106,7 @@ pub(super) async fn judge(
                 before: last.verdict,
                 attestation,
                 evidence,
+                report,
                 judged,
                 baseline,
                 profile,

@@ -190,6 +190,10 @@ impl<'a> Writing<'a> {
 }
 
 fn write(tx: &mut dyn Tx, writing: &[Writing<'_>], reopen_window_s: u32) -> Result<Vec<Done>, StoreError> {
+    // The VMs' rows come first, as where agents attest: whoever is in the way of whom is found out before all the rest.
+    let keys: Vec<String> = writing.iter().map(|one| one.assessed().key(&one.row)).collect();
+    let after: Vec<_> = writing.iter().zip(&keys).map(|(one, key)| one.after(key)).collect();
+    vms::judged_again(tx, &after)?;
     let boots: Vec<_> = writing.iter().filter_map(Writing::boot).collect();
     boots::record_all(tx, &boots)?;
     let attestations: Vec<_> =
@@ -201,9 +205,6 @@ fn write(tx: &mut dyn Tx, writing: &[Writing<'_>], reopen_window_s: u32) -> Resu
     for sha256 in accepted {
         logs::accepted(tx, sha256)?;
     }
-    let keys: Vec<String> = writing.iter().map(|one| one.assessed().key(&one.row)).collect();
-    let after: Vec<_> = writing.iter().zip(&keys).map(|(one, key)| one.after(key)).collect();
-    vms::judged_again(tx, &after)?;
     for one in writing {
         status::changed(tx, &one.row, one.status, one.detail.as_deref(), one.repeat.now)?;
     }
@@ -220,9 +221,9 @@ fn write(tx: &mut dyn Tx, writing: &[Writing<'_>], reopen_window_s: u32) -> Resu
         });
     }
     let other = writing.iter().zip(&keys).filter(|(one, key)| one.row.posture_key.as_ref() != Some(key));
-    let other: Vec<String> = other.map(|(one, _)| one.row.id.clone()).collect();
+    let other: Vec<_> = other.map(|(one, _)| (one.row.id.as_str(), one.repeat.report.as_deref())).collect();
     if let (Some(last), false) = (writing.last(), other.is_empty()) {
-        posture::refresh_vms(tx, &other, last.repeat.now)?;
+        posture::after_judging(tx, &other, last.repeat.now)?;
     }
     Ok(done)
 }

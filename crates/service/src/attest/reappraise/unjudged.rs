@@ -1,7 +1,7 @@
 //! Evidence that cannot be judged by what holds now leaves no VM healthy.
 
 use veriboot_store::baselines::CurrentBaseline;
-use veriboot_store::{StoreError, judges, vms};
+use veriboot_store::{StoreError, events, judges, vms};
 use veriboot_wire::{Time, VmStatus};
 
 use super::ReappraiseError;
@@ -59,12 +59,15 @@ impl Unjudged {
         }
         let finding = appraisal_failed();
         let last = vm.last_attestation_id.as_deref();
-        let changes = alerts::appraisal_failed(tx, &vm.id, &finding, last, self.reopen_window_s, self.now)?;
-        // What is known to be wrong stays known.
-        if vm.status == VmStatus::Unhealthy || !status::follows_evidence(&vm) {
-            return Ok(Some((vm.status, changes)));
-        }
-        status::set(tx, &vm, VmStatus::Error, Some(&finding.message), self.now)?;
-        Ok(Some((VmStatus::Error, changes)))
+        events::hold(tx, |tx| {
+            let changes =
+                alerts::appraisal_failed(tx, &vm.id, &finding, last, self.reopen_window_s, self.now)?;
+            // What is known to be wrong stays known.
+            if vm.status == VmStatus::Unhealthy || !status::follows_evidence(&vm) {
+                return Ok(Some((vm.status, changes)));
+            }
+            status::set(tx, &vm, VmStatus::Error, Some(&finding.message), self.now)?;
+            Ok(Some((VmStatus::Error, changes)))
+        })
     }
 }

@@ -167,8 +167,10 @@ pub(crate) fn settle(tx: &mut dyn Tx, id: &str, left: &str, now: Time) -> Result
         // Its representative is a member still.
         return Ok(false);
     }
-    let sql = "SELECT id, name, last_attestation_id FROM vms WHERE proposal_id = $1 \
-               ORDER BY proposal_since, id LIMIT 1";
+    // A log that was forgotten proves nothing (`logs::suspect`): such a member shows it again with its next attestation.
+    let sql = "SELECT v.id, v.name, v.last_attestation_id FROM vms v JOIN attestations t ON t.id = v.last_attestation_id \
+               WHERE v.proposal_id = $1 AND t.boot_id IS NOT NULL AND t.log_sha256 IS NOT NULL \
+               ORDER BY v.proposal_since, v.id LIMIT 1";
     let Some(row) = query_one(tx, sql, params![id])? else {
         close(tx, id, ProposalState::Withdrawn, &Decision { by: SERVICE, comment: None, result: None, now })?;
         return Ok(true);
