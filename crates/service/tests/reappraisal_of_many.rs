@@ -173,3 +173,27 @@ fn one_record_that_cannot_be_read_stops_nobody() {
         assert_eq!(copy(&world, n).baseline.as_deref(), Some("group/default@1"));
     }
 }
+
+/// What the alert of one VM fails at keeps nobody else unhealthy.
+#[test]
+fn one_alert_that_cannot_be_read_stops_nobody() {
+    let world = World::sqlite();
+    let operator = Operator::new(&world, "ann");
+    let token = world.join_token(Some("web"), 1);
+    let mut guest = world.guest("original", Some(&token));
+    guest.attest();
+    let good = learned(&guest);
+    copies(&world, &world.vm(&guest.vm_id()), 5, 1);
+    guest.boot(&other());
+    let bad = learned(&guest);
+    assert_eq!(change(&world, &operator, &bad, None).turned, 5);
+    let spoil = "UPDATE alerts SET timeline = 'nothing' WHERE vm_id IN (SELECT id FROM vms WHERE name = 'copy-0000002')";
+    world.write(move |tx: &mut dyn Tx| tx.execute(spoil, &[]));
+    let done = change(&world, &operator, &good, Some(1));
+    assert_eq!((done.done, done.failed, done.turned), (6, 1, 4));
+    for n in [0, 1, 3, 4] {
+        let vm = copy(&world, n);
+        assert_eq!((vm.status, world.open_alerts(&vm.id).len()), (VmStatus::Healthy, 0));
+    }
+    assert_eq!(copy(&world, 2).status, VmStatus::Unhealthy);
+}

@@ -162,6 +162,28 @@ async fn vms_gather_behind_a_change_and_leave_it(db) {
 }
 
 on_both! {
+async fn a_member_whose_log_was_forgotten_stands_for_nothing(db) {
+    db.store.write(|tx| {
+        let baseline = next_baseline(tx, 0)?;
+        let (a, b, c) = (member(tx, "web-0")?, member(tx, "web-1")?, member(tx, "web-2")?);
+        let id = shows(tx, &a, &baseline, Some("k1"), None, 10)?.member_of.unwrap();
+        shows(tx, &b, &baseline, Some("k1"), None, 20)?;
+        shows(tx, &c, &baseline, Some("k1"), None, 30)?;
+        // As `logs::suspect` does with logs of attestations that failed.
+        tx.execute(&format!("UPDATE attestations SET log_sha256 = NULL WHERE vm_id = '{b}'"), &[])?;
+        shows(tx, &a, &baseline, None, None, 40)?;
+        assert_eq!(proposals::by_id(tx, &id)?.unwrap().representative.vm_id, c);
+        // Nobody is left that proves it: it is withdrawn until somebody shows it again.
+        let last = shows(tx, &c, &baseline, None, None, 50)?;
+        assert_eq!(last.withdrawn.as_deref(), Some(id.as_str()));
+        let again = shows(tx, &b, &baseline, Some("k1"), None, 60)?;
+        assert!(again.member_of.is_some() && again.opened);
+        Ok(())
+    }).await.unwrap();
+}
+}
+
+on_both! {
 async fn a_decision_is_made_once(db) {
     let (id, a) = db.store.write(|tx| {
         let baseline = next_baseline(tx, 0)?;
