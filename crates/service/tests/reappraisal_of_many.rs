@@ -30,7 +30,7 @@ fn change(world: &World, operator: &Operator, document: &str, expected: Option<u
         }
         std::thread::sleep(std::time::Duration::from_millis(20));
         // The clock of tests stands still, and claims end by it.
-        world.pass_ms(1000);
+        world.pass_ms(50);
     }
 }
 
