@@ -14,14 +14,12 @@ use veriboot_store::reappraisals::{self, Claimed, Progress, Step};
 use veriboot_store::{StoreError, new_id};
 use veriboot_wire::Reappraisal;
 
-use crate::attest::{Again, ReappraiseError, judge_again};
+use crate::attest::{Again, MAX_TOGETHER, ReappraiseError, judge_again};
 use crate::{ApiError, AppState, background};
 
 /// VMs that are looked for at once.
 const PAGE: u32 = 3000;
-/// VMs that are judged together.
-const TOGETHER: usize = 300;
-/// So many of these at the same time: while one is written, the next one is judged.
+/// Groups of [`MAX_TOGETHER`] VMs that are judged at the same time: while one is written, the next one is judged.
 const AT_ONCE: usize = 2;
 /// How long nothing is noted, while there is something to do: much less than a claim lasts.
 const NOTE: Duration = Duration::from_secs(10);
@@ -122,7 +120,7 @@ type Part = (Vec<reappraisals::VmInScope>, Result<Progress, StoreError>);
 
 /// Judges some VMs again; begins with no more of them after `until`.
 async fn step(state: &AppState, vms: Vec<reappraisals::VmInScope>, always: bool, until: Instant) -> Stepped {
-    let mut parts = vms.chunks(TOGETHER).map(<[_]>::to_vec);
+    let mut parts = vms.chunks(MAX_TOGETHER).map(<[_]>::to_vec);
     let mut running: VecDeque<JoinHandle<Part>> = VecDeque::new();
     let mut stepped = Stepped::default();
     let mut first = true;

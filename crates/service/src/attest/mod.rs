@@ -13,6 +13,7 @@ mod conditions;
 mod difference;
 mod evidence;
 mod examine;
+mod judges;
 mod kernel;
 mod learn;
 mod preview;
@@ -45,14 +46,14 @@ pub(crate) use conditions::{dry_run_boot, long_work, seen_by_conditions};
 
 pub use admission::{Admission, Admitted};
 pub use appraise::appraise;
-pub(crate) use appraise::judging;
-pub(crate) use appraise::{Judging, content_of};
 pub(crate) use bundle::bundle;
 pub(crate) use difference::difference;
+pub(crate) use judges::{Judging, content_of, judging};
 pub(crate) use learn::scope_of;
 pub(crate) use preview::{Against, preview};
 pub(crate) use profiles::named as named_profile;
 pub(crate) use proven::{NotProven, ProveBy, Proven, StoredEvidence, prove_again};
+pub(crate) use reappraise::MAX_TOGETHER;
 pub use reappraise::{Again, ReappraiseError, judge_again, reappraise};
 pub(crate) use remember::run as remember;
 
@@ -182,7 +183,7 @@ impl AttestState {
             stages: Stages::default(),
             long_work: Arc::new(Semaphore::new(work::slots())),
             judging_again: Mutex::new(()),
-            judged_together: AtomicUsize::new(reappraise::MAX_TOGETHER),
+            judged_together: AtomicUsize::new(MAX_TOGETHER),
         })
     }
 

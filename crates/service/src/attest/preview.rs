@@ -6,10 +6,11 @@ use veriboot_appraisal::CompiledBaseline;
 use veriboot_store::baselines::CurrentBaseline;
 use veriboot_wire::{Finding, PreviewVm, ScopeKind};
 
-use super::appraise::{Input, Judging, judges_of, previous_boot};
+use super::appraise::{Input, previous_boot};
 use super::conditions::boot_facts;
 use super::evidence::{Evidence, Log};
 use super::examine::{Broken, examined};
+use super::judges::{Judging, judges_of};
 use super::profiles::JudgingProfile;
 use super::reappraise::{ReappraiseError, Stored, stored};
 use crate::{ApiError, AppState};

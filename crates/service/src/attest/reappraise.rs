@@ -20,7 +20,7 @@ use record::{Done, Recorded, record_all};
 
 use crate::{AppState, journal};
 
-pub(super) use parts::MAX_TOGETHER;
+pub(crate) use parts::MAX_TOGETHER;
 pub(super) use stored::{Stored, stored};
 
 /// How often it is repeated because the VM attested meanwhile.

@@ -78,7 +78,8 @@ pub(super) fn record(tx: &mut dyn Tx, plan: &Plan) -> Result<Recorded, StoreErro
     if !vms::use_challenge(tx, &vm.id, plan.challenge.issued_us)? {
         return Ok(Recorded::Refused(ChallengeError::Used));
     }
-    // Events come last in every transaction that touches alerts, incidents and proposals: two of them never wait for each other.
+    // Events come last, as where VMs are judged again and where they are silent: none of these waits for an incident while others
+    // wait for it to tell.
     events::hold(tx, |tx| write(tx, plan, &vm, log_sha256)).map(Recorded::Done)
 }
 

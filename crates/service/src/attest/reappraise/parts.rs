@@ -9,7 +9,7 @@ use super::judge::Repeat;
 
 /// VMs that are written in one transaction: agents that attest wait for its end, a tenth of a second. Fewer take longer in
 /// all.
-pub(in crate::attest) const MAX_TOGETHER: usize = 300;
+pub(crate) const MAX_TOGETHER: usize = 300;
 
 /// VMs that were judged, in parts that are written each in one transaction: in halves of it where that failed.
 pub(super) struct Parts<T = Arc<Repeat>> {
