@@ -5,10 +5,10 @@ mod agent_support;
 
 use std::collections::BTreeMap;
 
-use agent_support::World;
 use agent_support::baselines::{apply, learned, other};
 use agent_support::copies::copies;
 use agent_support::operator::Operator;
+use agent_support::{Guest, World};
 use serde_json::{Value, json};
 use veriboot_store::{Tx, events, incidents, reappraisals};
 use veriboot_wire::{AlertState, Event, IncidentQuery, Reappraisal, VmStatus};
@@ -16,6 +16,14 @@ use veriboot_wire::{AlertState, Event, IncidentQuery, Reappraisal, VmStatus};
 /// More than are judged in one transaction.
 const COUNT: usize = 450;
 const SETS: usize = 3;
+
+/// The VM that the others are copies of. Its scale set has a baseline of its own.
+fn original(world: &World) -> Guest {
+    let token = world.join_token(Some("web"), 1);
+    let mut guest = world.guest("original", Some(&token));
+    assert_eq!(guest.attest().status, VmStatus::Healthy);
+    guest
+}
 
 /// Applies a baseline to the group and waits until everybody is judged.
 fn change(world: &World, operator: &Operator, document: &str, expected: Option<u32>) -> Reappraisal {
@@ -59,9 +67,7 @@ fn copy(world: &World, n: usize) -> veriboot_store::vms::VmRow {
 
 fn a_group_turns_and_turns_back(world: &World) {
     let operator = Operator::new(world, "ann");
-    let token = world.join_token(Some("web"), 1);
-    let mut guest = world.guest("original", Some(&token));
-    assert_eq!(guest.attest().status, VmStatus::Healthy);
+    let mut guest = original(world);
     let good = learned(&guest);
     copies(world, &world.vm(&guest.vm_id()), COUNT, SETS);
     guest.boot(&other());
@@ -160,9 +166,7 @@ fn a_group_turns_and_turns_back_on_postgresql() {
 fn one_record_that_cannot_be_read_stops_nobody() {
     let world = World::sqlite();
     let operator = Operator::new(&world, "ann");
-    let token = world.join_token(Some("web"), 1);
-    let mut guest = world.guest("original", Some(&token));
-    guest.attest();
+    let guest = original(&world);
     copies(&world, &world.vm(&guest.vm_id()), 5, 1);
     world.write(|tx: &mut dyn Tx| {
         tx.execute("UPDATE vms SET facts = 'nothing' WHERE name = 'copy-0000002'", &[])
@@ -179,9 +183,7 @@ fn one_record_that_cannot_be_read_stops_nobody() {
 fn one_alert_that_cannot_be_read_stops_nobody() {
     let world = World::sqlite();
     let operator = Operator::new(&world, "ann");
-    let token = world.join_token(Some("web"), 1);
-    let mut guest = world.guest("original", Some(&token));
-    guest.attest();
+    let mut guest = original(&world);
     let good = learned(&guest);
     copies(&world, &world.vm(&guest.vm_id()), 5, 1);
     guest.boot(&other());

@@ -13,7 +13,7 @@ use crate::harness::{at, on_both, vm};
 
 const WINDOW_S: u32 = 3600;
 
-fn finding(class: ChangeClass, component: &str, seen: &str) -> Finding {
+pub fn finding(class: ChangeClass, component: &str, seen: &str) -> Finding {
     let mut finding = Finding::new("component-changed", Severity::High, format!("{component} changed"));
     finding.change = Some(class);
     finding.component = Some(component.into());
@@ -22,7 +22,7 @@ fn finding(class: ChangeClass, component: &str, seen: &str) -> Finding {
     finding
 }
 
-fn kernel(seen: &str) -> Vec<Finding> {
+pub fn kernel(seen: &str) -> Vec<Finding> {
     vec![finding(ChangeClass::KernelUpdate, "kernel", seen)]
 }
 

@@ -8,9 +8,10 @@ use veriboot_store::suppressions::{self, NewRule};
 use veriboot_store::{Backend, Param, Row, StoreError, Tx, attestations, events, incidents, vms};
 use veriboot_wire::{
     Alert, AlertQuery, AlertReason, AlertState, ChangeClass, Finding, Incident, IncidentQuery, IncidentState,
-    Severity, SuppressionMatch, SuppressionQuery, Time, Verdict,
+    SuppressionMatch, SuppressionQuery, Time, Verdict,
 };
 
+use crate::alert_life::{finding, kernel};
 use crate::alerts::raise;
 use crate::harness::{Db, at, attestation, evidence, on_both, vm};
 
@@ -18,20 +19,6 @@ const WINDOW_S: u32 = 3600;
 const VMS: usize = 140;
 /// When the fleet fails, milliseconds.
 const NOW: i64 = 10_000_000;
-
-fn finding(class: ChangeClass, component: &str, seen: &str) -> Finding {
-    let mut finding =
-        Finding::new("component-changed", Severity::High, format!("{component} changed to {seen}"));
-    finding.change = Some(class);
-    finding.component = Some(component.into());
-    finding.seen = Some(seen.into());
-    finding.reason = Some(AlertReason::BaselineDeviation);
-    finding
-}
-
-fn kernel(seen: &str) -> Vec<Finding> {
-    vec![finding(ChangeClass::KernelUpdate, "kernel", seen)]
-}
 
 fn cmdline() -> Vec<Finding> {
     vec![finding(ChangeClass::CmdlineChange, "kernel command line", "init=/bin/sh")]
