@@ -23,7 +23,7 @@ const BEFORE_THE_ANSWER: u64 = 64;
 
 /// Judges what waits until `stop` turns true.
 pub async fn run(state: AppState, stop: watch::Receiver<bool>) {
-    background::repeat(stop, PAUSE, "cannot judge VMs again", || async {
+    background::repeat(stop, PAUSE, &state.wakes.members, "cannot judge VMs again", || async {
         drain(&state, u64::MAX).await.map(drop)
     })
     .await;
@@ -34,6 +34,7 @@ pub(crate) async fn judge_some(state: &AppState) {
     if let Err(error) = drain(state, BEFORE_THE_ANSWER).await {
         tracing::warn!(code = error.code(), %error, "cannot judge VMs again yet");
     }
+    state.wakes.members.notify_one();
 }
 
 /// Judges VMs that wait, up to about `most`, and says how many.

@@ -25,7 +25,8 @@ const BEFORE_THE_ANSWER: Duration = Duration::from_secs(3);
 
 /// Does what waits until `stop` turns true.
 pub async fn run(state: AppState, stop: watch::Receiver<bool>) {
-    background::repeat(stop, PAUSE, "cannot switch the monitoring of VMs", || drain(&state)).await;
+    let wake = &state.wakes.monitoring;
+    background::repeat(stop, PAUSE, wake, "cannot switch the monitoring of VMs", || drain(&state)).await;
 }
 
 /// Does all work that is there and that nobody else has.
@@ -49,6 +50,7 @@ pub(crate) async fn drive(state: &AppState, asked: MonitoringSwitch) -> Result<M
     if let Err(error) = work(state, Some(&asked.id), Some(deadline)).await {
         tracing::warn!(code = error.code(), %error, "the monitoring of VMs is switched later");
     }
+    state.wakes.monitoring.notify_one();
     let id = asked.id.clone();
     Ok(state.read(move |tx| Ok(monitoring::switch_by_id(tx, &id)?)).await?.unwrap_or(asked))
 }

@@ -18,9 +18,9 @@ use crate::attest::{Again, MAX_TOGETHER, ReappraiseError, judge_again};
 use crate::{ApiError, AppState, background};
 
 /// VMs that are looked for at once.
-const PAGE: u32 = 3000;
-/// Groups of [`MAX_TOGETHER`] VMs that are judged at the same time: while one is written, the next one is judged.
-const AT_ONCE: usize = 2;
+const PAGE: u32 = 12_000;
+/// Groups of [`MAX_TOGETHER`] VMs that are judged at the same time: while one is written, the next ones are judged.
+const AT_ONCE: usize = 3;
 /// How long nothing is noted, while there is something to do: much less than a claim lasts.
 const NOTE: Duration = Duration::from_secs(10);
 /// How long a claim lasts without a note.
@@ -32,7 +32,8 @@ const BEFORE_THE_ANSWER: Duration = Duration::from_secs(5);
 
 /// Does what waits until `stop` turns true.
 pub async fn run(state: AppState, stop: watch::Receiver<bool>) {
-    background::repeat(stop, PAUSE, "cannot judge VMs again", || drain(&state)).await;
+    let wake = &state.wakes.reappraisals;
+    background::repeat(stop, PAUSE, wake, "cannot judge VMs again", || drain(&state)).await;
 }
 
 /// Does all work that is there and that nobody else has.
@@ -57,6 +58,7 @@ pub(crate) async fn drive(state: &AppState, asked: Reappraisal) -> Result<Reappr
     if let Err(error) = work(state, Some(&asked.id), Some(deadline)).await {
         tracing::warn!(code = error.code(), %error, "VMs are judged again later");
     }
+    state.wakes.reappraisals.notify_one();
     let id = asked.id.clone();
     Ok(state.read(move |tx| Ok(reappraisals::by_id(tx, &id)?)).await?.unwrap_or(asked))
 }
@@ -70,24 +72,24 @@ async fn work(state: &AppState, only: Option<&str>, deadline: Option<Instant>) -
         reappraisals::claim(tx, only.as_deref(), &by, now, now.plus_s(CLAIM_S))
     };
     let Some(claimed) = state.store.write(claim).await? else { return Ok(false) };
-    let Claimed { reappraisal, always, mut after_name } = claimed;
+    let Claimed { reappraisal, always, mut after_id } = claimed;
     loop {
-        let (scope, after) = (reappraisal.scope.clone(), after_name.clone());
-        let vms = state.store.read(move |tx| reappraisals::vms_after(tx, &scope, &after, PAGE)).await?;
+        let (scope, after) = (reappraisal.scope.clone(), after_id.clone());
+        let vms = state.store.read(move |tx| reappraisals::ids_after(tx, &scope, &after, PAGE)).await?;
         let at_the_end = vms.is_empty();
         let until = Instant::now() + NOTE;
         let step = step(state, vms, always, deadline.map_or(until, |deadline| deadline.min(until))).await;
-        after_name = step.last_name.unwrap_or(after_name);
+        after_id = step.last_id.unwrap_or(after_id);
         let late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
         let now = state.clock.now();
-        let (id, by, name) = (reappraisal.id.clone(), me.clone(), after_name.clone());
+        let (id, by, after_id) = (reappraisal.id.clone(), me.clone(), after_id.clone());
         // What failed is tried again when the claim ends: other work has its turn before.
         let until = if late && step.failed.is_none() { now } else { now.plus_s(CLAIM_S) };
         let kept = state
             .store
             .write(move |tx| {
                 let finished_at = at_the_end.then_some(now);
-                let step = Step { after_name: &name, progress: step.progress, until, finished_at };
+                let step = Step { after_id: &after_id, progress: step.progress, until, finished_at };
                 reappraisals::advance(tx, &id, &by, &step)
             })
             .await;
@@ -109,17 +111,17 @@ async fn work(state: &AppState, only: Option<&str>, deadline: Option<Instant>) -
 #[derive(Default)]
 struct Stepped {
     progress: Progress,
-    /// Name of the last VM of those that are done, from the first one on; `None` when none is.
-    last_name: Option<String>,
+    /// The last VM of those that are done, from the first one on; `None` when none is.
+    last_id: Option<String>,
     /// Why it ended early.
     failed: Option<StoreError>,
 }
 
 /// VMs that are judged together, and what became of them.
-type Part = (Vec<reappraisals::VmInScope>, Result<Progress, StoreError>);
+type Part = (Vec<String>, Result<Progress, StoreError>);
 
 /// Judges some VMs again; begins with no more of them after `until`.
-async fn step(state: &AppState, vms: Vec<reappraisals::VmInScope>, always: bool, until: Instant) -> Stepped {
+async fn step(state: &AppState, vms: Vec<String>, always: bool, until: Instant) -> Stepped {
     let mut parts = vms.chunks(MAX_TOGETHER).map(<[_]>::to_vec);
     let mut running: VecDeque<JoinHandle<Part>> = VecDeque::new();
     let mut stepped = Stepped::default();
@@ -136,7 +138,7 @@ async fn step(state: &AppState, vms: Vec<reappraisals::VmInScope>, always: bool,
             _ if stepped.failed.is_some() => {}
             Ok((vms, Ok(progress))) => {
                 stepped.progress.add(progress);
-                stepped.last_name = vms.into_iter().next_back().map(|vm| vm.name).or(stepped.last_name);
+                stepped.last_id = vms.into_iter().next_back().or(stepped.last_id);
             }
             Ok((_, Err(error))) => stepped.failed = Some(error),
             Err(error) => {
@@ -148,19 +150,18 @@ async fn step(state: &AppState, vms: Vec<reappraisals::VmInScope>, always: bool,
 }
 
 /// Judges VMs together. Where that panics, each by itself: one that does is passed over.
-async fn judge(state: AppState, vms: Vec<reappraisals::VmInScope>, always: bool) -> Part {
-    let ids: Vec<String> = vms.iter().map(|vm| vm.id.clone()).collect();
+async fn judge(state: AppState, vms: Vec<String>, always: bool) -> Part {
     let together = {
-        let (state, ids) = (state.clone(), ids.clone());
-        tokio::spawn(async move { judge_again(&state, &ids, always).await })
+        let (state, vms) = (state.clone(), vms.clone());
+        tokio::spawn(async move { judge_again(&state, &vms, always).await })
     };
     let judged = match together.await {
         Ok(judged) => judged,
         Err(error) => {
             tracing::error!(%error, "judging VMs again panicked: each by itself");
-            let mut judged = Vec::with_capacity(ids.len());
-            for id in ids {
-                let (state, id) = (state.clone(), [id]);
+            let mut judged = Vec::with_capacity(vms.len());
+            for id in &vms {
+                let (state, id) = (state.clone(), [id.clone()]);
                 let alone = tokio::spawn(async move { judge_again(&state, &id, always).await });
                 match alone.await {
                     Ok(Ok(one)) => judged.extend(one),
@@ -173,7 +174,7 @@ async fn judge(state: AppState, vms: Vec<reappraisals::VmInScope>, always: bool)
     };
     let progress = judged.map(|judged| {
         let mut progress = Progress::default();
-        vms.iter().zip(&judged).for_each(|(vm, judged)| count(&mut progress, &vm.id, judged));
+        vms.iter().zip(&judged).for_each(|(vm, judged)| count(&mut progress, vm, judged));
         progress
     });
     (vms, progress)

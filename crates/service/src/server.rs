@@ -13,6 +13,7 @@ use veriboot_store::{Options, Store};
 
 use crate::announce::{self, Announcement};
 use crate::attest::{self, AttestState};
+use crate::background::Wakes;
 use crate::gate::Gate;
 use crate::heartbeat::Heart;
 use crate::metrics::Metrics;
@@ -99,6 +100,7 @@ impl Server {
             metrics,
             heart: Heart::new(&clock),
             notify: Notify::default(),
+            wakes: Wakes::default(),
             openapi: openapi::json()?,
             store,
             config,

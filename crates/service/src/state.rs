@@ -6,6 +6,7 @@ use std::sync::Arc;
 use veriboot_store::{Store, Tx};
 
 use crate::attest::AttestState;
+use crate::background::Wakes;
 use crate::heartbeat::Heart;
 use crate::install::AgentDownload;
 use crate::metrics::Metrics;
@@ -32,6 +33,8 @@ pub struct Shared {
     pub heart: Heart,
     /// Notifications and streams of events.
     pub notify: Notify,
+    /// Background work that a request leaves to do.
+    pub wakes: Wakes,
     /// `https://HOST[:PORT]` without a slash at the end: how others reach this service, and the issuer of results.
     pub public_url: String,
     /// What others need to recognise this service: CA, pin.

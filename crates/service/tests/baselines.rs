@@ -293,10 +293,11 @@ mod scenario {
         let [first, second] = members(world);
         operator.post("/v1/baselines", &apply(&scale_set("web"), &learned(&second), Some(1)));
         // As if the replica had died in the middle: one VM was looked at, and its claim still stands.
-        meddle(
-            world,
-            "UPDATE reappraisals SET finished_at = NULL, done = 1, after_name = 'web-0', always = 1",
-        );
+        let looked_at = first.vm_id();
+        world.write(move |tx| {
+            let sql = "UPDATE reappraisals SET finished_at = NULL, done = 1, after_id = $1, always = 1";
+            tx.execute(sql, &[(&looked_at).into()])
+        });
         let hour = world.clock.now().plus_s(3600).unix_ms();
         world.write(move |tx| {
             tx.execute("UPDATE reappraisals SET claimed_until = $1, claimed_by = 'dead'", &[hour.into()])

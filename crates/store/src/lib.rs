@@ -28,7 +28,7 @@
 //! | [`baselines`] | `insert_next` (signed) `retire` `current_of` (a scope) `current_for_vm` (VM, else scale set, else image, else group) `current_id_for_vm` `by_id` `by_name` `list` `unsigned` `sign` `note_learned_boot` `learned_boots` `counts_by_scope` |
 //! | [`profiles`] | `insert_next` (signed) `current` `by_id` `list` `versions` `assign` `unassign` `assignment` `assignments` `assigned_to` `assigned_for` (a VM) |
 //! | [`judges`] | `for_vm`: baseline and profile in one look-up |
-//! | [`reappraisals`] | `enqueue` `by_id` `list` `claim` `advance` `vms_after` `pending` |
+//! | [`reappraisals`] | `enqueue` `by_id` `list` `claim` `advance` `vms_after` `ids_after` `pending` |
 //! | [`proposals`] | `follow` (a VM is a member of what its last attestation shows) `rejections` `sharing_marks` `by_id` `findings` `list` `members` `close` `reopen` `supersede` `open_count` `open_by_class` |
 //! | [`reappraise_queue`] | `queue` `queue_members` `claim` (with a lease) `done` `pending` |
 //! | [`scale_sets`] | `set_boot_key` `list` `by_name` `boot_groups` `group_members` `group_boot` `majority` |

@@ -1,8 +1,8 @@
-//! Many rows with few statements: one list of VALUES for a chunk of rows, in a few sizes only, so that statements are
-//! prepared once.
+//! Many rows with few ways to the database. On PostgreSQL one list of VALUES for a chunk of rows, in a few sizes only, so that
+//! statements are prepared once; on SQLite one prepared statement that runs for each row.
 
 use crate::StoreError;
-use crate::tx::{Param, Row, Tx};
+use crate::tx::{Backend, Param, Row, Tx};
 
 /// Rows that one statement takes.
 const CHUNKS: [usize; 3] = [100, 10, 1];
@@ -29,34 +29,87 @@ pub(crate) fn query_in(
     Ok(rows)
 }
 
-/// Runs `headVALUES (…), (…)tail` for all rows, which have `N` columns each. Gives how many rows the statements changed.
-pub(crate) fn write_rows<'a, T, const N: usize>(
+/// Runs `headVALUES (…), (…)tail`, an INSERT, for all rows, which have `N` columns each. Gives how many rows were written.
+pub(crate) fn insert_rows<'a, T, const N: usize>(
     tx: &mut dyn Tx,
     head: &str,
     tail: &str,
     rows: &'a [T],
     columns: impl Fn(&'a T) -> [Param<'a>; N],
 ) -> Result<u64, StoreError> {
-    write_cast(tx, head, tail, &[], rows, columns)
+    let each = each(tx.backend());
+    run(tx, each, rows, columns, |size| format!("{head}{}{tail}", values(size, N, &[])))
 }
 
-/// [`write_rows`] for statements that do not say by themselves which columns (from 1 on) are numbers.
-pub(crate) fn write_cast<'a, T, const N: usize>(
+/// Inserts a row for each row of parameters, in which `select` names the columns as `:1`, `:2` …: expressions and
+/// subqueries with them. `numbers` are those (from 1 on) that are numbers. Gives how many rows were written.
+pub(crate) fn insert_selected<'a, T, const N: usize>(
     tx: &mut dyn Tx,
-    head: &str,
-    tail: &str,
+    (head, select, tail): (&str, &str, &str),
     numbers: &[usize],
     rows: &'a [T],
     columns: impl Fn(&'a T) -> [Param<'a>; N],
 ) -> Result<u64, StoreError> {
+    let each = each(tx.backend());
+    run(tx, each, rows, columns, |size| match each {
+        Each::Row => format!("{head}VALUES ({}){tail}", named(select, "$")),
+        Each::Chunk => {
+            let (select, values) = (named(select, "it.column"), values(size, N, numbers));
+            format!("{head}SELECT {select} FROM ({values}) AS it{tail}")
+        }
+    })
+}
+
+/// Runs `set WHERE condition`, an UPDATE, for each row of parameters; both name its columns as `:1`, `:2` …, of which
+/// `numbers` (from 1 on) are numbers. Gives how many rows were changed.
+pub(crate) fn update_rows<'a, T, const N: usize>(
+    tx: &mut dyn Tx,
+    (set, condition): (&str, &str),
+    numbers: &[usize],
+    rows: &'a [T],
+    columns: impl Fn(&'a T) -> [Param<'a>; N],
+) -> Result<u64, StoreError> {
+    let each = each(tx.backend());
+    run(tx, each, rows, columns, |size| match each {
+        Each::Row => format!("{} WHERE {}", named(set, "$"), named(condition, "$")),
+        Each::Chunk => {
+            let (set, condition) = (named(set, "it.column"), named(condition, "it.column"));
+            format!("{set} FROM ({}) AS it WHERE {condition}", values(size, N, numbers))
+        }
+    })
+}
+
+/// What one statement is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Each {
+    Row,
+    Chunk,
+}
+
+/// A statement is a way to PostgreSQL and back. To SQLite it is a call, and one that writes several rows has it keep all pages
+/// as they were, for the case that it fails in the middle.
+fn each(backend: Backend) -> Each {
+    match backend {
+        Backend::Sqlite => Each::Row,
+        Backend::Postgres => Each::Chunk,
+    }
+}
+
+fn run<'a, T, const N: usize>(
+    tx: &mut dyn Tx,
+    each: Each,
+    rows: &'a [T],
+    columns: impl Fn(&'a T) -> [Param<'a>; N],
+    statement: impl Fn(usize) -> String,
+) -> Result<u64, StoreError> {
     let (mut changed, mut rest) = (0, rows);
     let mut known: Option<(usize, String)> = None;
     while !rest.is_empty() {
-        let size = CHUNKS.into_iter().find(|size| *size <= rest.len()).unwrap_or(1);
+        let size = CHUNKS.into_iter().find(|size| *size <= rest.len() && each == Each::Chunk).unwrap_or(1);
         let (chunk, after) = rest.split_at(size.min(rest.len()));
         let sql = match known.take() {
             Some((of, sql)) if of == size => sql,
-            _ => statement(head, tail, size, N, numbers),
+            _ => statement(size),
         };
         let values: Vec<Param<'a>> = chunk.iter().flat_map(&columns).collect();
         changed += tx.execute(&sql, &values)?;
@@ -66,8 +119,9 @@ pub(crate) fn write_cast<'a, T, const N: usize>(
     Ok(changed)
 }
 
-fn statement(head: &str, tail: &str, rows: usize, columns: usize, numbers: &[usize]) -> String {
-    let mut sql = format!("{head}VALUES ");
+/// `VALUES ($1, $2), ($3, $4)`.
+fn values(rows: usize, columns: usize, numbers: &[usize]) -> String {
+    let mut sql = String::from("VALUES ");
     for row in 0..rows {
         sql.push_str(if row == 0 { "(" } else { ", (" });
         for column in 1..=columns {
@@ -85,8 +139,20 @@ fn statement(head: &str, tail: &str, rows: usize, columns: usize, numbers: &[usi
         }
         sql.push(')');
     }
-    sql.push_str(tail);
     sql
+}
+
+/// The text with `as_what` for the colon of `:1`, `:2` …
+fn named(text: &str, as_what: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 64);
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(':') {
+        out.push_str(before);
+        out.push_str(if after.starts_with(|c: char| c.is_ascii_digit()) { as_what } else { ":" });
+        rest = after;
+    }
+    out.push_str(rest);
+    out
 }
 
 #[cfg(test)]
@@ -94,13 +160,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_statement_numbers_its_parameters_row_by_row() {
-        let insert = statement("INSERT INTO t (a, b) ", " ON CONFLICT DO NOTHING", 2, 2, &[]);
-        assert_eq!(insert, "INSERT INTO t (a, b) VALUES ($1, $2), ($3, $4) ON CONFLICT DO NOTHING");
-        let update = statement("UPDATE t SET a = v.column2 FROM (", ") AS v", 2, 2, &[2]);
-        assert_eq!(
-            update,
-            "UPDATE t SET a = v.column2 FROM (VALUES ($1, CAST($2 AS BIGINT)), ($3, $4)) AS v"
-        );
+    fn a_list_of_values_numbers_its_parameters_row_by_row() {
+        assert_eq!(values(2, 2, &[]), "VALUES ($1, $2), ($3, $4)");
+        assert_eq!(values(2, 2, &[2]), "VALUES ($1, CAST($2 AS BIGINT)), ($3, $4)");
+    }
+
+    #[test]
+    fn columns_are_named_by_their_numbers() {
+        assert_eq!(named("a = :2, b = ':x' || :10", "$"), "a = $2, b = ':x' || $10");
+        assert_eq!(named("a = :2 AND b = :1", "it.column"), "a = it.column2 AND b = it.column1");
     }
 }

@@ -12,6 +12,7 @@ mod dated;
 mod events;
 mod foundation;
 mod inventory;
+mod judged_in_order;
 mod kernel;
 mod lists;
 mod posture;
@@ -41,11 +42,12 @@ const MIGRATIONS: &[&[&str]] = &[
     dated::DDL,
     turning::DDL,
     audit_lists::DDL,
+    judged_in_order::DDL,
 ];
 
 /// The newest schema that this program knows.
-pub(crate) const NEWEST: i64 = 16;
-const _: () = assert!(MIGRATIONS.len() == 16);
+pub(crate) const NEWEST: i64 = 17;
+const _: () = assert!(MIGRATIONS.len() == 17);
 
 /// Unique constraints: name (as PostgreSQL reports it), columns (as SQLite reports it), meaning.
 const UNIQUE: &[(&str, &str, Constraint)] = &[
@@ -257,6 +259,58 @@ mod tests {
         let url = server.database().unwrap();
         server.psql(url.rsplit('/').next().unwrap(), &schema_13(Backend::Postgres).join(";\n")).unwrap();
         check_absent(&url);
+    }
+
+    /// The schema before migration 17, with one piece of work that was done and one that had come to a VM by its name.
+    fn schema_16(backend: Backend) -> Vec<String> {
+        let mut statements = first_schema(backend);
+        statements.extend(MIGRATIONS[1..16].iter().copied().flatten().map(|ddl| translate(ddl, backend)));
+        statements.push("UPDATE schema_version SET version = 16".to_owned());
+        for (id, finished) in [("done", "9"), ("left", "NULL")] {
+            statements.push(format!(
+                "INSERT INTO reappraisals (id, scope_kind, scope_group, scope_id, because, always, created_at, created_by, vms, \
+                 done, turned, failed, after_name, claimed_until, finished_at) \
+                 VALUES ('{id}', 'group', 'default', '', 'x', 0, 1, 'ann', 1, 1, 1, 1, 'web-0', 0, {finished})"
+            ));
+        }
+        statements
+    }
+
+    fn check_begun_anew(url: &str) {
+        use crate::reappraisals;
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let store = crate::Store::open(url).unwrap();
+        let now = veriboot_wire::Time::from_unix_ms(5);
+        let claim = store.write(move |tx| {
+            let claimed = reappraisals::claim(tx, None, "me", now, now.plus_ms(1))?.unwrap();
+            let ids = reappraisals::ids_after(tx, &claimed.reappraisal.scope, &claimed.after_id, 10)?;
+            Ok((claimed.reappraisal, ids, reappraisals::by_id(tx, "done")?.unwrap()))
+        });
+        let (left, ids, done) = runtime.block_on(claim).unwrap();
+        assert_eq!((left.id.as_str(), left.done, left.turned, left.failed), ("left", 0, 0, 0));
+        assert_eq!(ids, ["vm-1"]);
+        assert_eq!((done.done, done.turned, done.failed), (1, 1, 1));
+        runtime.block_on(store.close());
+    }
+
+    #[test]
+    fn work_that_an_older_service_left_on_sqlite_begins_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("veriboot.db");
+        let old = rusqlite::Connection::open(&path).unwrap();
+        for statement in schema_16(Backend::Sqlite) {
+            old.execute_batch(&statement).unwrap();
+        }
+        drop(old);
+        check_begun_anew(&format!("sqlite:{}", path.display()));
+    }
+
+    #[test]
+    fn work_that_an_older_service_left_on_postgres_begins_anew() {
+        let Some(server) = Postgres::shared().unwrap() else { return };
+        let url = server.database().unwrap();
+        server.psql(url.rsplit('/').next().unwrap(), &schema_16(Backend::Postgres).join(";\n")).unwrap();
+        check_begun_anew(&url);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use veriboot_wire::{Attestation, Page, PreviousQuote, RejectedProposal, ScopeKin
 use crate::StoreError;
 use crate::page::{decode_time_cursor, encode_cursor, page, page_rows};
 use crate::query::Select;
-use crate::rows::{query_in, write_rows};
+use crate::rows::{insert_rows, query_in};
 use crate::tx::{Columns, Row, Tx, json, params, query_one};
 
 /// What was judged, except for the event log, which is kept by content in `logs`.
@@ -86,7 +86,7 @@ pub fn insert_all(tx: &mut dyn Tx, attestations: &[(&Attestation, &Evidence)]) -
     let written = attestations.iter().map(written).collect::<Result<Vec<_>, StoreError>>()?;
     let rows: Vec<_> = attestations.iter().zip(written).collect();
     let head = format!("INSERT INTO attestations ({COLUMNS}, {EVIDENCE}) ");
-    write_rows(tx, &head, "", &rows, |((attestation, evidence), [facts, findings, pcrs, context])| {
+    insert_rows(tx, &head, "", &rows, |((attestation, evidence), [facts, findings, pcrs, context])| {
         *params![
             &attestation.id,
             &attestation.vm_id,

@@ -7,7 +7,7 @@ use veriboot_wire::{Boot, Page, Time, Verdict};
 use crate::StoreError;
 use crate::page::{decode_time_cursor, encode_cursor, page, page_rows};
 use crate::query::Select;
-use crate::rows::write_rows;
+use crate::rows::insert_rows;
 use crate::tx::{Param, Row, Tx, json, params, query_one};
 
 /// What one attestation says about its boot.
@@ -71,7 +71,7 @@ pub fn record_all(tx: &mut dyn Tx, seen: &[BootSeen<'_>]) -> Result<(), StoreErr
     let written = seen.iter().map(written).collect::<Result<Vec<_>, StoreError>>()?;
     let rows: Vec<_> = seen.iter().zip(written).collect();
     let head = format!("INSERT INTO boots ({COLUMNS}) ");
-    write_rows(tx, &head, COUNTED, &rows, |(seen, (id, components))| columns_of(id, seen, components))?;
+    insert_rows(tx, &head, COUNTED, &rows, |(seen, (id, components))| columns_of(id, seen, components))?;
     Ok(())
 }
 

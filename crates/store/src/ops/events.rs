@@ -7,6 +7,8 @@ mod held;
 
 pub use held::{Held, hold};
 
+use std::borrow::Cow;
+
 use veriboot_wire::{
     Alert, Event, EventQuery, Page, Route, Scope, ScopeKind, Severity, TargetKind, Time, kind_matches,
 };
@@ -14,7 +16,7 @@ use veriboot_wire::{
 use super::ages::Old;
 use crate::StoreError;
 use crate::page::{decode_cursor, encode_cursor, page_rows};
-use crate::rows::write_rows;
+use crate::rows::insert_rows;
 use crate::tx::{Row, Tx, json, params, query_one};
 
 /// An event to append.
@@ -72,14 +74,65 @@ pub fn append(tx: &mut dyn Tx, event: &NewEvent<'_>) -> Result<(), StoreError> {
 /// From here to the end of the transaction nobody else appends: transactions with many events append them last, which
 /// [`hold`] does.
 pub fn append_all(tx: &mut dyn Tx, events: &[NewEvent<'_>]) -> Result<(), StoreError> {
-    match tx.held() {
-        Some(held) => held.add(events),
-        None => write(tx, events)?,
+    if let Some(held) = tx.held() {
+        return held.add(events);
     }
-    Ok(())
+    let events = events.iter().map(Written::of).collect::<Result<Vec<_>, _>>()?;
+    write(tx, &events)
 }
 
-fn write(tx: &mut dyn Tx, events: &[NewEvent<'_>]) -> Result<(), StoreError> {
+/// An event as it is stored.
+#[derive(Debug)]
+struct Written<'a> {
+    at: Time,
+    kind: Cow<'a, str>,
+    severity: Severity,
+    group: Option<Cow<'a, str>>,
+    scale_set: Option<Cow<'a, str>>,
+    vm_id: Option<Cow<'a, str>>,
+    vm_name: Option<Cow<'a, str>>,
+    subject: Option<Cow<'a, str>>,
+    data: String,
+    /// Whether it is about an alert that is a member of an incident.
+    of_member: bool,
+}
+
+impl<'a> Written<'a> {
+    fn of(event: &NewEvent<'a>) -> Result<Self, StoreError> {
+        let of_member = event.kind.starts_with("alert.")
+            && event.data.get("incident_id").is_some_and(serde_json::Value::is_string);
+        Ok(Self {
+            at: event.at,
+            kind: event.kind.into(),
+            severity: event.severity,
+            group: event.group.map(Cow::from),
+            scale_set: event.scale_set.map(Cow::from),
+            vm_id: event.vm_id.map(Cow::from),
+            vm_name: event.vm_name.map(Cow::from),
+            subject: event.subject.map(Cow::from),
+            data: json(event.data)?,
+            of_member,
+        })
+    }
+
+    fn into_owned(self) -> Written<'static> {
+        let owned = |text: Option<Cow<'_, str>>| text.map(|text| Cow::Owned(text.into_owned()));
+        Written {
+            at: self.at,
+            kind: Cow::Owned(self.kind.into_owned()),
+            severity: self.severity,
+            group: owned(self.group),
+            scale_set: owned(self.scale_set),
+            vm_id: owned(self.vm_id),
+            vm_name: owned(self.vm_name),
+            subject: owned(self.subject),
+            data: self.data,
+            of_member: self.of_member,
+        }
+    }
+}
+
+fn write(tx: &mut dyn Tx, events: &[Written<'_>]) -> Result<(), StoreError> {
     if events.is_empty() {
         return Ok(());
     }
@@ -89,22 +142,20 @@ fn write(tx: &mut dyn Tx, events: &[NewEvent<'_>]) -> Result<(), StoreError> {
         .ok_or_else(|| StoreError::corrupt("the counter of events is missing"))?;
     let newest = row.columns().u64()?;
     let first = newest.saturating_sub(count).saturating_add(1);
-    let numbered: Vec<(u64, &NewEvent<'_>, String)> = (first..)
-        .zip(events)
-        .map(|(n, event)| Ok((n, event, json(event.data)?)))
-        .collect::<Result<_, StoreError>>()?;
-    write_rows(tx, &format!("INSERT INTO events ({COLUMNS}) "), "", &numbered, |(sequence, event, data)| {
+    let numbered: Vec<(u64, &Written<'_>)> = (first..).zip(events).collect();
+    let head = format!("INSERT INTO events ({COLUMNS}) ");
+    insert_rows(tx, &head, "", &numbered, |(sequence, event)| {
         *params![
             *sequence,
             event.at,
-            event.kind,
+            &*event.kind,
             event.severity.as_str(),
-            event.group,
-            event.scale_set,
-            event.vm_id,
-            event.vm_name,
-            event.subject,
-            data
+            event.group.as_deref(),
+            event.scale_set.as_deref(),
+            event.vm_id.as_deref(),
+            event.vm_name.as_deref(),
+            event.subject.as_deref(),
+            &event.data
         ]
     })?;
     queue(tx, &numbered)
@@ -164,7 +215,7 @@ pub(super) fn append_scope(
 }
 
 /// Queues events for the targets whose route takes them.
-fn queue(tx: &mut dyn Tx, events: &[(u64, &NewEvent<'_>, String)]) -> Result<(), StoreError> {
+fn queue(tx: &mut dyn Tx, events: &[(u64, &Written<'_>)]) -> Result<(), StoreError> {
     let rows =
         tx.query("SELECT id, kind, route FROM notification_targets WHERE enabled = 1 ORDER BY id", &[])?;
     let mut targets = Vec::with_capacity(rows.len());
@@ -173,24 +224,23 @@ fn queue(tx: &mut dyn Tx, events: &[(u64, &NewEvent<'_>, String)]) -> Result<(),
         targets.push((c.text()?, c.word::<TargetKind>()?, c.json::<Route>()?));
     }
     let mut wanted: Vec<(&str, u64, Time)> = Vec::new();
-    for (sequence, event, _) in events {
+    for (sequence, event) in events {
         let told = targets.iter().filter(|(_, kind, route)| is_told(*kind, route, event));
         wanted.extend(told.map(|(id, _, _)| (id.as_str(), *sequence, event.at)));
     }
     let head = "INSERT INTO deliveries (target_id, sequence, queued_at, state, attempts) ";
-    write_rows(tx, head, "", &wanted, |(id, sequence, at)| *params![*id, *sequence, *at, "waiting", 0_u32])?;
+    insert_rows(tx, head, "", &wanted, |(id, sequence, at)| *params![*id, *sequence, *at, "waiting", 0_u32])?;
     Ok(())
 }
 
 /// Whether a target is told of an event.
-fn is_told(kind: TargetKind, route: &Route, event: &NewEvent<'_>) -> bool {
-    if !kind.speaks_of(event.kind) || !route.takes(event.kind, event.severity, event.group) {
+fn is_told(kind: TargetKind, route: &Route, event: &Written<'_>) -> bool {
+    let group = event.group.as_deref();
+    if !kind.speaks_of(&event.kind) || !route.takes(&event.kind, event.severity, group) {
         return false;
     }
     // People are told of an incident, and not of each of its members.
-    let member = event.kind.starts_with("alert.")
-        && event.data.get("incident_id").is_some_and(serde_json::Value::is_string);
-    !(member && kind == TargetKind::Email && route.takes("incident.opened", event.severity, event.group))
+    !(event.of_member && kind == TargetKind::Email && route.takes("incident.opened", event.severity, group))
 }
 
 /// Which events somebody wants.

@@ -16,7 +16,7 @@ use crate::StoreError;
 use crate::hash::sha256_hex;
 use crate::page::{decode_time_cursor, encode_cursor, page, page_rows};
 use crate::query::Select;
-use crate::rows::{query_in, write_cast, write_rows};
+use crate::rows::{insert_rows, query_in, update_rows};
 use crate::tx::{Row, Tx, json as to_json, params, query_one};
 
 const COLUMNS: &str = "i.id, i.kind, i.title, i.reason, i.severity, i.is_open, i.group_name, i.scale_set, i.message, \
@@ -125,9 +125,8 @@ pub(crate) fn join_all<'a>(tx: &mut dyn Tx, joining: &[Joining<'a>]) -> Result<J
     let (new, there): (Vec<_>, Vec<_>) = grown.into_iter().partition(|(_, growth)| growth.is_new);
     insert_all(tx, &new)?;
     let there: Vec<_> = there.into_iter().filter(|(_, growth)| growth.opened || growth.joined > 0).collect();
-    let head = "UPDATE incidents SET is_open = 1, closed_at = NULL, members = members + n.column2, \
-                last_at = n.column3 FROM (";
-    write_cast(tx, head, ") AS n WHERE incidents.id = n.column1", &[2, 3], &there, |(_, growth)| {
+    let set = "UPDATE incidents SET is_open = 1, closed_at = NULL, members = members + :2, last_at = :3";
+    update_rows(tx, (set, "id = :1"), &[2, 3], &there, |(_, growth)| {
         *params![&growth.id, growth.joined, growth.last_at]
     })?;
     for (_, growth) in new.into_iter().chain(there) {
@@ -239,7 +238,7 @@ fn insert_all(tx: &mut dyn Tx, new: &[(&str, Growth<'_>)]) -> Result<(), StoreEr
         .collect::<Result<Vec<_>, StoreError>>()?;
     let head = "INSERT INTO incidents (id, cause_key, kind, title, reason, severity, is_open, group_name, scale_set, \
                 message, component, codes, classes, members, first_at, last_at, closed_at) ";
-    write_rows(tx, head, "", &rows, |(key, growth, codes, classes)| {
+    insert_rows(tx, head, "", &rows, |(key, growth, codes, classes)| {
         let Growth { id, alert, place: (group, scale_set), joined, last_at, .. } = growth;
         *params![
             id,
@@ -285,10 +284,8 @@ pub(crate) fn settle_all(tx: &mut dyn Tx, left: &[(&str, Time)]) -> Result<usize
             Ok(Told { kind: "incident.closed", id, at })
         })
         .collect::<Result<Vec<_>, StoreError>>()?;
-    let head = "UPDATE incidents SET is_open = 0, closed_at = n.column2 FROM (";
-    write_cast(tx, head, ") AS n WHERE incidents.id = n.column1", &[2], &closed, |told| {
-        *params![&told.id, told.at]
-    })?;
+    let set = "UPDATE incidents SET is_open = 0, closed_at = :2";
+    update_rows(tx, (set, "id = :1"), &[2], &closed, |told| *params![&told.id, told.at])?;
     tell_all(tx, &closed)?;
     Ok(closed.len())
 }

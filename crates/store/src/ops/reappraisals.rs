@@ -33,8 +33,8 @@ pub struct Claimed {
     pub reappraisal: Reappraisal,
     /// Also VMs that the same baseline and profile judged last.
     pub always: bool,
-    /// Name of the last VM that was looked at; empty at the beginning.
-    pub after_name: String,
+    /// Id of the last VM that was looked at; empty at the beginning.
+    pub after_id: String,
 }
 
 /// What a part of the work came to.
@@ -103,7 +103,7 @@ pub fn enqueue(tx: &mut dyn Tx, new: &NewReappraisal<'_>) -> Result<Reappraisal,
     };
     tx.execute(
         &format!(
-            "INSERT INTO reappraisals ({COLUMNS}, always, after_name, claimed_until) \
+            "INSERT INTO reappraisals ({COLUMNS}, always, after_id, claimed_until) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0, 0, $9, $10, '', 0)"
         ),
         params![
@@ -154,17 +154,17 @@ pub fn claim(
     now: Time,
     until: Time,
 ) -> Result<Option<Claimed>, StoreError> {
-    let columns = format!("{COLUMNS}, always, after_name");
+    let columns = format!("{COLUMNS}, always, after_id");
     let Some(row) = REAPPRAISALS.claim(tx, &columns, only, by, now, until)? else { return Ok(None) };
     let mut c = row.columns();
-    Ok(Some(Claimed { reappraisal: read_columns(&mut c)?, always: c.bool()?, after_name: c.text()? }))
+    Ok(Some(Claimed { reappraisal: read_columns(&mut c)?, always: c.bool()?, after_id: c.text()? }))
 }
 
 /// How far a claimed one came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step<'a> {
-    /// Name of the last VM that was looked at.
-    pub after_name: &'a str,
+    /// Id of the last VM that was looked at.
+    pub after_id: &'a str,
     /// What that came to.
     pub progress: Progress,
     /// Keeps the claim until then.
@@ -175,14 +175,14 @@ pub struct Step<'a> {
 
 /// Notes a step. `false` when somebody else has it by now: nothing was noted then.
 pub fn advance(tx: &mut dyn Tx, id: &str, by: &str, step: &Step<'_>) -> Result<bool, StoreError> {
-    let sql = "UPDATE reappraisals SET after_name = $3, done = done + $4, turned = turned + $5, failed = failed + $6, \
+    let sql = "UPDATE reappraisals SET after_id = $3, done = done + $4, turned = turned + $5, failed = failed + $6, \
                claimed_until = $7, finished_at = $8 WHERE id = $1 AND claimed_by = $2 AND finished_at IS NULL";
     let Progress { done, turned, failed } = step.progress;
-    let params = params![id, by, step.after_name, done, turned, failed, step.until, step.finished_at];
+    let params = params![id, by, step.after_id, done, turned, failed, step.until, step.finished_at];
     Ok(tx.execute(sql, params)? == 1)
 }
 
-/// A VM to judge again.
+/// A VM of a scope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VmInScope {
     /// Its id.
@@ -228,6 +228,29 @@ pub fn vms_after(
             Ok(VmInScope { id: c.text()?, name: c.text()? })
         })
         .collect()
+}
+
+/// Ids of the VMs of a scope in their order, from the first one behind `after_id` on.
+pub fn ids_after(
+    tx: &mut dyn Tx,
+    scope: &Scope,
+    after_id: &str,
+    limit: u32,
+) -> Result<Vec<String>, StoreError> {
+    let mut select = in_scope("SELECT id FROM vms", scope);
+    let order = match scope.kind {
+        // An expression, so that the few VMs of a set are sorted, rather than all of its group read in their order.
+        ScopeKind::ScaleSet => {
+            select.and("id || '' > ?", params![after_id]);
+            " ORDER BY id || ''"
+        }
+        ScopeKind::Group | ScopeKind::Image | ScopeKind::Vm => {
+            select.and("id > ?", params![after_id]);
+            " ORDER BY id"
+        }
+    };
+    let rows = select.page(tx, order, i64::from(limit).saturating_sub(1))?;
+    rows.into_iter().map(|row| row.columns().text()).collect()
 }
 
 /// Number of VMs in a scope.

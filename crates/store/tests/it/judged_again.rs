@@ -46,8 +46,8 @@ async fn what_became_of_many_vms_is_written_as_of_one(db) {
         }).collect::<Result<_, StoreError>>()?;
         attestations::insert_all(tx, &told.iter().map(|(a, e)| (a, e)).collect::<Vec<_>>())?;
         let facts = Facts { quote: FactState::Valid, ..Facts::UNKNOWN };
-        let judged: Vec<vms::JudgedAgain<'_>> = told.iter().enumerate().map(|(n, (attested, _))| vms::JudgedAgain {
-            vm_id: &attested.vm_id,
+        let judged: Vec<vms::JudgedAgain<'_>> = told.iter().zip(&rows).enumerate().map(|(n, ((attested, _), row))| vms::JudgedAgain {
+            before: row,
             attestation_id: &attested.id,
             status: if n % 3 == 0 { VmStatus::Unhealthy } else { VmStatus::Healthy },
             status_detail: (n % 3 == 0).then_some("why"),
@@ -76,12 +76,28 @@ async fn what_became_of_many_vms_is_written_as_of_one(db) {
             ..row.clone()
         }).collect();
         assert_eq!(after, expected);
+        // Again, and most of them stay as healthy as they are.
+        let other = Facts { log: FactState::Invalid, ..facts };
+        let again: Vec<vms::JudgedAgain<'_>> = after.iter().zip(&judged).enumerate().map(|(n, (before, judged))| vms::JudgedAgain {
+            before, facts: &other, attestation_id: "again", status_detail: Some("other"), baseline: None, baseline_scope: None,
+            profile: "p@2", posture_key: Some("other"), boot_key: if n % 11 == 0 { Some("moved") } else { judged.boot_key },
+            ..judged.clone()
+        }).collect();
+        vms::judged_again(tx, &again)?;
+        let mut written = vms::by_ids(tx, &ids)?;
+        written.sort_by(|a, b| a.name.cmp(&b.name));
+        let expected: Vec<vms::VmRow> = again.iter().map(|judged| vms::VmRow {
+            facts: other, last_attestation_id: Some("again".into()), status_detail: Some("other".into()), baseline: None,
+            baseline_scope: None, profile: Some("p@2".into()), posture_key: Some("other".into()),
+            boot_key: judged.boot_key.map(str::to_owned), ..judged.before.clone()
+        }).collect();
+        assert_eq!(written, expected);
         assert_eq!(vms::by_id(tx, &kept.id)?, Some(kept.clone()), "the others stay as they are");
         let asked: Vec<&str> = judged.iter().map(|judged| judged.attestation_id).collect();
         let mut stored = attestations::with_evidence(tx, &asked)?;
         stored.sort_by_key(|(attested, _)| asked.iter().position(|id| *id == attested.id));
         assert_eq!(stored, told);
-        let none = vms::JudgedAgain { vm_id: &kept.id, ..judged[1].clone() };
+        let none = vms::JudgedAgain { before: &kept, ..judged[1].clone() };
         vms::judged_again(tx, std::slice::from_ref(&none))?;
         let faulty = vms::by_id(tx, &kept.id)?.unwrap();
         assert_eq!((faulty.fault, faulty.last_seen_at, faulty.last_attested_at), (kept.fault.clone(), Some(at(7)), Some(at(5))));

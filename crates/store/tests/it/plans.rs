@@ -7,12 +7,12 @@ use veriboot_store::audit::NewEntry;
 use veriboot_store::vms::VmRow;
 use veriboot_store::{
     Backend, Param, Row, StoreError, Tx, Value, alerts, assessments, audit, deliveries, events, incidents,
-    inventory, targets, vms,
+    inventory, reappraisals, targets, vms,
 };
 use veriboot_wire::{
     AlertQuery, AlertSort, AlertState, AssessmentQuery, AssessmentSort, AssessmentStatus, AuditQuery,
-    DeliveryQuery, DeliveryState, EventQuery, IncidentQuery, IncidentState, InventoryQuery, Severity,
-    VmQuery, VmStatus,
+    DeliveryQuery, DeliveryState, EventQuery, IncidentQuery, IncidentState, InventoryQuery, Scope, ScopeKind,
+    Severity, VmQuery, VmStatus,
 };
 
 use crate::harness::{at, on_both, target, vm};
@@ -151,6 +151,17 @@ async fn pages_of_vms(db) {
             let next = VmQuery { cursor: cursor(&["vms", "g", "n"]), ..query };
             check.list(&format!("{name}, next"), Sought, |tx| vms::list(tx, &next));
         }
+        let scope = |kind, id: &str| Scope { kind, group: "g".into(), id: id.into() };
+        for (name, scope) in [
+            ("ids of a group", scope(ScopeKind::Group, "")),
+            ("ids of an image", scope(ScopeKind::Image, "i")),
+        ] {
+            check.list(name, Sought, |tx| reappraisals::ids_after(tx, &scope, "v", 10));
+        }
+        // A scale set is small: its VMs are sorted, rather than all of its group read.
+        let mut planner = Planner { inner: &mut *check.tx, plan: String::new() };
+        reappraisals::ids_after(&mut planner, &scope(ScopeKind::ScaleSet, "s"), "v", 10)?;
+        assert!(planner.plan.contains("vms_by_scale_set"), "{}", planner.plan);
         assert!(check.flaws.is_empty(), "{}", check.flaws.join("\n"));
         Ok(())
     }).await.unwrap();

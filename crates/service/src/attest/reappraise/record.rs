@@ -131,7 +131,7 @@ impl<'a> Writing<'a> {
 
     fn after<'w>(&'w self, posture_key: &'w str) -> vms::JudgedAgain<'w> {
         vms::JudgedAgain {
-            vm_id: &self.row.id,
+            before: &self.row,
             attestation_id: &self.repeat.attestation.id,
             status: self.status,
             status_detail: self.detail.as_deref(),

@@ -21,7 +21,6 @@ impl Filter {
     fn apply<'a>(&'a self, query: &'a AlertQuery, select: &mut Select<'a>) {
         select
             .and_if("a.state = ?", query.state.map(AlertState::as_str))
-            .and_if("a.is_open = ?", query.open)
             .and_if("a.kind = ?", query.kind.as_ref())
             .and_if("a.reason = ?", query.reason.map(AlertReason::as_str))
             .and_if("a.severity_rank >= ?", query.severity.map(rank))
@@ -33,6 +32,12 @@ impl Filter {
             .and_if("a.incident_id = ?", query.incident.as_ref())
             .and_if("a.suppressed_by = ?", query.suppressed_by.as_ref())
             .and_if("a.last_at >= ?", query.since);
+        // In words of the indexes of those that are open: a plan does not look at parameters.
+        match query.open {
+            Some(true) => select.and("a.is_open = 1", &[]),
+            Some(false) => select.and("a.is_open = 0", &[]),
+            None => select,
+        };
         match query.suppressed {
             Some(true) => select.and("a.suppressed_by IS NOT NULL", &[]),
             Some(false) => select.and("a.suppressed_by IS NULL", &[]),

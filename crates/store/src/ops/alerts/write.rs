@@ -4,7 +4,7 @@ use veriboot_wire::{Alert, AlertEvent, AlertState, Time};
 
 use super::{AlertRaise, add_step, classes_of, is_open, rank, write_classes};
 use crate::StoreError;
-use crate::rows::{write_cast, write_rows};
+use crate::rows::{insert_selected, update_rows};
 use crate::tx::{Tx, json, params};
 
 /// SQL: the last healthy boot of a VM, which is a column of the statement.
@@ -51,16 +51,14 @@ pub(super) fn insert_all(tx: &mut dyn Tx, new: &[New<'_>]) -> Result<(), StoreEr
         .collect::<Result<Vec<_>, StoreError>>()?;
     let head = "INSERT INTO alerts (id, vm_id, kind, title, reason, severity, severity_rank, state, is_open, component, \
          message, remediation, findings, attestation_id, raised, first_at, last_at, closed_at, timeline, classes, \
-         suppressed_by, incident_id, boot_id, good_boot_id) \
-         SELECT n.column1, n.column2, n.column3, n.column4, n.column5, n.column6, n.column7, n.column8, n.column9, \
-         n.column10, n.column11, n.column12, n.column13, n.column14, 1, n.column15, n.column15, n.column16, n.column17, \
-         n.column18, n.column19, n.column20, (SELECT t.boot_id FROM attestations t WHERE t.id = n.column14), "
-        .to_owned()
-        + last_healthy_boot!("n.column2")
-        + " FROM (";
-    // SQLite needs the WHERE to tell ON CONFLICT from the condition of a join.
-    let tail = ") AS n WHERE true ON CONFLICT (vm_id, reason) WHERE is_open = 1 DO NOTHING";
-    let inserted = write_cast(tx, &head, tail, &[7, 9, 15, 16], &rows, |row| {
+         suppressed_by, incident_id, boot_id, good_boot_id) ";
+    let select = concat!(
+        ":1, :2, :3, :4, :5, :6, :7, :8, :9, :10, :11, :12, :13, :14, 1, :15, :15, :16, :17, :18, :19, :20, \
+         (SELECT t.boot_id FROM attestations t WHERE t.id = :14), ",
+        last_healthy_boot!(":2")
+    );
+    let tail = " ON CONFLICT (vm_id, reason) WHERE is_open = 1 DO NOTHING";
+    let inserted = insert_selected(tx, (head, select, tail), &[7, 9, 15, 16], &rows, |row| {
         let New { id, alert, rule, incident, step } = row.new;
         *params![
             *id,
@@ -135,20 +133,18 @@ pub(super) fn describe_all(tx: &mut dyn Tx, next: &[Next<'_>]) -> Result<(), Sto
             })
         })
         .collect::<Result<Vec<_>, StoreError>>()?;
-    let head = "UPDATE alerts SET title = n.column2, severity = n.column3, severity_rank = n.column4, \
-         component = n.column5, message = n.column6, remediation = n.column7, findings = n.column8, \
-         attestation_id = n.column9, classes = n.column10, \
-         boot_id = (SELECT t.boot_id FROM attestations t WHERE t.id = n.column9), \
-         raised = raised + 1, last_at = n.column11, state = n.column12, is_open = n.column13, closed_at = n.column14, \
-         suppressed_by = n.column15, timeline = n.column16, reopened = reopened + n.column17, \
-         revision = revision + n.column18, shown = COALESCE(n.column19, shown), \
-         incident_id = COALESCE(n.column20, incident_id), good_boot_id = CASE WHEN n.column17 = 0 THEN good_boot_id \
-         ELSE COALESCE("
-        .to_owned()
-        + last_healthy_boot!("alerts.vm_id")
-        + ", good_boot_id) END FROM (";
-    let tail = ") AS n WHERE alerts.id = n.column1";
-    write_cast(tx, &head, tail, &[4, 11, 13, 14, 17, 18], &rows, |row| {
+    let set = concat!(
+        "UPDATE alerts SET title = :2, severity = :3, severity_rank = :4, component = :5, message = :6, \
+         remediation = :7, findings = :8, attestation_id = :9, classes = :10, \
+         boot_id = (SELECT t.boot_id FROM attestations t WHERE t.id = :9), \
+         raised = raised + 1, last_at = :11, state = :12, is_open = :13, closed_at = :14, suppressed_by = :15, \
+         timeline = :16, reopened = reopened + :17, revision = revision + :18, shown = COALESCE(:19, shown), \
+         incident_id = COALESCE(:20, incident_id), good_boot_id = CASE WHEN :17 = 0 THEN good_boot_id \
+         ELSE COALESCE(",
+        last_healthy_boot!("alerts.vm_id"),
+        ", good_boot_id) END"
+    );
+    update_rows(tx, (set, "id = :1"), &[4, 11, 13, 14, 17, 18], &rows, |row| {
         let Next { before, alert, state, suppressed_by, again, changed, shown, incident, .. } = row.next;
         *params![
             &before.id,
@@ -195,10 +191,9 @@ pub(super) fn count_dismissed_all(
         .iter()
         .map(|counted| Ok((counted, json(&counted.alert.findings)?)))
         .collect::<Result<Vec<_>, StoreError>>()?;
-    let head = "UPDATE alerts SET raised = raised + 1, last_at = n.column3, attestation_id = n.column2, \
-         findings = n.column4, suppressed_by = COALESCE(n.column5, suppressed_by) FROM (";
-    let tail = ") AS n WHERE alerts.id = n.column1 AND alerts.is_open = 0";
-    write_cast(tx, head, tail, &[3], &rows, |(counted, findings)| {
+    let set = "UPDATE alerts SET raised = raised + 1, last_at = :3, attestation_id = :2, findings = :4, \
+               suppressed_by = COALESCE(:5, suppressed_by)";
+    update_rows(tx, (set, "id = :1 AND is_open = 0"), &[3], &rows, |(counted, findings)| {
         let CountedDismissed { on, rule, alert } = counted;
         *params![*on, alert.attestation_id, alert.at, findings, *rule]
     })?;
@@ -211,9 +206,8 @@ pub(super) fn write_states(tx: &mut dyn Tx, alerts: &[&Alert]) -> Result<(), Sto
         .iter()
         .map(|alert| Ok((*alert, json(&alert.timeline)?)))
         .collect::<Result<Vec<_>, StoreError>>()?;
-    let head = "UPDATE alerts SET state = n.column2, is_open = n.column3, closed_at = n.column4, timeline = n.column5, \
-         revision = n.column6 FROM (";
-    write_cast(tx, head, ") AS n WHERE alerts.id = n.column1", &[3, 4, 6], &rows, |(alert, timeline)| {
+    let set = "UPDATE alerts SET state = :2, is_open = :3, closed_at = :4, timeline = :5, revision = :6";
+    update_rows(tx, (set, "id = :1"), &[3, 4, 6], &rows, |(alert, timeline)| {
         let state = alert.state;
         *params![&alert.id, state.as_str(), is_open(state), alert.closed_at, timeline, alert.revision]
     })?;
@@ -226,8 +220,7 @@ pub(super) fn write_timelines(tx: &mut dyn Tx, alerts: &[Alert]) -> Result<(), S
         .iter()
         .map(|alert| Ok((alert, json(&alert.timeline)?)))
         .collect::<Result<Vec<_>, StoreError>>()?;
-    let head = "UPDATE alerts SET timeline = n.column2 FROM (";
-    write_rows(tx, head, ") AS n WHERE alerts.id = n.column1", &rows, |(alert, timeline)| {
+    update_rows(tx, ("UPDATE alerts SET timeline = :2", "id = :1"), &[], &rows, |(alert, timeline)| {
         *params![&alert.id, timeline]
     })?;
     Ok(())

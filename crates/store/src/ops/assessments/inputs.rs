@@ -3,7 +3,7 @@
 use veriboot_wire::{Configured, Facts, KernelReport, MachineInfo, PowerState, SecurityType, VmStatus};
 
 use crate::StoreError;
-use crate::rows::{query_in, write_rows};
+use crate::rows::{query_in, update_rows};
 use crate::tx::{Backend, Row, Tx, params, query_one};
 use crate::vms::KernelSaid;
 
@@ -133,8 +133,7 @@ pub fn items_of_vms(tx: &mut dyn Tx, vm_ids: &[&str]) -> Result<Vec<ItemInputs>,
 
 /// Notes what the last assessment of each of these VMs rested on: id and key.
 pub fn set_keys(tx: &mut dyn Tx, keys: &[(&str, String)]) -> Result<(), StoreError> {
-    let tail = ") AS noted WHERE vms.id = noted.column1";
-    write_rows(tx, "UPDATE vms SET posture_key = noted.column2 FROM (", tail, keys, |(vm_id, key)| {
+    update_rows(tx, ("UPDATE vms SET posture_key = :2", "id = :1"), &[], keys, |(vm_id, key)| {
         *params![*vm_id, key]
     })?;
     Ok(())

@@ -12,7 +12,7 @@ mod sweeps;
 use veriboot_wire::{Assessment, AssessmentStatus, Time};
 
 use crate::StoreError;
-use crate::rows::{query_in, write_cast, write_rows};
+use crate::rows::{insert_rows, query_in, update_rows};
 use crate::tx::{Row, Tx, params};
 
 pub use counts::{
@@ -69,7 +69,7 @@ pub fn put(tx: &mut dyn Tx, rows: &[&Assessment]) -> Result<(), StoreError> {
          group_name = excluded.group_name, scale_set = excluded.scale_set, severity = excluded.severity, \
          status = excluded.status, cause = excluded.cause, description = excluded.description, \
          last_status_change_at = excluded.last_status_change_at";
-    write_rows(tx, &head, tail, rows, |a| {
+    insert_rows(tx, &head, tail, rows, |a| {
         *params![
             &a.resource_id,
             &a.check,
@@ -102,11 +102,10 @@ pub struct Turned<'a> {
 /// Writes what became of assessments that are stored, and gives how many of them still were what they were before; the others
 /// stay as they are. Of name, group, scale set and kind nothing is written, nor are the indexes by them.
 pub fn turn(tx: &mut dyn Tx, rows: &[Turned<'_>]) -> Result<u64, StoreError> {
-    let head = "UPDATE assessments SET severity = it.column3, status = it.column4, cause = it.column5, \
-         description = it.column6, last_status_change_at = it.column7 FROM (";
-    let tail = ") AS it WHERE assessments.resource_id = it.column1 AND assessments.check_id = it.column2 \
-         AND assessments.status = it.column8 AND assessments.last_status_change_at = it.column9";
-    write_cast(tx, head, tail, &[7, 9], rows, |Turned { is, was, since }| {
+    let set = "UPDATE assessments SET severity = :3, status = :4, cause = :5, description = :6, \
+               last_status_change_at = :7";
+    let stands = "resource_id = :1 AND check_id = :2 AND status = :8 AND last_status_change_at = :9";
+    update_rows(tx, (set, stands), &[7, 9], rows, |Turned { is, was, since }| {
         *params![
             &is.resource_id,
             &is.check,

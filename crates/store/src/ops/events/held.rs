@@ -1,8 +1,6 @@
 //! Events of a transaction that are appended together at its end.
 
-use veriboot_wire::{Severity, Time};
-
-use super::{NewEvent, append_all};
+use super::{NewEvent, Written, write};
 use crate::StoreError;
 use crate::tx::{Backend, Param, Row, Tx};
 
@@ -15,62 +13,23 @@ pub fn hold<T>(
     let mut holding = Holding { tx, held: Held::default() };
     let done = work(&mut holding)?;
     let Holding { tx, held } = holding;
-    let events: Vec<NewEvent<'_>> = held.0.iter().map(OwnedEvent::event).collect();
-    append_all(tx, &events)?;
+    match tx.held() {
+        Some(outer) => outer.0.extend(held.0),
+        None => write(tx, &held.0)?,
+    }
     Ok(done)
 }
 
 /// Events that wait for the end of their transaction.
 #[derive(Debug, Default)]
-pub struct Held(Vec<OwnedEvent>);
+pub struct Held(Vec<Written<'static>>);
 
 impl Held {
-    pub(super) fn add(&mut self, events: &[NewEvent<'_>]) {
-        self.0.extend(events.iter().map(OwnedEvent::of));
-    }
-}
-
-/// A [`NewEvent`] that outlives what it was made of.
-#[derive(Debug)]
-struct OwnedEvent {
-    at: Time,
-    kind: String,
-    severity: Severity,
-    group: Option<String>,
-    scale_set: Option<String>,
-    vm_id: Option<String>,
-    vm_name: Option<String>,
-    subject: Option<String>,
-    data: serde_json::Value,
-}
-
-impl OwnedEvent {
-    fn of(event: &NewEvent<'_>) -> Self {
-        Self {
-            at: event.at,
-            kind: event.kind.to_owned(),
-            severity: event.severity,
-            group: event.group.map(str::to_owned),
-            scale_set: event.scale_set.map(str::to_owned),
-            vm_id: event.vm_id.map(str::to_owned),
-            vm_name: event.vm_name.map(str::to_owned),
-            subject: event.subject.map(str::to_owned),
-            data: event.data.clone(),
+    pub(super) fn add(&mut self, events: &[NewEvent<'_>]) -> Result<(), StoreError> {
+        for event in events {
+            self.0.push(Written::of(event)?.into_owned());
         }
-    }
-
-    fn event(&self) -> NewEvent<'_> {
-        NewEvent {
-            at: self.at,
-            kind: &self.kind,
-            severity: self.severity,
-            group: self.group.as_deref(),
-            scale_set: self.scale_set.as_deref(),
-            vm_id: self.vm_id.as_deref(),
-            vm_name: self.vm_name.as_deref(),
-            subject: self.subject.as_deref(),
-            data: &self.data,
-        }
+        Ok(())
     }
 }
 

@@ -2,15 +2,16 @@
 
 use veriboot_wire::{Facts, ScopeKind, VmStatus};
 
+use super::VmRow;
 use crate::StoreError;
-use crate::rows::write_rows;
-use crate::tx::{Tx, json, params};
+use crate::rows::update_rows;
+use crate::tx::{Param, Tx, json, params};
 
 /// What judging a VM again came to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JudgedAgain<'a> {
-    /// The VM.
-    pub vm_id: &'a str,
+    /// The VM as it was read in this transaction.
+    pub before: &'a VmRow,
     /// The attestation that judging again is stored as.
     pub attestation_id: &'a str,
     /// Health from now on.
@@ -35,23 +36,36 @@ pub struct JudgedAgain<'a> {
 /// fresher.
 pub fn judged_again(tx: &mut dyn Tx, vms: &[JudgedAgain<'_>]) -> Result<(), StoreError> {
     let facts = vms.iter().map(|vm| json(vm.facts)).collect::<Result<Vec<_>, _>>()?;
-    let rows: Vec<(&JudgedAgain<'_>, String)> = vms.iter().zip(facts).collect();
-    let head = "UPDATE vms SET status = it.column2, status_detail = it.column3, facts = it.column4, \
-                last_attestation_id = it.column5, baseline = it.column6, baseline_scope = it.column7, \
-                profile = it.column8, boot_key = it.column9, posture_key = it.column10 FROM (";
-    write_rows(tx, head, ") AS it WHERE vms.id = it.column1", &rows, |(vm, facts)| {
-        *params![
-            vm.vm_id,
-            vm.status.as_str(),
-            vm.status_detail,
-            facts,
-            vm.attestation_id,
-            vm.baseline,
-            vm.baseline_scope.map(ScopeKind::as_str),
-            vm.profile,
-            vm.boot_key,
-            vm.posture_key,
-        ]
+    let (moved, stay): (Vec<_>, Vec<_>) = vms.iter().zip(&facts).partition(|(vm, _)| vm.moves());
+    let set = "UPDATE vms SET facts = :2, last_attestation_id = :3, baseline = :4, baseline_scope = :5, profile = :6, \
+               posture_key = :7, status_detail = :8";
+    update_rows(tx, (set, "id = :1"), &[], &stay, |(vm, facts)| vm.columns(facts))?;
+    let set = format!("{set}, status = :9, boot_key = :10");
+    update_rows(tx, (&set, "id = :1"), &[], &moved, |(vm, facts)| {
+        let [id, facts, attestation, baseline, scope, profile, posture, detail] = vm.columns(facts);
+        let (status, boot_key) = (vm.status.as_str().into(), vm.boot_key.into());
+        [id, facts, attestation, baseline, scope, profile, posture, detail, status, boot_key]
     })?;
     Ok(())
+}
+
+impl<'a> JudgedAgain<'a> {
+    /// Whether it is found at another place of the indexes by status and by boot. SQLite writes those whose columns are named,
+    /// whether they are others or not.
+    fn moves(&self) -> bool {
+        self.status != self.before.status || self.boot_key != self.before.boot_key.as_deref()
+    }
+
+    fn columns(&self, facts: &'a str) -> [Param<'a>; 8] {
+        *params![
+            &self.before.id,
+            facts,
+            self.attestation_id,
+            self.baseline,
+            self.baseline_scope.map(ScopeKind::as_str),
+            self.profile,
+            self.posture_key,
+            self.status_detail,
+        ]
+    }
 }
