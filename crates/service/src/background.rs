@@ -62,12 +62,15 @@ mod tests {
             })
             .await;
         });
-        for expected in 1..=3 {
-            while looks.load(Ordering::Relaxed) < expected {
-                tokio::task::yield_now().await;
+        let looked = async {
+            for expected in 1..=3 {
+                while looks.load(Ordering::Relaxed) < expected {
+                    tokio::task::yield_now().await;
+                }
+                wakes.members.notify_one();
             }
-            wakes.members.notify_one();
-        }
+        };
+        tokio::time::timeout(Duration::from_secs(60), looked).await.expect("nobody waits an hour");
         stop.send(true).unwrap();
         background.await.unwrap();
     }

@@ -1,4 +1,5 @@
-//! Alerts of many VMs at once: the same as one by one, with a number of statements that does not grow with them.
+//! Alerts of many VMs at once: the same as one by one, with a number of statements that does not grow with them; on SQLite of
+//! different ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 

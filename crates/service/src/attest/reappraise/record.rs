@@ -53,7 +53,7 @@ struct Writing<'a> {
     detail: Option<String>,
 }
 
-/// Writes what became of VMs, each once, with a few statements for all of them; says what became of each, in their order.
+/// Writes what became of VMs, each once, in bulk; says what became of each, in their order.
 pub(super) fn record_all(
     tx: &mut dyn Tx,
     repeats: &[Arc<Repeat>],

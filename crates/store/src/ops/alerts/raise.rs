@@ -89,8 +89,8 @@ pub fn raise(tx: &mut dyn Tx, alert: &AlertRaise<'_>) -> Result<Raised, StoreErr
         .ok_or_else(|| StoreError::failed("an alert was raised and nothing became of it"))
 }
 
-/// [`raise`] for the failures of many VMs, and what became of each: with a number of statements that does not grow with
-/// them (up to 100; then one more of each for the next 100).
+/// [`raise`] for the failures of many VMs, and what became of each: with as many statements for 100 as for one, and on SQLite
+/// with as many different ones.
 ///
 /// Each pair of VM and reason is there once. All that happens to an incident happens at once: it is told once that it
 /// was opened, or that it has doubled, and is closed when all of them have left it.

@@ -1,4 +1,4 @@
-//! How alerts are written: many rows with few statements.
+//! How alerts are written: many rows at once.
 
 use veriboot_wire::{Alert, AlertEvent, AlertState, Time};
 

@@ -4,8 +4,8 @@ use super::{NewEvent, Written, write};
 use crate::StoreError;
 use crate::tx::{Backend, Param, Row, Tx};
 
-/// Runs `work`, whose events are held back and appended together when it is done, in their order. Work that appends many
-/// costs a few statements for all of them, and nobody waits for it before its end. It cannot read what it appends.
+/// Runs `work`, whose events are held back and appended together when it is done, in their order. They are
+/// written in bulk, and nobody waits for it before its end. It cannot read what it appends.
 pub fn hold<T>(
     tx: &mut dyn Tx,
     work: impl FnOnce(&mut dyn Tx) -> Result<T, StoreError>,
