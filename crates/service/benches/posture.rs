@@ -12,7 +12,7 @@ use veriboot_service::{AppState, Clock, Config, ServeOptions, Server, posture};
 use veriboot_store::vms::VmRow;
 use veriboot_store::{assessments, new_id, vms};
 use veriboot_testkit::postgres::Postgres;
-use veriboot_wire::{AssessmentQuery, FactState, Facts, MachineInfo, SecurityType, VmStatus};
+use veriboot_wire::{AssessmentQuery, FactState, Facts, MachineInfo, VmStatus};
 
 const BATCH: usize = 1000;
 const LOG_FACTS: &str = r#"{"version":1,"secure_boot":true,"dbx_entries":77,"sbat_level":2024010900,"microsoft_keys":{"kek_2011":true,"kek_2023":false,"uefi_2011":true,"uefi_2023":false,"windows_2011":true,"windows_2023":false},"command_line":true}"#;
@@ -28,45 +28,27 @@ fn row(n: usize, at: veriboot_wire::Time) -> VmRow {
         tee: FactState::NotApplicable,
     };
     VmRow {
-        id: new_id(at),
         name: format!("vm-{n:07}"),
         group: format!("group-{:02}", n % 50),
         scale_set: (n.is_multiple_of(2)).then(|| format!("set-{:04}", n % 1000)),
-        image: None,
         status: VmStatus::Healthy,
-        status_detail: None,
         facts,
-        security_type: SecurityType::TrustedLaunch,
         machine: MachineInfo { os: "linux".into(), agent_version: "0.1.0".into(), ..MachineInfo::default() },
         ek_sha256: format!("{n:064x}"),
         ek_public: vec![1; 300],
-        ek_certificate: None,
         ak_public: vec![2; 300],
         ak_name: vec![3; 34],
         agent_token_sha256: vec![4; 32],
-        challenge_used_us: 0,
         interval_s: 300,
         silence_limit_s: 86_400,
-        enrolled_at: at,
         last_attested_at: Some(at),
         last_seen_at: Some(at),
-        current_boot_id: None,
         reset_count: Some(1),
         restart_count: Some(0),
         clock_ms: Some(1),
         firmware_version: Some(1),
-        counted_ak_name: None,
         log_sha256: Some(format!("{:064x}", n % 500)),
-        last_attestation_id: None,
-        fault: None,
-        baseline: None,
-        baseline_scope: None,
-        profile: None,
-        monitoring: true,
-        proposal_id: None,
-        boot_key: None,
-        posture_key: None,
-        kernel: None,
+        ..VmRow::enrolling(new_id(at), at)
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use veriboot_store::StoreError;
 
-/// Has this replica look at once for what a request left to do, instead of after a pause.
+/// Has this replica look at once for what a request left to do after it did its own part, instead of after a pause.
 #[derive(Debug, Default)]
 pub struct Wakes {
     pub(crate) reappraisals: Notify,

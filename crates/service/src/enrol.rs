@@ -19,8 +19,7 @@ use veriboot_store::{
 };
 use veriboot_tpm::make_credential;
 use veriboot_wire::{
-    ActivateRequest, Blob, EnrollChallenge, EnrollRequest, Enrolled, Facts, JoinToken, Monitoring,
-    SecurityType, Time, VmStatus,
+    ActivateRequest, Blob, EnrollChallenge, EnrollRequest, Enrolled, JoinToken, Monitoring, Time, VmStatus,
 };
 
 use crate::attest::text;
@@ -414,15 +413,10 @@ impl Newcomer {
 
     fn new_vm(&self, pending: &enrolments::EnrolmentRow, token: &JoinToken) -> vms::VmRow {
         vms::VmRow {
-            id: new_id(self.now),
             name: pending.name.clone(),
             group: token.group.clone(),
             scale_set: token.scale_set.clone(),
             image: token.image.clone(),
-            status: VmStatus::Pending,
-            status_detail: None,
-            facts: Facts::UNKNOWN,
-            security_type: SecurityType::TrustedLaunch,
             machine: pending.machine.clone(),
             ek_sha256: pending.ek_sha256.clone(),
             ek_public: pending.ek_public.clone(),
@@ -430,29 +424,10 @@ impl Newcomer {
             ak_public: pending.ak_public.clone(),
             ak_name: pending.ak_name.clone(),
             agent_token_sha256: self.agent_token_sha256.clone(),
-            challenge_used_us: 0,
             interval_s: self.interval_s,
             silence_limit_s: self.silence_limit_s,
-            enrolled_at: self.now,
-            last_attested_at: None,
             last_seen_at: Some(self.now),
-            current_boot_id: None,
-            reset_count: None,
-            restart_count: None,
-            clock_ms: None,
-            firmware_version: None,
-            counted_ak_name: None,
-            log_sha256: None,
-            last_attestation_id: None,
-            fault: None,
-            baseline: None,
-            baseline_scope: None,
-            profile: None,
-            monitoring: true,
-            proposal_id: None,
-            boot_key: None,
-            posture_key: None,
-            kernel: None,
+            ..vms::VmRow::enrolling(new_id(self.now), self.now)
         }
     }
 }

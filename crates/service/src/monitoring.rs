@@ -69,7 +69,6 @@ async fn work(state: &AppState, only: Option<&str>, deadline: Option<Instant>) -
         let (by, of, after) = (me.clone(), switch.clone(), after_name.clone());
         let batch = state.store.write(move |tx| step(tx, &of, &by, &after, late, now)).await?;
         let Some(Batch { last, switched }) = batch else { return Ok(true) };
-        state.wakes.members.notify_one();
         for (vm, enabled) in switched {
             let VmRow { id: vm, name, group, .. } = &vm;
             tracing::info!(vm, name, group, enabled, "integrity monitoring switched");

@@ -15,8 +15,7 @@ use veriboot_store::boots::BootSeen;
 use veriboot_store::vms::{AfterAttestation, BootPosition, VmRow};
 use veriboot_store::{StoreError, alerts, attestations, boots, logs, new_id, vms};
 use veriboot_wire::{
-    AlertReason, Attestation, FactState, Facts, Finding, MachineInfo, SecurityType, Severity, Verdict,
-    VmStatus,
+    AlertReason, Attestation, FactState, Facts, Finding, MachineInfo, Severity, Verdict, VmStatus,
 };
 
 const GOOD: &[u8] = include_bytes!("../../testkit/corpus/secure-boot/eventlog.bin");
@@ -30,45 +29,18 @@ fn refused(reply: Reply, status: u16, code: &str) {
 fn vm(server: &TestServer, name: &str, group: &str, scale_set: Option<&str>) -> String {
     let now = server.clock().now();
     let row = VmRow {
-        id: new_id(now),
         name: name.into(),
         group: group.into(),
         scale_set: scale_set.map(Into::into),
-        image: None,
-        status: VmStatus::Pending,
-        status_detail: None,
-        facts: Facts::UNKNOWN,
-        security_type: SecurityType::TrustedLaunch,
         machine: MachineInfo { hostname: "<script>".into(), ..MachineInfo::default() },
         ek_sha256: sha256(format!("{group}/{name}").as_bytes()),
         ek_public: vec![1],
-        ek_certificate: None,
         ak_public: vec![2],
         ak_name: vec![0, 0x0b],
         agent_token_sha256: format!("{group}/{name}").into_bytes(),
-        challenge_used_us: 0,
         interval_s: 300,
         silence_limit_s: 900,
-        enrolled_at: now,
-        last_attested_at: None,
-        last_seen_at: None,
-        current_boot_id: None,
-        reset_count: None,
-        restart_count: None,
-        clock_ms: None,
-        firmware_version: None,
-        counted_ak_name: None,
-        log_sha256: None,
-        last_attestation_id: None,
-        fault: None,
-        baseline: None,
-        baseline_scope: None,
-        profile: None,
-        monitoring: true,
-        proposal_id: None,
-        boot_key: None,
-        posture_key: None,
-        kernel: None,
+        ..VmRow::enrolling(new_id(now), now)
     };
     let id = row.id.clone();
     server.block_on(server.state().store.write(move |tx| vms::insert(tx, &row))).unwrap();

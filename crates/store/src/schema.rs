@@ -168,6 +168,25 @@ mod tests {
         statements
     }
 
+    /// Makes a database with these statements, and has the service's part look at what became of it.
+    fn on_sqlite(schema: fn(Backend) -> Vec<String>, check: fn(&str)) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("veriboot.db");
+        let old = rusqlite::Connection::open(&path).unwrap();
+        for statement in schema(Backend::Sqlite) {
+            old.execute_batch(&statement).unwrap();
+        }
+        drop(old);
+        check(&format!("sqlite:{}", path.display()));
+    }
+
+    fn on_postgres(schema: fn(Backend) -> Vec<String>, check: fn(&str)) {
+        let Some(server) = Postgres::shared().unwrap() else { return };
+        let url = server.database().unwrap();
+        server.psql(url.rsplit('/').next().unwrap(), &schema(Backend::Postgres).join(";\n")).unwrap();
+        check(&url);
+    }
+
     fn check(url: &str) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let store = crate::Store::open(url).unwrap();
@@ -243,22 +262,12 @@ mod tests {
 
     #[test]
     fn who_was_absent_on_sqlite_before_an_upgrade_is_absent_after_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("veriboot.db");
-        let old = rusqlite::Connection::open(&path).unwrap();
-        for statement in schema_13(Backend::Sqlite) {
-            old.execute_batch(&statement).unwrap();
-        }
-        drop(old);
-        check_absent(&format!("sqlite:{}", path.display()));
+        on_sqlite(schema_13, check_absent);
     }
 
     #[test]
     fn who_was_absent_on_postgres_before_an_upgrade_is_absent_after_it() {
-        let Some(server) = Postgres::shared().unwrap() else { return };
-        let url = server.database().unwrap();
-        server.psql(url.rsplit('/').next().unwrap(), &schema_13(Backend::Postgres).join(";\n")).unwrap();
-        check_absent(&url);
+        on_postgres(schema_13, check_absent);
     }
 
     /// The schema before migration 17, with one piece of work that was done and one that had come to a VM by its name.
@@ -295,42 +304,24 @@ mod tests {
 
     #[test]
     fn work_that_an_older_service_left_on_sqlite_begins_anew() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("veriboot.db");
-        let old = rusqlite::Connection::open(&path).unwrap();
-        for statement in schema_16(Backend::Sqlite) {
-            old.execute_batch(&statement).unwrap();
-        }
-        drop(old);
-        check_begun_anew(&format!("sqlite:{}", path.display()));
+        on_sqlite(schema_16, check_begun_anew);
     }
 
     #[test]
     fn work_that_an_older_service_left_on_postgres_begins_anew() {
-        let Some(server) = Postgres::shared().unwrap() else { return };
-        let url = server.database().unwrap();
-        server.psql(url.rsplit('/').next().unwrap(), &schema_16(Backend::Postgres).join(";\n")).unwrap();
-        check_begun_anew(&url);
+        on_postgres(schema_16, check_begun_anew);
     }
 
     #[test]
     fn an_sqlite_database_of_the_first_schema_goes_on() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("veriboot.db");
-        let old = rusqlite::Connection::open(&path).unwrap();
-        for statement in first_schema(Backend::Sqlite) {
-            old.execute_batch(&statement).unwrap();
-        }
-        drop(old);
-        check(&format!("sqlite:{}", path.display()));
-        check(&format!("sqlite:{}", path.display()));
+        on_sqlite(first_schema, |url| {
+            check(url);
+            check(url);
+        });
     }
 
     #[test]
     fn a_postgres_database_of_the_first_schema_goes_on() {
-        let Some(server) = Postgres::shared().unwrap() else { return };
-        let url = server.database().unwrap();
-        server.psql(url.rsplit('/').next().unwrap(), &first_schema(Backend::Postgres).join(";\n")).unwrap();
-        check(&url);
+        on_postgres(first_schema, check);
     }
 }

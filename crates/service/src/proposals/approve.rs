@@ -103,7 +103,6 @@ pub(crate) async fn approve(
         let (proposal, baseline) = (&proposal.id, proposal.result.as_deref());
         tracing::info!(proposal, baseline, vms = approved.reappraised, by, "proposal approved");
     }
-    state.wakes.reappraisals.notify_one();
     members::judge_some(state).await;
     Ok(approved)
 }

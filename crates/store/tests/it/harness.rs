@@ -9,8 +9,8 @@ use veriboot_store::vms::VmRow;
 use veriboot_store::{Options, Store, new_id};
 use veriboot_testkit::postgres::Postgres;
 use veriboot_wire::{
-    Attestation, Facts, Finding, MachineInfo, Route, SecurityType, Severity, TargetKind, TargetSecrets,
-    TargetSettings, Time, Verdict, VmStatus,
+    Attestation, Facts, Finding, MachineInfo, Route, Severity, TargetKind, TargetSecrets, TargetSettings,
+    Time, Verdict,
 };
 
 /// A fresh database.
@@ -106,45 +106,17 @@ pub fn target(name: &str) -> TargetRow {
 
 pub fn vm(group: &str, name: &str) -> VmRow {
     VmRow {
-        id: new_id(at(0)),
         name: name.into(),
         group: group.into(),
-        scale_set: None,
-        image: None,
-        status: VmStatus::Pending,
-        status_detail: None,
-        facts: Facts::UNKNOWN,
-        security_type: SecurityType::TrustedLaunch,
         machine: MachineInfo { hostname: name.into(), ..MachineInfo::default() },
         ek_sha256: format!("ek of {group}/{name}"),
         ek_public: vec![1, 2, 3],
-        ek_certificate: None,
         ak_public: vec![4, 5, 6],
         ak_name: vec![0, 11, 7],
         agent_token_sha256: vec![8; 32],
-        challenge_used_us: 0,
         interval_s: 300,
         silence_limit_s: 900,
-        enrolled_at: at(0),
-        last_attested_at: None,
-        last_seen_at: None,
-        current_boot_id: None,
-        reset_count: None,
-        restart_count: None,
-        clock_ms: None,
-        firmware_version: None,
-        counted_ak_name: None,
-        log_sha256: None,
-        last_attestation_id: None,
-        fault: None,
-        baseline: None,
-        baseline_scope: None,
-        profile: None,
-        monitoring: true,
-        proposal_id: None,
-        boot_key: None,
-        posture_key: None,
-        kernel: None,
+        ..VmRow::enrolling(new_id(at(0)), at(0))
     }
 }
 

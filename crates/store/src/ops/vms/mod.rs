@@ -108,6 +108,51 @@ pub struct VmRow {
 }
 
 impl VmRow {
+    /// A VM of a trusted launch that enrols now and has not attested: whoever enrols it fills in its name, group, keys and limits.
+    pub fn enrolling(id: String, now: Time) -> Self {
+        Self {
+            id,
+            name: String::new(),
+            group: String::new(),
+            scale_set: None,
+            image: None,
+            status: VmStatus::Pending,
+            status_detail: None,
+            facts: Facts::UNKNOWN,
+            security_type: SecurityType::TrustedLaunch,
+            machine: MachineInfo::default(),
+            ek_sha256: String::new(),
+            ek_public: Vec::new(),
+            ek_certificate: None,
+            ak_public: Vec::new(),
+            ak_name: Vec::new(),
+            agent_token_sha256: Vec::new(),
+            challenge_used_us: 0,
+            interval_s: 0,
+            silence_limit_s: 0,
+            enrolled_at: now,
+            last_attested_at: None,
+            last_seen_at: None,
+            current_boot_id: None,
+            reset_count: None,
+            restart_count: None,
+            clock_ms: None,
+            firmware_version: None,
+            counted_ak_name: None,
+            log_sha256: None,
+            last_attestation_id: None,
+            fault: None,
+            baseline: None,
+            baseline_scope: None,
+            profile: None,
+            monitoring: true,
+            proposal_id: None,
+            boot_key: None,
+            posture_key: None,
+            kernel: None,
+        }
+    }
+
     /// The scopes that it is in.
     pub fn place(&self) -> Place<'_> {
         Place {
