@@ -22,6 +22,7 @@ use notify_support::alertmanager::Alertmanager;
 use notify_support::{OK, Receiver, until};
 use page::{Stage, exports};
 use serde_json::{Value, json};
+use veriboot_service::silence;
 use veriboot_store::api_tokens::Role;
 
 /// The only one of a list.
@@ -109,6 +110,19 @@ fn the_page_is_true() {
         ("firing", _) => {
             let alert = until(|| pager.firing(rest), || format!("an alert of {rest}"));
             assert_eq!(alert["labels"]["group"], "shop");
+        }
+        // Machines say nothing until their time is over, and the others attest: of which is an alert raised?
+        ("silent", _) => {
+            let (silent, missed) = rest.split_once(": ").unwrap();
+            let silent: Vec<&str> = silent.split(' ').collect();
+            stage.world.pass_ms(905_000);
+            let others = stage.guests.iter_mut().filter(|(name, _)| !silent.contains(&name.as_str()));
+            others.for_each(|(_, guest)| drop(guest.attest()));
+            stage.world.block_on(silence::sweep(stage.world.state())).unwrap();
+            let alerts = operator.get("/v1/alerts?open=true&reason=agent-silent");
+            let of = |alert: &Value| alert["vm_name"].as_str().unwrap().to_owned();
+            let found: Vec<String> = alerts["items"].as_array().unwrap().iter().map(of).collect();
+            assert_eq!(found.join(" "), missed);
         }
         ("scale-in", _) => {
             let mut left = exports::az_scale_set();

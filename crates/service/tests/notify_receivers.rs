@@ -297,6 +297,11 @@ fn ocsf_goes_to_a_file_that_may_be_rotated_and_by_http() {
         &client,
         &json!({ "name": "file", "kind": "ocsf", "settings": { "file": "findings.jsonl" }, "route": route }),
     );
+    let route = json!({ "kinds": ["assessment.*"] });
+    add(
+        &client,
+        &json!({ "name": "compliance", "kind": "ocsf", "settings": { "file": "compliance.jsonl" }, "route": route }),
+    );
     let mut guest = tampered(&world, "web-0");
     let export = world.state().config.data_dir.join("export");
     let file = export.join("findings.jsonl");
@@ -306,6 +311,10 @@ fn ocsf_goes_to_a_file_that_may_be_rotated_and_by_http() {
     };
     let written = until(|| Some(read(&file)).filter(|lines| !lines.is_empty()), || "a finding".into());
     assert_eq!((&written[0]["class_uid"], &written[0]["activity_id"]), (&json!(2004), &json!(1)));
+    let compliance = export.join("compliance.jsonl");
+    let assessed =
+        until(|| Some(read(&compliance)).filter(|lines| !lines.is_empty()), || "an assessment".into());
+    assert!(assessed.iter().all(|finding| finding["class_uid"] == 2003), "{assessed:#?}");
     use std::os::unix::fs::PermissionsExt as _;
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&export), mode(&file)), (0o700, 0o600));
