@@ -62,10 +62,14 @@ pub enum ReadError {
         second: String,
     },
     /// One document has two VMs of one key.
-    #[error("{element}: the key {key:?} is that of {first} already")]
+    #[error("{element}{}: the key {key:?} is that of {first} already", place(.line, .column))]
     DuplicateElement {
         /// The second of the two: `vms[3]`.
         element: String,
+        /// Line from 1; 0 where it is not known.
+        line: usize,
+        /// Column from 1; 0 where it is not known.
+        column: usize,
         /// The first.
         first: String,
         /// Their key.

@@ -28,6 +28,7 @@ mod item;
 mod json;
 mod libvirt;
 mod merge;
+mod place;
 mod proxmox;
 mod recognise;
 mod tags;
@@ -77,7 +78,20 @@ pub fn read(bytes: &[u8], options: &Options<'_>) -> Result<Listing, ReadError> {
         Some(format) => format,
         None => recognise(text)?,
     };
-    let mut listing = match format {
+    let mut listing = by_format(text, format).map_err(|error| place::told(error, text))?;
+    if let Some(group) = options.group {
+        for item in &mut listing.items {
+            group.clone_into(&mut item.group);
+        }
+        for set in &mut listing.scale_sets {
+            group.clone_into(&mut set.group);
+        }
+    }
+    Ok(listing)
+}
+
+fn by_format(text: &str, format: InventoryFormat) -> Result<Listing, ReadError> {
+    let listing = match format {
         InventoryFormat::Declarative => declarative::read(text),
         InventoryFormat::Libvirt => libvirt::read(text),
         InventoryFormat::AzVm => azure_vm::read(text),
@@ -88,14 +102,6 @@ pub fn read(bytes: &[u8], options: &Options<'_>) -> Result<Listing, ReadError> {
         InventoryFormat::Proxmox => proxmox::read(text),
     }?;
     distinct(&listing)?;
-    if let Some(group) = options.group {
-        for item in &mut listing.items {
-            group.clone_into(&mut item.group);
-        }
-        for set in &mut listing.scale_sets {
-            group.clone_into(&mut set.group);
-        }
-    }
     Ok(listing)
 }
 
@@ -117,7 +123,8 @@ fn distinct(listing: &Listing) -> Result<(), ReadError> {
                 }
             };
             let (element, first) = (element(n), element(first));
-            return Err(ReadError::DuplicateElement { element, first, key: item.key.clone() });
+            let key = item.key.clone();
+            return Err(ReadError::DuplicateElement { element, line: 0, column: 0, first, key });
         }
     }
     Ok(())

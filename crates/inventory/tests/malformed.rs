@@ -53,7 +53,8 @@ fn a_value_of_another_kind_is_told_with_path_and_place() {
     assert!(broken("fleet.json", "veriboot-inventory/1", "veriboot-inventory/2").contains("format (line 2"));
     assert!(broken("az-vmss.json", "\"capacity\": 3", "\"capacity\": -3").contains("[0].sku.capacity"));
     assert!(
-        broken("az-vm.json", "\"name\": \"front-0\"", "\"name\": \"\"").contains("[0].name: it is empty")
+        broken("az-vm.json", "\"name\": \"front-0\"", "\"name\": \"\"")
+            .contains("[0].name (line 7, column 13): it is empty")
     );
 }
 
@@ -178,7 +179,7 @@ fn two_vms_of_one_key_in_one_document_are_refused() {
     assert_eq!(read(apart.as_bytes(), &Options::default()).unwrap().items.len(), 3);
     assert_eq!(
         broken("gcloud.json", "4000000000000000002", "4000000000000000001"),
-        "inventory-duplicate: [1]: the key \"4000000000000000001\" is that of [0] already"
+        "inventory-duplicate: [1] (line 25, column 3): the key \"4000000000000000001\" is that of [0] already"
     );
     let told = broken("aws-ec2.json", "i-00000000000000002", "i-00000000000000001");
     assert!(told.starts_with("inventory-duplicate: VM \"") && told.contains("i-00000000000000001"), "{told}");
@@ -203,7 +204,10 @@ fn the_export_of_another_cloud_is_refused_under_a_named_format() {
     assert!(error.starts_with("[0] (line ") && error.contains("missing field `zone`"), "{error}");
     let options = Options { format: Some(InventoryFormat::AzVm), group: None };
     let error = read(&sample("gcloud.json"), &options).unwrap_err().to_string();
-    assert!(error.starts_with("[0].id: \"4000000000000000001\" is no id of Azure"), "{error}");
+    assert!(
+        error.starts_with("[0].id (line 4, column 11): \"4000000000000000001\" is no id of Azure"),
+        "{error}"
+    );
 }
 
 /// Every sample cut at every byte, and with every byte flipped: an answer or an error, never a panic, and what is read
