@@ -37,8 +37,7 @@ pub(crate) fn insert_rows<'a, T, const N: usize>(
     rows: &'a [T],
     columns: impl Fn(&'a T) -> [Param<'a>; N],
 ) -> Result<u64, StoreError> {
-    let each = each(tx.backend());
-    run(tx, each, rows, columns, |size| format!("{head}{}{tail}", values(size, N, &[])))
+    run(tx, rows, columns, |size| format!("{head}{}{tail}", values(size, N, &[])))
 }
 
 /// Inserts a row for each row of parameters, in which `select` names the columns as `:1`, `:2` …: expressions and
@@ -50,10 +49,10 @@ pub(crate) fn insert_selected<'a, T, const N: usize>(
     rows: &'a [T],
     columns: impl Fn(&'a T) -> [Param<'a>; N],
 ) -> Result<u64, StoreError> {
-    let each = each(tx.backend());
-    run(tx, each, rows, columns, |size| match each {
-        Each::Row => format!("{head}VALUES ({}){tail}", named(select, "$")),
-        Each::Chunk => {
+    let backend = tx.backend();
+    run(tx, rows, columns, |size| match backend {
+        Backend::Sqlite => format!("{head}VALUES ({}){tail}", named(select, "$")),
+        Backend::Postgres => {
             let (select, values) = (named(select, "it.column"), values(size, N, numbers));
             format!("{head}SELECT {select} FROM ({values}) AS it{tail}")
         }
@@ -69,43 +68,33 @@ pub(crate) fn update_rows<'a, T, const N: usize>(
     rows: &'a [T],
     columns: impl Fn(&'a T) -> [Param<'a>; N],
 ) -> Result<u64, StoreError> {
-    let each = each(tx.backend());
-    run(tx, each, rows, columns, |size| match each {
-        Each::Row => format!("{} WHERE {}", named(set, "$"), named(condition, "$")),
-        Each::Chunk => {
+    let backend = tx.backend();
+    run(tx, rows, columns, |size| match backend {
+        Backend::Sqlite => format!("{} WHERE {}", named(set, "$"), named(condition, "$")),
+        Backend::Postgres => {
             let (set, condition) = (named(set, "it.column"), named(condition, "it.column"));
             format!("{set} FROM ({}) AS it WHERE {condition}", values(size, N, numbers))
         }
     })
 }
 
-/// What one statement is for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Each {
-    Row,
-    Chunk,
-}
-
-/// A statement is a way to PostgreSQL and back. To SQLite it is a call, and one that writes several rows has it keep all pages
-/// as they were, for the case that it fails in the middle.
-fn each(backend: Backend) -> Each {
-    match backend {
-        Backend::Sqlite => Each::Row,
-        Backend::Postgres => Each::Chunk,
-    }
-}
-
+/// Runs `statement`, which is given for how many rows it is, until all of them are written. A statement is a way to PostgreSQL and
+/// back, and takes many. To SQLite it is a call, and one that writes several rows has it keep all pages as they were, for the case
+/// that it fails in the middle: it takes one.
 fn run<'a, T, const N: usize>(
     tx: &mut dyn Tx,
-    each: Each,
     rows: &'a [T],
     columns: impl Fn(&'a T) -> [Param<'a>; N],
     statement: impl Fn(usize) -> String,
 ) -> Result<u64, StoreError> {
+    let most = match tx.backend() {
+        Backend::Sqlite => 1,
+        Backend::Postgres => usize::MAX,
+    };
     let (mut changed, mut rest) = (0, rows);
     let mut known: Option<(usize, String)> = None;
     while !rest.is_empty() {
-        let size = CHUNKS.into_iter().find(|size| *size <= rest.len() && each == Each::Chunk).unwrap_or(1);
+        let size = CHUNKS.into_iter().find(|size| *size <= rest.len().min(most)).unwrap_or(1);
         let (chunk, after) = rest.split_at(size.min(rest.len()));
         let sql = match known.take() {
             Some((of, sql)) if of == size => sql,

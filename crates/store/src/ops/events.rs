@@ -7,8 +7,6 @@ mod held;
 
 pub use held::{Held, hold};
 
-use std::borrow::Cow;
-
 use veriboot_wire::{
     Alert, Event, EventQuery, Page, Route, Scope, ScopeKind, Severity, TargetKind, Time, kind_matches,
 };
@@ -74,65 +72,50 @@ pub fn append(tx: &mut dyn Tx, event: &NewEvent<'_>) -> Result<(), StoreError> {
 /// From here to the end of the transaction nobody else appends: transactions with many events append them last, which
 /// [`hold`] does.
 pub fn append_all(tx: &mut dyn Tx, events: &[NewEvent<'_>]) -> Result<(), StoreError> {
-    if let Some(held) = tx.held() {
-        return held.add(events);
-    }
     let events = events.iter().map(Written::of).collect::<Result<Vec<_>, _>>()?;
-    write(tx, &events)
+    match tx.held() {
+        Some(held) => held.add(events),
+        None => write(tx, &events)?,
+    }
+    Ok(())
 }
 
 /// An event as it is stored.
 #[derive(Debug)]
-struct Written<'a> {
+struct Written {
     at: Time,
-    kind: Cow<'a, str>,
+    kind: String,
     severity: Severity,
-    group: Option<Cow<'a, str>>,
-    scale_set: Option<Cow<'a, str>>,
-    vm_id: Option<Cow<'a, str>>,
-    vm_name: Option<Cow<'a, str>>,
-    subject: Option<Cow<'a, str>>,
+    group: Option<String>,
+    scale_set: Option<String>,
+    vm_id: Option<String>,
+    vm_name: Option<String>,
+    subject: Option<String>,
     data: String,
     /// Whether it is about an alert that is a member of an incident.
     of_member: bool,
 }
 
-impl<'a> Written<'a> {
-    fn of(event: &NewEvent<'a>) -> Result<Self, StoreError> {
+impl Written {
+    fn of(event: &NewEvent<'_>) -> Result<Self, StoreError> {
         let of_member = event.kind.starts_with("alert.")
             && event.data.get("incident_id").is_some_and(serde_json::Value::is_string);
         Ok(Self {
             at: event.at,
-            kind: event.kind.into(),
+            kind: event.kind.to_owned(),
             severity: event.severity,
-            group: event.group.map(Cow::from),
-            scale_set: event.scale_set.map(Cow::from),
-            vm_id: event.vm_id.map(Cow::from),
-            vm_name: event.vm_name.map(Cow::from),
-            subject: event.subject.map(Cow::from),
+            group: event.group.map(str::to_owned),
+            scale_set: event.scale_set.map(str::to_owned),
+            vm_id: event.vm_id.map(str::to_owned),
+            vm_name: event.vm_name.map(str::to_owned),
+            subject: event.subject.map(str::to_owned),
             data: json(event.data)?,
             of_member,
         })
     }
-
-    fn into_owned(self) -> Written<'static> {
-        let owned = |text: Option<Cow<'_, str>>| text.map(|text| Cow::Owned(text.into_owned()));
-        Written {
-            at: self.at,
-            kind: Cow::Owned(self.kind.into_owned()),
-            severity: self.severity,
-            group: owned(self.group),
-            scale_set: owned(self.scale_set),
-            vm_id: owned(self.vm_id),
-            vm_name: owned(self.vm_name),
-            subject: owned(self.subject),
-            data: self.data,
-            of_member: self.of_member,
-        }
-    }
 }
 
-fn write(tx: &mut dyn Tx, events: &[Written<'_>]) -> Result<(), StoreError> {
+fn write(tx: &mut dyn Tx, events: &[Written]) -> Result<(), StoreError> {
     if events.is_empty() {
         return Ok(());
     }
@@ -142,13 +125,13 @@ fn write(tx: &mut dyn Tx, events: &[Written<'_>]) -> Result<(), StoreError> {
         .ok_or_else(|| StoreError::corrupt("the counter of events is missing"))?;
     let newest = row.columns().u64()?;
     let first = newest.saturating_sub(count).saturating_add(1);
-    let numbered: Vec<(u64, &Written<'_>)> = (first..).zip(events).collect();
+    let numbered: Vec<(u64, &Written)> = (first..).zip(events).collect();
     let head = format!("INSERT INTO events ({COLUMNS}) ");
     insert_rows(tx, &head, "", &numbered, |(sequence, event)| {
         *params![
             *sequence,
             event.at,
-            &*event.kind,
+            &event.kind,
             event.severity.as_str(),
             event.group.as_deref(),
             event.scale_set.as_deref(),
@@ -215,7 +198,7 @@ pub(super) fn append_scope(
 }
 
 /// Queues events for the targets whose route takes them.
-fn queue(tx: &mut dyn Tx, events: &[(u64, &Written<'_>)]) -> Result<(), StoreError> {
+fn queue(tx: &mut dyn Tx, events: &[(u64, &Written)]) -> Result<(), StoreError> {
     let rows =
         tx.query("SELECT id, kind, route FROM notification_targets WHERE enabled = 1 ORDER BY id", &[])?;
     let mut targets = Vec::with_capacity(rows.len());
@@ -234,7 +217,7 @@ fn queue(tx: &mut dyn Tx, events: &[(u64, &Written<'_>)]) -> Result<(), StoreErr
 }
 
 /// Whether a target is told of an event.
-fn is_told(kind: TargetKind, route: &Route, event: &Written<'_>) -> bool {
+fn is_told(kind: TargetKind, route: &Route, event: &Written) -> bool {
     let group = event.group.as_deref();
     if !kind.speaks_of(&event.kind) || !route.takes(&event.kind, event.severity, group) {
         return false;

@@ -1,6 +1,6 @@
 //! Events of a transaction that are appended together at its end.
 
-use super::{NewEvent, Written, write};
+use super::{Written, write};
 use crate::StoreError;
 use crate::tx::{Backend, Param, Row, Tx};
 
@@ -14,7 +14,7 @@ pub fn hold<T>(
     let done = work(&mut holding)?;
     let Holding { tx, held } = holding;
     match tx.held() {
-        Some(outer) => outer.0.extend(held.0),
+        Some(outer) => outer.add(held.0),
         None => write(tx, &held.0)?,
     }
     Ok(done)
@@ -22,14 +22,11 @@ pub fn hold<T>(
 
 /// Events that wait for the end of their transaction.
 #[derive(Debug, Default)]
-pub struct Held(Vec<Written<'static>>);
+pub struct Held(Vec<Written>);
 
 impl Held {
-    pub(super) fn add(&mut self, events: &[NewEvent<'_>]) -> Result<(), StoreError> {
-        for event in events {
-            self.0.push(Written::of(event)?.into_owned());
-        }
-        Ok(())
+    pub(super) fn add(&mut self, events: Vec<Written>) {
+        self.0.extend(events);
     }
 }
 
