@@ -59,6 +59,8 @@ codes! {
         "The quote covers none of the PCRs that the event log extends.";
     TPM_FIRMWARE_WENT_BACK = "tpm-firmware-went-back", High, ENDORSEMENT,
         "The TPM runs older firmware than before.";
+    ENDORSEMENT_INVALID = "endorsement-invalid", High, ENDORSEMENT,
+        "The endorsement certificate of the TPM was revoked, or has expired where the service refuses that.";
     RUNTIME_EXTEND = "runtime-extend", Critical, LOG,
         "A PCR was extended after boot: same boot and same log as before, but the log no longer explains the PCR.";
     LOG_CHANGED = "log-changed-without-reboot", Critical, LOG,

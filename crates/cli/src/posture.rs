@@ -170,7 +170,11 @@ fn scale_sets(sets: &[ScaleSetPosture], group: Option<&str>, out: Output) -> Res
                 .filter(|check| check.status == AssessmentStatus::Unhealthy)
                 .map(|check| {
                     let applies = check.counts.unhealthy + check.counts.healthy;
-                    format!("{} ({} of {applies})", check.counts.check, check.counts.unhealthy)
+                    let since = match check.last_status_change_at {
+                        Some(_) => format!(", since {}", out.ago(check.last_status_change_at)),
+                        None => String::new(),
+                    };
+                    format!("{} ({} of {applies}{since})", check.counts.check, check.counts.unhealthy)
                 })
                 .collect();
             vec![

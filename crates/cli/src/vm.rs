@@ -1,10 +1,14 @@
 //! `veriboot vm`: the fleet.
 
 use clap::{Args, Subcommand};
-use veriboot_wire::{AssessmentStatus, FactState, ScopeKind, VmDetail, VmStatus, VmSummary, csv_record};
+use veriboot_wire::{
+    AssessmentStatus, ConfiguredSecurity, FactState, ScopeKind, VmDetail, VmSort, VmStatus, VmSummary,
+    csv_record,
+};
 
 use crate::client::{Client, segment};
 use crate::error::CliError;
+use crate::etag::{EtagArg, quoted};
 use crate::output::{Output, Styled, Tone, cut, fact_tone, print_csv, safe, severity_tone, status_tone};
 
 /// VMs.
@@ -36,6 +40,9 @@ pub struct ListArgs {
     /// Only names that start with this
     #[arg(long, value_name = "PREFIX")]
     name: Option<String>,
+    /// Order: name (group, then name), or enrolled (newest first) [default: name]
+    #[arg(long)]
+    sort: Option<VmSort>,
     /// CSV for spreadsheets instead of a table
     #[arg(long, conflicts_with = "json")]
     csv: bool,
@@ -59,6 +66,8 @@ pub struct NameArgs {
 pub struct DeleteArgs {
     #[command(flatten)]
     name: NameArgs,
+    #[command(flatten)]
+    etag: EtagArg,
     /// Do not ask
     #[arg(long, short = 'y')]
     yes: bool,
@@ -87,7 +96,9 @@ fn delete(args: &DeleteArgs, client: &Client, out: Output) -> Result<(), CliErro
         let what = format!("forget {name} in group {} with its history and alerts", safe(&vm.summary.group));
         crate::alert::confirm(&what, &format!("{name} is kept"))?;
     }
-    client.delete(&format!("/v1/vms/{}", segment(&vm.summary.id)))?;
+    let looked_at = Some(quoted(&vm.etag)).filter(|_| !vm.etag.is_empty());
+    let etag = args.etag.quoted().or(looked_at);
+    client.remove(&format!("/v1/vms/{}", segment(&vm.summary.id)), etag.as_deref())?;
     if out.json {
         return out.print_json(&serde_json::json!({ "deleted": vm.summary.id, "name": vm.summary.name }));
     }
@@ -105,6 +116,8 @@ fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
     query.extend(args.image.clone().map(|v| ("image", v)));
     query.extend(args.status.map(|v| ("status", v.to_string())));
     query.extend(args.name.clone().map(|v| ("name_prefix", v)));
+    let filtered = !query.is_empty();
+    query.extend(args.sort.map(|v| ("sort", v.to_string())));
     let (vms, more): (Vec<VmSummary>, bool) = client.list("/v1/vms", &query, args.limit)?;
     if out.json {
         return out.print_json_list(&vms, more, args.limit, "VM");
@@ -120,7 +133,7 @@ fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
                 Styled::new(&vm.group, Tone::Dim),
                 vm.scale_set.as_deref().unwrap_or("-").into(),
                 status(vm),
-                Styled::new(secure_boot(vm.facts.secure_boot), fact_tone(vm.facts.secure_boot)),
+                Styled::new(vm.facts.secure_boot.as_switch(), fact_tone(vm.facts.secure_boot)),
                 out.ago(vm.last_attested_at).into(),
                 vm.status_detail.as_deref().unwrap_or("").into(),
             ]
@@ -129,7 +142,7 @@ fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
     out.table(
         &["NAME", "GROUP", "SCALE SET", "STATUS", "SECURE BOOT", "ATTESTED", "WHY"],
         rows,
-        if query.is_empty() {
+        if !filtered {
             "no VMs; `veriboot token create` makes a join token for the first agent"
         } else {
             "no VM matches the filter; `veriboot vm list` without one shows all of them"
@@ -139,41 +152,8 @@ fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
 }
 
 fn csv(vms: &[VmSummary], more: bool, limit: usize) -> Result<(), CliError> {
-    let mut text = csv_record([
-        "id",
-        "name",
-        "group",
-        "scale_set",
-        "image",
-        "status",
-        "status_detail",
-        "security_type",
-        "secure_boot",
-        "last_attested_at",
-        "last_boot_at",
-        "enrolled_at",
-        "open_alerts",
-    ]);
-    for vm in vms {
-        let time = |at: Option<veriboot_wire::Time>| at.map(|at| at.to_string()).unwrap_or_default();
-        let text_of = |text: &Option<String>| text.clone().unwrap_or_default();
-        let cells = [
-            vm.id.clone(),
-            vm.name.clone(),
-            vm.group.clone(),
-            text_of(&vm.scale_set),
-            text_of(&vm.image),
-            vm.status.to_string(),
-            text_of(&vm.status_detail),
-            vm.security_type.to_string(),
-            secure_boot(vm.facts.secure_boot).to_owned(),
-            time(vm.last_attested_at),
-            time(vm.last_boot_at),
-            vm.enrolled_at.to_string(),
-            vm.open_alerts.to_string(),
-        ];
-        text.push_str(&csv_record(cells.iter().map(String::as_str)));
-    }
+    let mut text = csv_record(VmSummary::CSV_HEADER);
+    vms.iter().for_each(|vm| text.push_str(&vm.csv()));
     print_csv(&text)?;
     if more {
         cut(limit, "VM");
@@ -186,15 +166,6 @@ fn status(vm: &VmSummary) -> Styled {
     match vm.open_proposals {
         0 => Styled::new(vm.status.as_str(), status_tone(vm.status)),
         _ => Styled::new(format!("{}, proposes", vm.status), Tone::Warn),
-    }
-}
-
-fn secure_boot(fact: FactState) -> &'static str {
-    match fact {
-        FactState::Valid => "on",
-        FactState::Invalid => "off",
-        FactState::Unknown => "unknown",
-        FactState::NotApplicable => "-",
     }
 }
 
@@ -240,7 +211,7 @@ fn show(args: &NameArgs, client: &Client, out: Output) -> Result<(), CliError> {
         ("id", s.id.clone()),
         ("place", place),
         ("image", s.image.as_deref().map_or_else(|| "-".to_owned(), safe)),
-        ("security type", s.security_type.to_string()),
+        ("security type", security(&vm)),
         ("machine", machine(&vm)),
         ("agent", safe(&vm.machine.agent_version)),
         ("running kernel", crate::kernel::words(vm.kernel.as_ref())),
@@ -256,7 +227,7 @@ fn show(args: &NameArgs, client: &Client, out: Output) -> Result<(), CliError> {
         ("quote", fact(s.facts.quote)),
         ("event log", fact(s.facts.log)),
         ("baseline match", fact(s.facts.baseline)),
-        ("endorsement", fact(s.facts.endorsement)),
+        ("endorsement", endorsement(fact(s.facts.endorsement), &vm)),
         ("hardware TEE", fact(s.facts.tee)),
         ("EK (SHA-256)", vm.ek_sha256.clone()),
         ("AK name", vm.ak_name.clone()),
@@ -319,6 +290,29 @@ fn recommendations(vm: &VmDetail, out: Output) -> Result<(), CliError> {
         }
     }
     Ok(())
+}
+
+/// `trusted-launch, by its TPM`. A source that says more of it is named.
+fn security(vm: &VmDetail) -> String {
+    let shown = format!("{}, by its TPM", vm.summary.security_type);
+    let confidential =
+        vm.inventory.items.iter().map(|row| &row.item).find(|item| {
+            item.gone_at.is_none() && item.facts.security_type == ConfiguredSecurity::Confidential
+        });
+    match confidential {
+        Some(item) if vm.summary.facts.tee != FactState::Valid => {
+            format!("{shown}; {} says confidential, which no hardware evidence shows", safe(&item.source))
+        }
+        _ => shown,
+    }
+}
+
+/// `valid (its certificate leads to CN=Maker)`.
+fn endorsement(fact: String, vm: &VmDetail) -> String {
+    match &vm.endorsement_detail {
+        Some(detail) => format!("{fact} ({})", safe(detail)),
+        None => fact,
+    }
 }
 
 /// `scale-set/default/web@3 (of the scale set)`.

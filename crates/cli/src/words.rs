@@ -32,7 +32,7 @@ const PHRASES: [(&str, &str); 20] = [
 ];
 
 /// Members and parameters whose names no sentence uses for anything else.
-const NAMES: [(&str, &str); 31] = [
+const NAMES: [(&str, &str); 33] = [
     ("scale_set", "--scale-set"),
     ("name_prefix", "--name"),
     ("expires_at", "--until"),
@@ -63,6 +63,8 @@ const NAMES: [(&str, &str); 31] = [
     ("secrets.password", "--password-file"),
     ("route.groups", "--group"),
     ("route.kinds", "--event"),
+    ("route.alert_types", "--alert-type"),
+    ("route.reasons", "--reason"),
     ("route.digest_s", "--digest"),
 ];
 

@@ -18,7 +18,8 @@ mod scenario {
     use std::process::{Command, Output};
 
     use serde_json::{Value, json};
-    use veriboot_wire::{Attestation, Verdict};
+    use veriboot_store::vms;
+    use veriboot_wire::{Attestation, FactState, Verdict};
 
     use crate::agent_support::boot::Boot;
     use crate::agent_support::captured::Captured;
@@ -134,6 +135,22 @@ mod scenario {
         guest.boot(&Boot { secure_boot: false, ..Boot::default() });
         assert_eq!(guest.attest().verdict, Verdict::Unhealthy);
         offline.same(&guest, Some("secure-boot-disabled"));
+
+        // The endorsement of the TPM was lost: nothing in the evidence shows it.
+        guest.boot(&Boot::default());
+        let id = guest.vm_id();
+        let endorsement = |state, detail: Option<&str>| {
+            let known = world.vm(&id).endorsement.expect("noted with an attestation");
+            let noted = vms::Endorsement { state, detail: detail.map(str::to_owned), ..known };
+            let id = id.clone();
+            world.write(move |tx| vms::set_endorsement(tx, &id, &noted));
+        };
+        endorsement(FactState::Invalid, Some("revoked"));
+        assert_eq!(guest.attest().verdict, Verdict::Unhealthy);
+        let (bundle, report) = offline.same(&guest, Some("endorsement-invalid"));
+        assert_eq!(report["facts"]["endorsement"], "invalid");
+        assert_eq!(offline.verify(&bundle, &["--evidence-only"]).1["facts"]["endorsement"], "unknown");
+        endorsement(FactState::Unknown, None);
 
         // The log of another boot than the registers hold.
         guest.boot(&Boot::default());

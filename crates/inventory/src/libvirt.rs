@@ -6,7 +6,7 @@
 //! * The vTPM is on where there is a TPM 2.0, emulated or passed through.
 //! * The file does not say whether the domain runs, unless it is the status file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use roxmltree::{Document, Node, ParsingOptions};
 use veriboot_wire::{Configured, InventoryFacts, InventoryFormat, PowerState};
@@ -50,8 +50,13 @@ pub(crate) fn read(text: &str) -> Result<Listing, ReadError> {
         Some("shutoff" | "crashed" | "pmsuspended") if root.has_tag_name("domstatus") => PowerState::Stopped,
         _ => PowerState::Unknown,
     };
+    let mut seen: HashMap<String, String> = HashMap::with_capacity(domains.len());
     for (path, domain) in domains {
         let (mut item, note) = one(&path, domain)?;
+        if let Some(first) = seen.insert(item.key.clone(), path.clone()) {
+            let (line, column) = place(domain);
+            return Err(ReadError::DuplicateElement { element: path, line, column, first, key: item.key });
+        }
         if item.power == PowerState::Unknown {
             item.power = power;
         }
@@ -72,13 +77,14 @@ fn child<'a, 'i: 'a>(node: Node<'a, 'i>, name: &'static str) -> Option<Node<'a, 
 }
 
 fn wrong(path: &str, node: Node<'_, '_>, reason: impl Into<String>) -> ReadError {
+    let (line, column) = place(node);
+    ReadError::Element { element: path.to_owned(), line, column, reason: reason.into() }
+}
+
+/// Line and column, from 1, at which a node begins.
+fn place(node: Node<'_, '_>) -> (usize, usize) {
     let place = node.document().text_pos_at(node.range().start);
-    ReadError::Element {
-        element: path.to_owned(),
-        line: usize::try_from(place.row).unwrap_or(0),
-        column: usize::try_from(place.col).unwrap_or(0),
-        reason: reason.into(),
-    }
+    (usize::try_from(place.row).unwrap_or(0), usize::try_from(place.col).unwrap_or(0))
 }
 
 /// The text of a child that must be there.

@@ -1,7 +1,8 @@
-//! Where an element of a JSON document stands, for mistakes that are found after it was read.
+//! Where an element of a JSON or TOML document stands, for mistakes that are found after it was read.
 
 use std::fmt;
 
+use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::ReadError;
@@ -25,7 +26,7 @@ pub(crate) fn told(error: ReadError, text: &str) -> ReadError {
 const FOUND: &str = "found";
 
 /// Line and column, from 1, of the element with this path (`[3].name`, `vms[2]`, `configs["100"].name`); `None` where the
-/// document is no JSON or has none.
+/// document has none. Of TOML only the VMs are found.
 fn of(text: &str, path: &str) -> Option<(usize, usize)> {
     let steps = steps(path)?;
     let mut parser = serde_json::Deserializer::from_str(text);
@@ -34,8 +35,24 @@ fn of(text: &str, path: &str) -> Option<(usize, usize)> {
             // The parser counts what it has read.
             Some((error.line(), error.column().saturating_add(1)))
         }
-        Ok(()) | Err(_) => None,
+        Ok(()) | Err(_) => match steps.as_slice() {
+            [Step::Member("vms"), Step::Index(n)] => vm_of_toml(text, *n),
+            _ => None,
+        },
     }
+}
+
+/// Line and column of a table in the list `vms` of a TOML document.
+fn vm_of_toml(text: &str, n: usize) -> Option<(usize, usize)> {
+    #[derive(Deserialize)]
+    struct Vms {
+        vms: Vec<toml::Spanned<IgnoredAny>>,
+    }
+    let start = toml::from_str::<Vms>(text).ok()?.vms.get(n)?.span().start;
+    let before = text.get(..start)?;
+    let line_start = before.rfind('\n').map_or(0, |newline| newline.saturating_add(1));
+    let column = before.get(line_start..)?.chars().count();
+    Some((before.matches('\n').count().saturating_add(1), column.saturating_add(1)))
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -138,6 +155,12 @@ mod tests {
             assert_eq!(line(none), None, "{none}");
         }
         assert_eq!(of("vms = []", "vms[0]"), None);
+        let text = "[defaults]\ngroup = \"a\"\n\n[[vms]]\nname = \"x\"\n\n  [[vms]]\nname = \"y\"\n";
+        assert_eq!((of(text, "vms[0]"), of(text, "vms[1]")), (Some((4, 1)), Some((7, 3))));
+        let text = "[[vms]]\nname = \"x\"\n[[vms]]\nname = \"y\"\n";
+        assert_eq!(of(text, "vms[1]"), Some((3, 1)));
+        assert_eq!(of("vms = [{ name = \"x\" }, { name = \"y\" }]", "vms[1]"), Some((1, 24)));
+        assert_eq!(of(text, "vms[2]"), None);
         assert_eq!(of("[1, ", "[7]"), None);
     }
 }

@@ -174,7 +174,16 @@ fn two_vms_of_one_key_in_one_document_are_refused() {
                  [[vms]]\nname = \"a\"\nos = \"windows\"\n";
     let error = read(twins.as_bytes(), &Options::default()).unwrap_err();
     assert_eq!(error.code(), "inventory-duplicate");
-    assert_eq!(error.to_string(), "vms[2]: the key \"default/a\" is that of vms[1] already");
+    assert_eq!(
+        error.to_string(),
+        "vms[2] (line 7, column 1): the key \"default/a\" is that of vms[1] already"
+    );
+    let domain = "<domain><name>a</name><uuid>11111111-1111-1111-1111-111111111111</uuid></domain>";
+    let error = read(format!("<domains>\n{domain}\n  {domain}\n</domains>").as_bytes(), &Options::default());
+    assert_eq!(
+        error.unwrap_err().to_string(),
+        "domain[2] (line 3, column 3): the key \"11111111-1111-1111-1111-111111111111\" is that of domain[1] already"
+    );
     let apart = twins.replace("os = \"windows\"", "os = \"windows\"\nkey = \"other\"");
     assert_eq!(read(apart.as_bytes(), &Options::default()).unwrap().items.len(), 3);
     assert_eq!(

@@ -40,7 +40,7 @@ check_ids! {
     SbatCurrent = "sbat-current",
     /// The certificates of 2023 are there.
     SecureBootCa2023 = "secure-boot-ca-2023",
-    /// The agent is as new as its channel.
+    /// The agent is as new as the service asks for.
     AgentCurrent = "agent-current",
 }
 

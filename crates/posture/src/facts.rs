@@ -35,6 +35,8 @@ pub struct VmFacts<'a> {
     pub kernel: Option<&'a KernelReport>,
     /// Whether the TPM gave an EK certificate.
     pub ek_certificate: bool,
+    /// Why that is believed or not, in a sentence.
+    pub endorsement_detail: Option<&'a str>,
     /// What its event log shows; `None` when there is none that a quote proves.
     pub log: Option<LogFacts>,
 }

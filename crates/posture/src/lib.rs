@@ -22,5 +22,7 @@ pub use facts::{ItemFacts, ResourceFacts, VmFacts};
 pub use log_facts::{LogFacts, MicrosoftKeys};
 pub use markdown::markdown;
 pub use outcome::Outcome;
-pub use references::{AUTHORITIES_OF_2011, Authority2011, SOURCES, Source, is_older, references};
+pub use references::{
+    AUTHORITIES_OF_2011, Authority2011, DBX_REVISIONS, DbxRevision, SOURCES, Source, is_older, references,
+};
 pub use score::{Tally, score};

@@ -1,10 +1,10 @@
 //! What posture asks of an event log, in a small form that is stored with the VM.
 
 use serde::{Deserialize, Serialize};
-use veriboot_appraisal::{Content, Entry, LogReport};
+use veriboot_appraisal::{Content, Entry, LogReport, SignatureId};
 use veriboot_eventlog::ComponentKind;
 
-use crate::references::AUTHORITIES_OF_2011;
+use crate::references::{AUTHORITIES_OF_2011, DBX_REVISIONS};
 
 /// The PCR of Secure Boot's lists and of shim's SBAT level.
 const SECURE_BOOT_PCR: u32 = 7;
@@ -27,6 +27,9 @@ pub struct LogFacts {
     /// Different entries of dbx; `None` when it is not measured or cannot be read whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dbx_entries: Option<u32>,
+    /// Date of the newest of [`DBX_REVISIONS`] that dbx has something of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dbx_revision: Option<String>,
     /// Date stamp of the SBAT level that shim applies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sbat_level: Option<u64>,
@@ -64,7 +67,7 @@ pub struct MicrosoftKeys {
 
 impl LogFacts {
     /// Version of this shape.
-    pub const VERSION: u32 = 1;
+    pub const VERSION: u32 = 2;
 
     /// Reads the facts of an examined log.
     pub fn of(report: &LogReport) -> Self {
@@ -73,6 +76,7 @@ impl LogFacts {
             secure_boot: report.secure_boot,
             shim_validation_off: report.shim_validation_off,
             dbx_entries: dbx_entries(report),
+            dbx_revision: dbx_revision(report),
             sbat_level: sbat_level(report),
             microsoft_keys: microsoft_keys(report),
             ..Self::default()
@@ -110,6 +114,16 @@ fn lists(report: &LogReport, kind: ComponentKind) -> impl Iterator<Item = &Entry
 fn dbx_entries(report: &LogReport) -> Option<u32> {
     let list = lists(report, ComponentKind::RevocationDb).next()?.content.signatures()?;
     list.complete.then(|| u32::try_from(list.members.len()).unwrap_or(u32::MAX))
+}
+
+fn dbx_revision(report: &LogReport) -> Option<String> {
+    let list = lists(report, ComponentKind::RevocationDb).next()?.content.signatures()?;
+    let has = |image: &str| {
+        let id = hex::decode(image).ok().and_then(|digest| SignatureId::of_digest(&digest));
+        id.is_some_and(|id| list.members.contains(&id))
+    };
+    let found = DBX_REVISIONS.iter().rev().find(|revision| list.complete && has(revision.image));
+    found.map(|revision| revision.date.to_owned())
 }
 
 fn sbat_level(report: &LogReport) -> Option<u64> {

@@ -58,7 +58,7 @@ fn revisions(service_version: &str) -> String {
     let known = references(service_version);
     for source in SOURCES {
         let value = match source.name {
-            "dbx_entries_x86_64" => known.dbx_entries_x86_64.to_string(),
+            "dbx_revision" => known.dbx_revision.clone(),
             "dbx_entries_aarch64" => known.dbx_entries_aarch64.to_string(),
             "sbat_level" => known.sbat_level.to_string(),
             _ => "the service's version".to_owned(),

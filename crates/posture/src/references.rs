@@ -19,9 +19,9 @@ pub struct Source {
 /// Where each reference comes from.
 pub const SOURCES: &[Source] = &[
     Source {
-        name: "dbx_entries_x86_64",
-        date: "2023-05-09",
-        source: "fwupd, documentation of the plugin uefi-dbx: number of entries of each revision of Microsoft's list",
+        name: "dbx_revision",
+        date: "2026-04-09",
+        source: "Microsoft, secureboot_objects: dbx_info_msft_latest.json, dateOfAddition of entries for x64 that are not optional",
     },
     Source {
         name: "dbx_entries_aarch64",
@@ -31,19 +31,68 @@ pub const SOURCES: &[Source] = &[
     Source {
         name: "sbat_level",
         date: "2024-01-09",
-        source: "shim, SbatLevel_Variable.txt: the level that revokes shim before 15.8 (CVE-2023-40547)",
+        source: "shim, SbatLevel_Variable.txt: the level that revokes shim before 15.8 (CVE-2023-40547). Newer levels, up to \
+                 2025112400, are set by operators and not by shim 16.1 itself",
     },
     Source { name: "agent_version", date: "this release", source: "the version of the service itself" },
+];
+
+/// A revision of Microsoft's dbx for x86-64.
+#[derive(Clone, Copy, Debug)]
+pub struct DbxRevision {
+    /// Date of the additions: `2026-04-09`.
+    pub date: &'static str,
+    /// Authenticode SHA-256, lower-case hex, of an image that it revokes and that older ones do not.
+    pub image: &'static str,
+}
+
+/// Revisions by which a list is recognised, oldest first; each by an image of somebody else than Microsoft. Numbers of entries say
+/// nothing about age: since 2024 lists leave out boot managers of Windows, which are revoked by other means.
+pub const DBX_REVISIONS: [DbxRevision; 5] = [
+    DbxRevision {
+        date: "2024-03-01",
+        image: "bb4919d8f38dba90154f963c47be83b665076c6eb4b230b3cee91e4b7706cc12",
+    },
+    DbxRevision {
+        date: "2025-05-07",
+        image: "6b4328ebcbe46ed9118ff2d4472de329d70ba83016df7a6f50f8af923883bc54",
+    },
+    DbxRevision {
+        date: "2025-09-02",
+        image: "e14c88dc48339c0555686849a4e3f8986d558e65c4fc863a1a4f1d40478bd47c",
+    },
+    DbxRevision {
+        date: "2026-04-02",
+        image: "d013ba511aee89ba3285d1cac0c9f4f21ef4810873c2ebbffe7712bf0be8ced3",
+    },
+    DbxRevision {
+        date: "2026-04-09",
+        image: "96275dfd6282a522b011177ee049296952ac794832091f937fbbf92869028629",
+    },
 ];
 
 /// The references of this release. `service_version` is the version that agents have at least.
 pub fn references(service_version: &str) -> PostureReferences {
     PostureReferences {
-        dbx_entries_x86_64: 371,
+        dbx_revision: "2026-04-09".to_owned(),
         dbx_entries_aarch64: 26,
         sbat_level: 2_024_010_900,
         agent_version: service_version.to_owned(),
         ca_warning_days: 365,
+    }
+}
+
+/// What is asked for, in words: of a number that the operator set, nobody knows the date.
+pub(crate) fn dated(name: &str, asked: u64) -> String {
+    let of_release = references("");
+    let known = match name {
+        "dbx_entries_aarch64" => u64::from(of_release.dbx_entries_aarch64),
+        "sbat_level" => of_release.sbat_level,
+        _ => return asked.to_string(),
+    };
+    match SOURCES.iter().find(|source| source.name == name) {
+        Some(source) if known == asked => format!("{asked}, of {}", source.date),
+        _ => asked.to_string(),
     }
 }
 

@@ -39,6 +39,7 @@ fn log() -> LogFacts {
         version: LogFacts::VERSION,
         secure_boot: Some(true),
         dbx_entries: Some(400),
+        dbx_revision: Some("2026-04-09".into()),
         sbat_level: Some(2_025_051_000),
         microsoft_keys: Some(MicrosoftKeys {
             kek_2023: true,
@@ -72,6 +73,7 @@ fn vm() -> VmFacts<'static> {
         agent_version: "1.2.0",
         kernel: None,
         ek_certificate: true,
+        endorsement_detail: None,
         log: Some(log()),
     }
 }
@@ -187,7 +189,16 @@ fn cases() -> Vec<(CheckId, ResourceFacts<'static>, i64, AssessmentStatus, Optio
         (C::AgentCurrent, version("1.1.9"), EARLY, UNHEALTHY, Some("agent-outdated")),
         (C::AgentCurrent, version(""), EARLY, NOT_APPLICABLE, Some("agent-version-unknown")),
         (C::DbxCurrent, enrolled(|_| {}), EARLY, HEALTHY, None),
-        (C::DbxCurrent, with_log(|log| log.dbx_entries = Some(370)), EARLY, UNHEALTHY, Some("dbx-old")),
+        (C::DbxCurrent, with_log(|log| log.dbx_revision = None), EARLY, UNHEALTHY, Some("dbx-old")),
+        (
+            C::DbxCurrent,
+            with_log(|log| log.dbx_revision = Some("2025-09-02".into())),
+            EARLY,
+            UNHEALTHY,
+            Some("dbx-old"),
+        ),
+        // Fewer entries than an older list had.
+        (C::DbxCurrent, with_log(|log| log.dbx_entries = Some(250)), EARLY, HEALTHY, None),
         (C::DbxCurrent, with_log(|log| log.dbx_entries = Some(1)), EARLY, UNHEALTHY, Some("dbx-empty")),
         (
             C::DbxCurrent,
@@ -215,6 +226,16 @@ fn cases() -> Vec<(CheckId, ResourceFacts<'static>, i64, AssessmentStatus, Optio
             EARLY,
             HEALTHY,
             None,
+        ),
+        (
+            C::DbxCurrent,
+            enrolled(|vm| {
+                vm.arch = "aarch64";
+                vm.log.as_mut().unwrap().dbx_entries = Some(25);
+            }),
+            EARLY,
+            UNHEALTHY,
+            Some("dbx-old"),
         ),
         (C::SbatCurrent, enrolled(|_| {}), EARLY, HEALTHY, None),
         (
@@ -414,7 +435,16 @@ fn descriptions_have_the_values() {
         let Outcome { description, .. } = assess(check, facts, &known(), at(THAT_YEAR));
         description
     };
-    assert!(say(CheckId::DbxCurrent, &with_log(|log| log.dbx_entries = Some(77))).contains("77 entries"));
+    assert!(
+        say(
+            CheckId::DbxCurrent,
+            &with_log(|log| {
+                log.dbx_entries = Some(77);
+                log.dbx_revision = None;
+            })
+        )
+        .contains("77 entries")
+    );
     let sbat = say(CheckId::SbatCurrent, &with_log(|log| log.sbat_level = Some(2_023_012_900)));
     assert!(sbat.contains("2023012900") && sbat.contains("2024010900"), "{sbat}");
     let keys = say(CheckId::SecureBootCa2023, &with_log(|log| log.microsoft_keys = Some(KEYS_2011)));

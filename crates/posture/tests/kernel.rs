@@ -23,6 +23,7 @@ fn of(os: &'static str, log: Option<LogFacts>, kernel: Option<&KernelReport>) ->
         agent_version: "1.0.0",
         kernel,
         ek_certificate: true,
+        endorsement_detail: None,
         log,
     };
     let facts = ResourceFacts { vm: Some(vm), item: None };

@@ -15,7 +15,7 @@ use veriboot_testkit::postgres::Postgres;
 use veriboot_wire::{AssessmentQuery, FactState, Facts, MachineInfo, VmStatus};
 
 const BATCH: usize = 1000;
-const LOG_FACTS: &str = r#"{"version":1,"secure_boot":true,"dbx_entries":77,"sbat_level":2024010900,"microsoft_keys":{"kek_2011":true,"kek_2023":false,"uefi_2011":true,"uefi_2023":false,"windows_2011":true,"windows_2023":false},"command_line":true}"#;
+const LOG_FACTS: &str = r#"{"version":2,"secure_boot":true,"dbx_entries":77,"sbat_level":2024010900,"microsoft_keys":{"kek_2011":true,"kek_2023":false,"uefi_2011":true,"uefi_2023":false,"windows_2011":true,"windows_2023":false},"command_line":true}"#;
 
 fn row(n: usize, at: veriboot_wire::Time) -> VmRow {
     let facts = Facts {

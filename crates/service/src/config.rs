@@ -19,8 +19,8 @@ pub use error::ConfigError;
 pub(crate) use host::{is_host_name, public_host};
 pub(crate) use inventory::InventorySetting;
 pub use sections::{
-    AlertConfig, InventoryConfig, Limits, LogConfig, LogFormat, NotificationConfig, PostureConfig, TlsConfig,
-    TokenConfig, TracesConfig,
+    AlertConfig, EndorsementConfig, Expired, InventoryConfig, Limits, LogConfig, LogFormat,
+    NotificationConfig, PostureConfig, TlsConfig, TokenConfig, TracesConfig,
 };
 #[cfg(test)]
 use settings::markdown;
@@ -50,6 +50,8 @@ pub struct Config {
     pub baseline_trusted_keys: Vec<PathBuf>,
     /// Healthy boots that a first baseline is learned from.
     pub learn_boots: u32,
+    /// Endorsement of TPMs.
+    pub endorsement: EndorsementConfig,
     /// Alerts.
     pub alerts: AlertConfig,
     /// Events and notifications.
@@ -83,6 +85,7 @@ impl Default for Config {
             measured_only_groups: Vec::new(),
             baseline_trusted_keys: Vec::new(),
             learn_boots: 1,
+            endorsement: EndorsementConfig::default(),
             alerts: AlertConfig::default(),
             notifications: NotificationConfig::default(),
             posture: PostureConfig::default(),

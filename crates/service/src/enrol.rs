@@ -11,6 +11,8 @@
 
 mod checked;
 
+use std::sync::Arc;
+
 use aws_lc_rs::constant_time;
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::json;
@@ -23,6 +25,7 @@ use veriboot_wire::{
 };
 
 use crate::attest::text;
+use crate::endorsement::EndorsementTrust;
 use crate::monitoring::paused;
 use crate::problem::{Kind, kinds};
 use crate::{ApiError, AppState, attest, auth};
@@ -214,6 +217,7 @@ pub async fn activate(
         .ok_or_else(|| ApiError::new(&kinds::ENROLMENT_UNKNOWN, "there is no such enrolment"))?;
     let agent_token = auth::new_secret(AGENT_TOKEN_PREFIX).map_err(|e| ApiError::internal(e.to_string()))?;
     let newcomer = Newcomer {
+        endorsement: Arc::clone(&state.attest.endorsement),
         enrolment_id: enrolment_id.to_owned(),
         secret_sha256: digest(&SHA256, &request.secret).as_ref().to_vec(),
         agent_token_sha256: digest(&SHA256, agent_token.as_bytes()).as_ref().to_vec(),
@@ -257,6 +261,7 @@ fn made_at(enrolment_id: &str) -> Option<Time> {
 
 /// What the transaction of an activation needs.
 struct Newcomer {
+    endorsement: Arc<EndorsementTrust>,
     enrolment_id: String,
     secret_sha256: Vec<u8>,
     agent_token_sha256: Vec<u8>,
@@ -293,6 +298,8 @@ impl Newcomer {
         vm: vms::VmRow,
     ) -> Result<Activated, StoreError> {
         enrolments::take(tx, &pending.id)?;
+        let certificate = pending.ek_certificate.as_deref();
+        let certificate = certificate.filter(|new| self.endorsement.may_replace(&vm, new, self.now));
         vms::reenrol(
             tx,
             &vm.id,
@@ -300,7 +307,7 @@ impl Newcomer {
                 ak_public: &pending.ak_public,
                 ak_name: &pending.ak_name,
                 agent_token_sha256: &self.agent_token_sha256,
-                ek_certificate: pending.ek_certificate.as_deref(),
+                ek_certificate: certificate,
                 machine: &pending.machine,
                 now: self.now,
             },
@@ -322,6 +329,7 @@ impl Newcomer {
                     "group": vm.group,
                     "ak_replaced": vm.ak_name != pending.ak_name,
                     "ak_name": hex::encode(&pending.ak_name),
+                    "ek_certificate_replaced": certificate.is_some_and(|new| vm.ek_certificate.as_deref() != Some(new)),
                 }),
             },
         )?;

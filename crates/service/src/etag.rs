@@ -42,6 +42,11 @@ impl ETag {
         Self(name.to_owned())
     }
 
+    /// Without the quotes.
+    pub(crate) fn name(&self) -> &str {
+        &self.0
+    }
+
     /// The header's value.
     pub(crate) fn header(&self) -> HeaderValue {
         HeaderValue::try_from(self.to_string()).unwrap_or(HeaderValue::from_static("\"\""))

@@ -35,6 +35,7 @@ mod background;
 mod blessed;
 mod clock;
 mod config;
+mod endorsement;
 #[cfg(test)]
 mod errors_doc;
 mod etag;

@@ -85,6 +85,16 @@ pub enum StartError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A file of endorsement roots or revocation lists cannot be used.
+    #[error("cannot use {path} for {setting}: {reason}", path = .path.display())]
+    EndorsementTrust {
+        /// Name of the setting.
+        setting: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A key could not be made or stored data cannot be used; `0` says which.
     #[error("{0}")]
     Internal(String),
@@ -106,6 +116,7 @@ impl StartError {
             Self::AgentBinary { .. } => "agent-binary-unusable",
             Self::TokenFile { .. } => "token-file-unwritable",
             Self::TrustedKeys { .. } => "trusted-keys-unusable",
+            Self::EndorsementTrust { .. } => "endorsement-trust-unusable",
             Self::Internal(_) => "start-failed",
         }
     }
@@ -138,6 +149,11 @@ impl StartError {
                 "baseline_trusted_keys names PEM files with PUBLIC KEY blocks (P-256, P-384 or Ed25519); `veriboot \
                  baseline keys --pem` prints those of a service"
             }
+            Self::EndorsementTrust { .. } => {
+                "endorsement.roots names files with CERTIFICATE blocks in PEM or one certificate in DER, at least one of them \
+                 self-signed; endorsement.revocation_lists names files with X509 CRL blocks in PEM or one list in DER, each \
+                 signed by one of those certificates"
+            }
             Self::Internal(_) => return None,
         };
         Some(text.to_owned())
@@ -160,6 +176,11 @@ pub(crate) const DOCS: &[(&str, &str)] = &[
     (
         "trusted-keys-unusable",
         "A file of `baseline_trusted_keys` cannot be read or holds something else than keys.",
+    ),
+    (
+        "endorsement-trust-unusable",
+        "A file of `endorsement.roots` or `endorsement.revocation_lists` cannot be read, holds something else, or a list is of \
+         none of the roots.",
     ),
     ("database-url-invalid", "The database URL cannot be understood."),
     ("database-tls-unsupported", "TLS to PostgreSQL was asked for and is not there."),

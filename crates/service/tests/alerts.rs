@@ -5,7 +5,7 @@ mod agent_support;
 
 use agent_support::boot::Boot;
 use agent_support::operator::Operator;
-use agent_support::{Guest, World};
+use agent_support::{Guest, World, raw};
 use serde_json::{Value, json};
 use veriboot_service::silence;
 use veriboot_wire::{Time, Verdict, VmStatus};
@@ -168,6 +168,22 @@ mod scenario {
         assert_eq!((count(&changed), &changed["items"][0]["vm_name"]), (1, &json!("web-0")));
         assert_eq!(ann.get(&path)["open"], 2);
         assert_eq!(count(&ann.get("/v1/incidents?state=open")), 2);
+        // Who looked before somebody else acted acts on nothing.
+        let act = |tag: &str, action: &str| {
+            let header = format!("If-Match: {tag}\r\n");
+            ann.send("POST", &format!("{path}/{action}"), &header, Some(&json!({})))
+        };
+        let shown = ann.send("GET", &path, "", None);
+        let tag = shown.etag.unwrap();
+        assert_eq!(shown.body["etag"], *tag.trim_matches('"'));
+        assert_eq!(ann.send("GET", &path, "", None).etag.as_deref(), Some(&*tag));
+        assert_eq!(act(&tag, "acknowledge").status, 200);
+        let late = act(&tag, "dismiss");
+        assert_eq!((late.status, late.code()), (412, "precondition-failed"));
+        assert_eq!(ann.get(&path)["open"], 2);
+        let csv =
+            raw::get_text_as(world.address(), &world.ca_file(), "/v1/incidents.csv?sort=active", ann.token());
+        assert!(csv.starts_with("id,state,group,scale_set,") && csv.lines().count() == 3, "{csv}");
         // Acting on it acts on all; it closes with its last alert.
         let done = ann.post(&format!("{path}/acknowledge"), &json!({"comment": "rolling back"}));
         assert_eq!((&done["changed"], &ann.get(&path)["state"]), (&json!(2), &json!("open")));

@@ -6,6 +6,7 @@ mod agent_support;
 on_both!(
     exports_of_every_format_are_synced_twice,
     an_agent_is_matched_by_its_endorsement_key_and_contradicted,
+    a_contradiction_is_told_once_and_so_is_its_end,
     items_are_linked_by_hand,
 );
 on_sqlite!(
@@ -196,7 +197,24 @@ mod scenario {
 
         // Its record goes; what the sources say stays, and it is found again when it enrols again.
         let mut guest = guest;
-        assert_eq!(ann.send("DELETE", &format!("/v1/vms/{}", vm.id), "", None).status, 204);
+        let path = format!("/v1/vms/{}", vm.id);
+        let shown = ann.send("GET", &path, "", None);
+        let tag = shown.etag.unwrap();
+        assert_eq!(shown.body["etag"], *tag.trim_matches('"'));
+        let late = ann.send("DELETE", &path, "If-Match: \"stale-0000\"\r\n", None);
+        assert_eq!((late.status, late.code()), (412, "precondition-failed"));
+        let csv =
+            raw::get_text_as(world.address(), &world.ca_file(), "/v1/vms.csv?sort=enrolled", ann.token());
+        assert!(csv.starts_with("id,name,group,") && csv.contains(",web-a,default,"), "{csv}");
+        let changed = ann.get("/v1/inventory/items?all=true&sort=changed");
+        let times: Vec<_> = changed["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| item["changed_at"].as_str().unwrap())
+            .collect();
+        assert!(times.len() == 3 && times.is_sorted_by(|a, b| a >= b), "{times:?}");
+        assert_eq!(ann.send("DELETE", &path, &format!("If-Match: {tag}\r\n"), None).status, 204);
         assert_eq!(ann.get("/v1/inventory/items?matched=true")["items"], json!([]));
         guest.lose_state();
         let token = world.join_token(None, 1);
@@ -204,6 +222,70 @@ mod scenario {
         again.boot(&Boot::default());
         again.attest();
         assert_eq!(ann.get("/v1/inventory/items?matched=true")["items"].as_array().unwrap().len(), 2);
+    }
+
+    pub fn a_contradiction_is_told_once_and_so_is_its_end(world: &World) {
+        let ann = Operator::new(world, "ann");
+        let mut guest = world.healthy_guest("web-a");
+        let vm = world.vm(&guest.vm_id());
+        let listed = |secure_boot: &str, vtpm: &str| {
+            let row = json!({ "name": "web-a", "power": "running", "secure_boot": secure_boot, "vtpm": vtpm,
+                              "ek_sha256": vm.ek_sha256 });
+            sync(world, &ann, "file", &fleet(&json!([row])));
+        };
+        let told = || -> Vec<(String, String, String)> {
+            let events = ann.get("/v1/events?format=json&kind=inventory.contradicted,inventory.agrees");
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let codes = |event: &Value| {
+                event["data"]["codes"].as_array().unwrap().iter().map(&text).collect::<Vec<_>>().join(",")
+            };
+            let mut all: Vec<_> = events["items"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|event| {
+                    (
+                        event["sequence"].as_u64(),
+                        (text(&event["kind"]), text(&event["severity"]), codes(event)),
+                    )
+                })
+                .collect();
+            all.sort();
+            all.into_iter().map(|(_, event)| event).collect()
+        };
+        let event = |kind: &str, severity: &str, codes: &str| {
+            (format!("inventory.{kind}"), severity.to_owned(), codes.to_owned())
+        };
+        let metric = |code: &str| -> u64 {
+            let page = raw::get_text_as(world.address(), &world.ca_file(), "/metrics", ann.token());
+            let line = format!("veriboot_inventory_contradicted{{code=\"{code}\"}} ");
+            page.lines().find_map(|found| found.strip_prefix(&line)?.parse().ok()).unwrap()
+        };
+        listed("on", "on");
+        assert_eq!(told(), []);
+
+        // The inventory says something else of it than its evidence.
+        listed("on", "off");
+        let vtpm = event("contradicted", "medium", "inventory-vtpm-differs");
+        assert_eq!(told(), std::slice::from_ref(&vtpm));
+        assert_eq!((metric("inventory-vtpm-differs"), metric("inventory-secure-boot-differs")), (1, 0));
+        guest.attest();
+        listed("on", "off");
+        assert_eq!(told().len(), 1, "told once");
+
+        // Its evidence turns: Secure Boot is off now.
+        guest.boot(&Boot { secure_boot: false, ..Boot::default() });
+        guest.attest();
+        let both = event("contradicted", "medium", "inventory-secure-boot-differs,inventory-vtpm-differs");
+        assert_eq!(told(), [vtpm.clone(), both.clone()]);
+
+        // The next export is right.
+        listed("off", "on");
+        assert_eq!(told(), [vtpm, both, event("agrees", "info", "")]);
+        assert_eq!(metric("inventory-vtpm-differs"), 0);
+        // The sweep finds nothing to tell.
+        world.block_on(veriboot_service::posture::drain(world.state())).unwrap();
+        assert_eq!(told().len(), 3);
     }
 
     pub fn items_are_linked_by_hand(world: &World) {

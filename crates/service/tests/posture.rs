@@ -8,6 +8,7 @@ on_both!(
     an_attestation_that_changes_nothing_writes_nothing,
     silence_and_faults_are_assessed_at_once,
     what_nothing_proves_changes_no_assessment,
+    a_scale_set_has_assessments_of_its_own,
 );
 on_sqlite!(the_sweep_finds_what_nobody_told, assessments_are_listed_as_asked, a_forgotten_vm_leaves_nothing);
 
@@ -219,6 +220,74 @@ mod scenario {
         for check in ["secure-boot-enabled", "attestation-healthy", "kernel-modules-signed"] {
             assert!(subjects.contains(&check.to_owned()), "{subjects:?}");
         }
+    }
+
+    pub fn a_scale_set_has_assessments_of_its_own(world: &World) {
+        let operator = Operator::new(world, "ann");
+        let [mut one, mut two] =
+            ["web-0", "web-1"].map(|name| booted(world, name, Some("web"), "secure-boot"));
+        let evaluate = || world.block_on(posture::drain(world.state())).unwrap();
+        let check = || {
+            let sets = operator.get("/v1/posture/scale-sets");
+            let checks = sets["items"][0]["checks"].as_array().unwrap().clone();
+            checks.into_iter().find(|one| one["check"] == "secure-boot-enabled").unwrap()
+        };
+        let told = || {
+            let query = EventQuery { kind: Some("scale-set.changed".into()), ..EventQuery::default() };
+            let events = world.read(move |tx| events::list(tx, &query)).items;
+            let of =
+                events.into_iter().filter(|event| event.subject.as_deref() == Some("secure-boot-enabled"));
+            of.map(|event| event.data["message"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert!(check()["first_evaluated_at"].is_null(), "its members changed, and it was not looked at yet");
+        evaluate();
+        let first = check();
+        assert_eq!((&first["status"], &first["cause"]), (&json!("healthy"), &Value::Null));
+        assert_eq!(first["first_evaluated_at"], first["last_status_change_at"]);
+        assert!(first["first_evaluated_at"].is_string());
+
+        world.clock.advance_ms(300 * S);
+        Captured::named("secure-boot-off").boot(&one);
+        one.attest();
+        evaluate();
+        let turned = check();
+        assert_eq!(
+            (&turned["status"], &turned["cause"], &turned["unhealthy"]),
+            (&json!("unhealthy"), &json!("secure-boot-off"), &json!(1))
+        );
+        assert_eq!(turned["first_evaluated_at"], first["first_evaluated_at"]);
+        assert!(turned["last_status_change_at"].as_str() > first["last_status_change_at"].as_str());
+        let off = "secure-boot-enabled of scale set web: unhealthy on 1 of 2 members";
+        assert_eq!(told(), [off]);
+
+        // A second member changes nothing about the set but the count.
+        world.clock.advance_ms(300 * S);
+        Captured::named("secure-boot-off").boot(&two);
+        two.attest();
+        evaluate();
+        let both = check();
+        assert_eq!(
+            (&both["unhealthy"], &both["last_status_change_at"]),
+            (&json!(2), &turned["last_status_change_at"])
+        );
+        assert_eq!(told(), [off]);
+
+        // One is removed, the other is mended.
+        assert_eq!(operator.send("DELETE", &format!("/v1/vms/{}", two.vm_id()), "", None).status, 204);
+        Captured::named("secure-boot").boot(&one);
+        one.attest();
+        world.clock.advance_ms(300 * S);
+        evaluate();
+        assert_eq!((&check()["status"], &check()["healthy"]), (&json!("healthy"), &json!(1)));
+        assert_eq!(
+            told().last().unwrap(),
+            "secure-boot-enabled of scale set web: healthy on 1 member, unhealthy on none"
+        );
+        assert_eq!(operator.send("DELETE", &format!("/v1/vms/{}", one.vm_id()), "", None).status, 204);
+        evaluate();
+        assert_eq!(operator.get("/v1/posture/scale-sets")["items"], json!([]));
+        let left = world.read(|tx| assessments::set_assessments(tx, ("", ""), ("zz", "zz")));
+        assert_eq!(left, []);
     }
 
     pub fn silence_and_faults_are_assessed_at_once(world: &World) {

@@ -9,6 +9,7 @@ mod alerts_more;
 mod audit_lists;
 mod context;
 mod dated;
+mod endorsed;
 mod events;
 mod foundation;
 mod inventory;
@@ -18,6 +19,7 @@ mod lists;
 mod posture;
 mod proposals;
 mod rejections;
+mod sets;
 mod signed_baselines;
 mod turning;
 mod watch;
@@ -43,11 +45,13 @@ const MIGRATIONS: &[&[&str]] = &[
     turning::DDL,
     audit_lists::DDL,
     judged_in_order::DDL,
+    endorsed::DDL,
+    sets::DDL,
 ];
 
 /// The newest schema that this program knows.
-pub(crate) const NEWEST: i64 = 17;
-const _: () = assert!(MIGRATIONS.len() == 17);
+pub(crate) const NEWEST: i64 = 19;
+const _: () = assert!(MIGRATIONS.len() == 19);
 
 /// Unique constraints: name (as PostgreSQL reports it), columns (as SQLite reports it), meaning.
 const UNIQUE: &[(&str, &str, Constraint)] = &[

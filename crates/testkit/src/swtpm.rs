@@ -113,6 +113,11 @@ impl Swtpm {
         self.dir.path().join("state/ca/issuercert.pem")
     }
 
+    /// Folder of that CA: `issuercert.pem`, its key `signkey.pem`, and its root `swtpm-localca-rootca-cert.pem`.
+    pub fn ek_ca_folder(&self) -> PathBuf {
+        self.dir.path().join("state/ca")
+    }
+
     /// Switches the TPM off (the process ends); PCRs are lost, NV and counters stay.
     pub fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {

@@ -7,6 +7,7 @@
 use x509_cert::certificate::{CertificateInner, Raw};
 use x509_cert::der::asn1::{ObjectIdentifier, UintRef};
 use x509_cert::der::{Decode, Header, Reader as _, SliceReader};
+use x509_cert::name::Name;
 use x509_cert::spki::SubjectPublicKeyInfoRef;
 
 use crate::public::{Curve, Material, PublicError};
@@ -120,7 +121,17 @@ impl Certificate {
 
     /// Issuer, in the same form.
     pub fn issuer(&self) -> String {
-        printable(&self.parsed.tbs_certificate().issuer().to_string())
+        Self::name_text(self.parsed.tbs_certificate().issuer())
+    }
+
+    /// A name, in the same form.
+    pub(crate) fn name_text(name: &Name) -> String {
+        printable(&name.to_string())
+    }
+
+    /// The bits of the public key.
+    pub(crate) fn key_bits(&self) -> &[u8] {
+        self.parsed.tbs_certificate().subject_public_key_info().subject_public_key.raw_bytes()
     }
 
     /// First and last second of its validity, in seconds since 1970.

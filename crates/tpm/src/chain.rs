@@ -1,25 +1,30 @@
 //! Whether a certificate leads to a root that the operator trusts.
 //!
 //! This is RFC 5280 path validation, section 6, as far as endorsements need it: signatures, names, CA flags,
-//! key usage, path length, critical extensions, validity and extended key usage. It is more tolerant than a
-//! web browser where the certificates of TPM makers need that, and says so in [`Warning`]s. Revocation lists
-//! are not looked at: the verifier has no network here.
+//! key usage, path length, critical extensions, validity, extended key usage and the revocation lists that the
+//! operator gave ([`Anchors::revoke`]). It is more tolerant than a web browser where the certificates of TPM
+//! makers need that, and says so in [`Warning`]s. Nothing is fetched: the verifier has no network here.
 
 use aws_lc_rs::signature::{
     RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384,
     RSA_PKCS1_2048_8192_SHA512, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey,
 };
 use x509_cert::der::asn1::ObjectIdentifier;
-use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage};
+use x509_cert::ext::pkix::{
+    AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectKeyIdentifier,
+};
+use x509_cert::spki::AlgorithmIdentifierOwned;
 
 use crate::alg::Hash;
 use crate::certificate::{Certificate, CertificateError};
 use crate::public::Material;
+use crate::revocation::{RevocationError, RevocationList, Revoked};
 use crate::verify::ecdsa;
 
 /// The most certificates in a path, leaf and root included.
 const MAX_PATH: usize = 8;
-/// The most signatures that are checked for one path: bounds what crafted intermediates can cost.
+/// The most signatures of certificates that came with the evidence that are checked for one path: bounds what crafted
+/// intermediates can cost.
 const MAX_SIGNATURES: usize = 32;
 
 const SHA1_RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.5");
@@ -92,6 +97,7 @@ pub struct Policy {
 pub struct Anchors {
     roots: Vec<Certificate>,
     intermediates: Vec<Certificate>,
+    revoked: Revoked,
 }
 
 impl Anchors {
@@ -101,7 +107,34 @@ impl Anchors {
         let (roots, intermediates) = Certificate::many_from_pem_or_der(bytes)?
             .into_iter()
             .partition(|c| c.parsed.tbs_certificate().subject() == c.parsed.tbs_certificate().issuer());
-        Ok(Self { roots, intermediates })
+        Ok(Self { roots, intermediates, revoked: Revoked::default() })
+    }
+
+    /// Trusts what `other` trusts as well.
+    pub fn extend(&mut self, other: Self) {
+        for (mine, more) in [(&mut self.roots, other.roots), (&mut self.intermediates, other.intermediates)] {
+            more.into_iter().for_each(|one| {
+                if !mine.contains(&one) {
+                    mine.push(one)
+                }
+            });
+        }
+        self.revoked.extend(other.revoked);
+    }
+
+    /// From now on refuses the certificates in these revocation lists: PEM with any number of lists, or one in
+    /// DER. Each must be signed by a certificate of these anchors. Gives what was taken.
+    ///
+    /// # Errors
+    /// [`RevocationError`]; lists before the one that cannot be used were taken.
+    pub fn revoke(&mut self, lists: &[u8]) -> Result<Vec<RevocationList>, RevocationError> {
+        let authorities: Vec<&Certificate> = self.roots.iter().chain(&self.intermediates).collect();
+        self.revoked.add(lists, &authorities)
+    }
+
+    /// Whether there is neither a root nor another certificate.
+    pub fn is_empty(&self) -> bool {
+        self.roots.is_empty() && self.intermediates.is_empty()
     }
 
     /// How many roots there are.
@@ -182,6 +215,9 @@ pub enum ChainError {
     /// The validity has not begun.
     #[error("the certificate of {0} is not valid yet")]
     NotYetValid(String),
+    /// Its issuer has taken it back.
+    #[error("the certificate of {0} was revoked by its issuer")]
+    Revoked(String),
 }
 
 impl ChainError {
@@ -200,6 +236,7 @@ impl ChainError {
             Self::Extension(_) => "chain-extension-malformed",
             Self::Expired(_) => "chain-expired",
             Self::NotYetValid(_) => "chain-not-yet-valid",
+            Self::Revoked(_) => "chain-revoked",
         }
     }
 }
@@ -244,23 +281,21 @@ impl<'a> Search<'a> {
         if path.len() >= MAX_PATH {
             return Err(ChainError::TooLong(last.subject()));
         }
-        let wanted = last.parsed.tbs_certificate().issuer();
-        let candidates: Vec<&'a Certificate> = self
-            .anchors
-            .roots
-            .iter()
-            .chain(&self.anchors.intermediates)
-            .chain(self.intermediates)
-            .filter(|c| c.parsed.tbs_certificate().subject() == wanted && !path.contains(c))
-            .collect();
-        let mut first_error = None;
-        for issuer in candidates {
-            match self.step(path, last, issuer) {
+        let may_be = |c: &&'a Certificate| may_have_issued(c, last) && !path.contains(c);
+        let given = self.anchors.roots.iter().chain(&self.anchors.intermediates).filter(may_be);
+        let brought = self.intermediates.iter().filter(may_be);
+        let candidates: Vec<(&'a Certificate, bool)> =
+            given.map(|c| (c, false)).chain(brought.map(|c| (c, true))).collect();
+        let mut why = None;
+        for (issuer, brought) in candidates {
+            match self.step(path, last, issuer, brought) {
                 Ok(found) => return Ok(found),
-                Err(error) => first_error = first_error.or(Some(error)),
+                // Authorities of one name: the one that signed the certificate knows best.
+                Err(error @ ChainError::Revoked(_)) => why = Some(error),
+                Err(error) => why = why.or(Some(error)),
             }
         }
-        Err(first_error.unwrap_or_else(|| ChainError::UnknownIssuer(last.issuer())))
+        Err(why.unwrap_or_else(|| ChainError::UnknownIssuer(last.issuer())))
     }
 
     fn step(
@@ -268,11 +303,25 @@ impl<'a> Search<'a> {
         path: &[&'a Certificate],
         last: &'a Certificate,
         issuer: &'a Certificate,
+        brought: bool,
     ) -> Result<Path, ChainError> {
         let mut warnings = Vec::new();
-        self.signatures_left =
-            self.signatures_left.checked_sub(1).ok_or_else(|| ChainError::TooLong(last.subject()))?;
-        check_signature(last, issuer, self.policy.allow_sha1, &mut warnings)?;
+        // Of certificates that the operator gave there may be as many as there are hypervisors.
+        if brought {
+            self.signatures_left =
+                self.signatures_left.checked_sub(1).ok_or_else(|| ChainError::TooLong(last.subject()))?;
+        }
+        let signed = Signed {
+            subject: &last.subject(),
+            content: last.tbs(),
+            inner: last.parsed.tbs_certificate().signature(),
+            outer: last.parsed.signature_algorithm(),
+            signature: last.parsed.signature().as_bytes(),
+        };
+        check_signature(&signed, issuer, self.policy.allow_sha1, &mut warnings)?;
+        if self.anchors.revoked.has(last, issuer) {
+            return Err(ChainError::Revoked(last.subject()));
+        }
         check_certificate(issuer, self.policy, &mut warnings)?;
         // Intermediates between this issuer and the leaf.
         check_authority(issuer, path.len() - 1, self.anchors.roots.contains(issuer))?;
@@ -282,6 +331,21 @@ impl<'a> Search<'a> {
         warnings.append(&mut found.warnings);
         found.warnings = warnings;
         Ok(found)
+    }
+}
+
+/// Whether a certificate is of the issuer that another one names: by name and, where both say it, by the id of the key. Many
+/// authorities may have one name.
+fn may_have_issued(issuer: &Certificate, of: &Certificate) -> bool {
+    let (issuer, of) = (issuer.parsed.tbs_certificate(), of.parsed.tbs_certificate());
+    if issuer.subject() != of.issuer() {
+        return false;
+    }
+    let own = issuer.get_extension::<SubjectKeyIdentifier>().ok().flatten().map(|(_, id)| id.0);
+    let named = of.get_extension::<AuthorityKeyIdentifier>().ok().flatten();
+    match (own, named.and_then(|(_, id)| id.key_identifier)) {
+        (Some(own), Some(named)) => own == named,
+        _ => true,
     }
 }
 
@@ -355,21 +419,34 @@ fn check_purpose(leaf: &Certificate, purpose: Purpose) -> Result<(), ChainError>
     Ok(())
 }
 
-fn check_signature(
-    certificate: &Certificate,
+/// Something with a signature that an authority may have made.
+pub(crate) struct Signed<'a> {
+    /// Whose certificate or list.
+    pub subject: &'a str,
+    /// The signed part, byte for byte.
+    pub content: &'a [u8],
+    /// The algorithm that the signed part names.
+    pub inner: &'a AlgorithmIdentifierOwned,
+    /// The algorithm that stands beside the signature.
+    pub outer: &'a AlgorithmIdentifierOwned,
+    /// Absent when it is no whole number of bytes.
+    pub signature: Option<&'a [u8]>,
+}
+
+pub(crate) fn check_signature(
+    signed: &Signed<'_>,
     issuer: &Certificate,
     allow_sha1: bool,
     warnings: &mut Vec<Warning>,
 ) -> Result<(), ChainError> {
-    let outer = certificate.parsed.signature_algorithm();
-    let refused =
-        || ChainError::Algorithm { subject: certificate.subject(), algorithm: outer.oid.to_string() };
-    if outer != certificate.parsed.tbs_certificate().signature() {
+    let Signed { outer, content, .. } = *signed;
+    let subject = || signed.subject.to_owned();
+    let refused = || ChainError::Algorithm { subject: subject(), algorithm: outer.oid.to_string() };
+    if outer != signed.inner {
         return Err(refused());
     }
-    let invalid = || ChainError::Signature(certificate.subject());
-    let signature = certificate.parsed.signature().as_bytes().ok_or_else(invalid)?;
-    let tbs = certificate.tbs();
+    let invalid = || ChainError::Signature(subject());
+    let signature = signed.signature.ok_or_else(invalid)?;
     match issuer.material()? {
         Material::Rsa { modulus } => {
             let parameters: &RsaParameters = match outer.oid {
@@ -377,13 +454,13 @@ fn check_signature(
                 SHA384_RSA => &RSA_PKCS1_2048_8192_SHA384,
                 SHA512_RSA => &RSA_PKCS1_2048_8192_SHA512,
                 SHA1_RSA if allow_sha1 => {
-                    warnings.push(Warning::Sha1(certificate.subject()));
+                    warnings.push(Warning::Sha1(subject()));
                     &RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY
                 }
                 _ => return Err(refused()),
             };
             RsaPublicKeyComponents { n: modulus.as_slice(), e: &[1_u8, 0, 1][..] }
-                .verify(parameters, tbs, signature)
+                .verify(parameters, content, signature)
                 .map_err(|_| invalid())
         }
         Material::Ecc { curve, point } => {
@@ -393,7 +470,9 @@ fn check_signature(
                 ECDSA_SHA512 => Hash::Sha512,
                 _ => return Err(refused()),
             };
-            UnparsedPublicKey::new(ecdsa(curve, hash), point).verify(tbs, signature).map_err(|_| invalid())
+            UnparsedPublicKey::new(ecdsa(curve, hash), point)
+                .verify(content, signature)
+                .map_err(|_| invalid())
         }
     }
 }

@@ -28,6 +28,7 @@ mod pcr;
 mod public;
 mod quote;
 mod read;
+mod revocation;
 mod signature;
 mod verify;
 
@@ -39,3 +40,4 @@ pub use pcr::{PcrSelection, PcrSet};
 pub use public::{Attribute, Attributes, PublicError};
 pub use quote::{Expectation, Quote, QuoteError, peek_selection, verify_quote};
 pub use read::Malformed;
+pub use revocation::{RevocationError, RevocationList};

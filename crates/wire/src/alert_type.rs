@@ -174,15 +174,16 @@ pub const REASONS: [ReasonWords; 6] = [
         reason: AlertReason::EndorsementLost,
         kind: ALERT_ATTESTATION_FAILED,
         title: "VM's TPM is no longer endorsed",
-        meaning: "The TPM or TEE endorsement is no longer valid: it was revoked, its firmware is older than before, or the \
-                  TPM is another one. A healthy attestation does not bring it back.",
-        remediation: "Find out what changed about the TPM: replaced, its firmware set back, or its certificate revoked. \
+        meaning: "The TPM or TEE endorsement is no longer valid: its certificate was revoked, or has expired where \
+                  `endorsement.expired` is `refuse`, or the TPM's firmware is older than before. A healthy attestation does not \
+                  bring it back. (Another TPM is another identity: it cannot answer for this VM, which falls silent.)",
+        remediation: "Find out what changed about the TPM: its firmware set back, or its certificate revoked or expired. \
                       Update the platform, then enrol the VM again.",
         techniques: &["T1542", "T1195.003"],
         steps: &[
             "See what is said about the TPM: `veriboot alert show {alert}` lists the findings with what was expected.",
-            "Ask whoever runs the platform whether the TPM of {vm} was replaced, its firmware set back, or its certificate \
-             revoked.",
+            "Ask whoever runs the platform whether the TPM of {vm} had its firmware set back, or its certificate revoked \
+             or not renewed.",
             "Update the platform's firmware, then remove the record (`veriboot vm delete {vm} --group {group}`) and enrol \
              the VM again.",
             "Resolve this alert by hand once it is understood: no attestation does.",

@@ -64,6 +64,9 @@ pub struct JudgedWith {
     /// The rejection that stood for what the boot proposes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejection: Option<RejectedProposal>,
+    /// Why the endorsement of the TPM was no longer valid; absent when it was not invalid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endorsement_invalid: Option<String>,
     /// The profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<JudgingDocument>,

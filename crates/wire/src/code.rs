@@ -82,6 +82,18 @@ words! {
     }
 }
 
+impl FactState {
+    /// As people speak of what can be switched: `on`, `off`, `unknown`, `-`.
+    pub const fn as_switch(self) -> &'static str {
+        match self {
+            Self::Valid => "on",
+            Self::Invalid => "off",
+            Self::Unknown => "unknown",
+            Self::NotApplicable => "-",
+        }
+    }
+}
+
 words! {
     /// How much a finding matters. Only `high` and `critical` make an attestation fail.
     Severity {
@@ -149,6 +161,36 @@ words! {
         Severity = "severity",
         /// By how often it was raised, then newest first.
         Count = "count",
+    }
+}
+
+words! {
+    /// Order of a list of VMs.
+    VmSort {
+        /// By group, then name.
+        Name = "name",
+        /// By first enrolment, newest first.
+        Enrolled = "enrolled",
+    }
+}
+
+words! {
+    /// Order of a list of incidents.
+    IncidentSort {
+        /// By when it began, newest first.
+        Newest = "newest",
+        /// By when one of its alerts was raised last, newest first.
+        Active = "active",
+    }
+}
+
+words! {
+    /// Order of a list of items of the inventory.
+    InventorySort {
+        /// By group, then name.
+        Name = "name",
+        /// By when the source said something else of it last, newest first.
+        Changed = "changed",
     }
 }
 

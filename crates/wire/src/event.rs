@@ -30,7 +30,13 @@ pub const EVENT_KINDS: &[(&str, &str)] = &[
     ("baseline.changed", "a scope got another baseline, or none"),
     ("profile.changed", "a profile got another version, or a scope another profile"),
     ("assessment.changed", "a check has another result for a VM or an item of the inventory"),
+    ("scale-set.changed", "a check has another result for a scale set"),
     ("inventory.synced", "a sync of an inventory source changed something"),
+    (
+        "inventory.contradicted",
+        "evidence or another source says something else of a VM than an item of the inventory",
+    ),
+    ("inventory.agrees", "nothing contradicts an item of the inventory any more"),
     ("monitoring.changed", "integrity monitoring was switched on or off for a scope"),
 ];
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::{AlertReason, AlertState, ChangeClass, IncidentState, Severity, Technique, Time};
+use crate::{AlertReason, AlertState, ChangeClass, IncidentSort, IncidentState, Severity, Technique, Time};
 
 /// Alerts of members of one scale set that have reason and cause in common.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -35,6 +35,9 @@ pub struct Incident {
     pub classes: Vec<ChangeClass>,
     /// Techniques of MITRE ATT&CK that such a failure may show.
     pub techniques: Vec<Technique>,
+    /// Names its alerts and their states, where one incident is shown. Give it as `If-Match` to act on exactly these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
     /// Alerts that ever became members; the alerts of VMs that were deleted since count too.
     pub members: u64,
     /// Members that are active or in progress.
@@ -48,6 +51,50 @@ pub struct Incident {
     pub closed_at: Option<Time>,
     /// Path of its alerts in the API.
     pub alerts: String,
+}
+
+impl Incident {
+    /// Header of the CSV form of a list.
+    pub const CSV_HEADER: [&'static str; 15] = [
+        "id",
+        "state",
+        "group",
+        "scale_set",
+        "kind",
+        "reason",
+        "severity",
+        "component",
+        "message",
+        "classes",
+        "open",
+        "members",
+        "first_at",
+        "last_at",
+        "closed_at",
+    ];
+
+    /// One record of the CSV form of a list.
+    pub fn csv(&self) -> String {
+        let classes: Vec<&str> = self.classes.iter().map(|class| class.as_str()).collect();
+        let cells = [
+            self.id.clone(),
+            self.state.to_string(),
+            self.group.clone(),
+            self.scale_set.clone(),
+            self.kind.clone(),
+            self.reason.to_string(),
+            self.severity.to_string(),
+            self.component.clone().unwrap_or_default(),
+            self.message.clone(),
+            classes.join(", "),
+            self.open.to_string(),
+            self.members.to_string(),
+            self.first_at.to_string(),
+            self.last_at.to_string(),
+            self.closed_at.map(|at| at.to_string()).unwrap_or_default(),
+        ];
+        crate::csv_record(cells.iter().map(String::as_str))
+    }
 }
 
 /// One alert of an incident.
@@ -86,7 +133,9 @@ pub struct IncidentQuery {
     pub scale_set: Option<String>,
     /// Only incidents that began at this time or later (RFC 3339).
     pub since: Option<Time>,
-    /// Rows of the page, 1 to 1000; 100 when absent.
+    /// Order of the rows: `newest` (by when it began) when absent.
+    pub sort: Option<IncidentSort>,
+    /// Rows of the page, 1 to 1000; 100 when absent. In CSV up to 10,000, which is what it is when absent.
     pub limit: Option<u32>,
     /// Where the last page ended.
     pub cursor: Option<String>,

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::{DeliveryState, Event, Severity, TargetKind, Time};
+use crate::{AlertReason, DeliveryState, Event, Severity, TargetKind, Time};
 
-/// Most groups or kinds that one route names.
+/// Most groups, kinds, types or reasons that one route names.
 pub const MAX_ROUTE_WORDS: usize = 64;
 
 /// Which events a target is told, and when.
@@ -18,6 +18,12 @@ pub struct Route {
     pub groups: Vec<String>,
     /// Only these kinds; `alert.*` stands for all that begin so. All that the target can be told when empty.
     pub kinds: Vec<String>,
+    /// Only alerts and incidents of these types (docs/alerts.md), and nothing else; all when empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub alert_types: Vec<String>,
+    /// Only alerts and incidents with these reasons, and nothing else; all when empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<AlertReason>,
     /// Seconds over which events are collected into one message; at once when absent. Only for `webhook` and `email`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest_s: Option<u32>,
@@ -25,17 +31,50 @@ pub struct Route {
 
 impl Default for Route {
     fn default() -> Self {
-        Self { min_severity: Severity::Info, groups: Vec::new(), kinds: Vec::new(), digest_s: None }
+        Self {
+            min_severity: Severity::Info,
+            groups: Vec::new(),
+            kinds: Vec::new(),
+            alert_types: Vec::new(),
+            reasons: Vec::new(),
+            digest_s: None,
+        }
     }
+}
+
+/// What a route asks of an event.
+#[derive(Clone, Copy, Debug)]
+pub struct Routed<'a> {
+    /// Kind of the event.
+    pub kind: &'a str,
+    /// How much it matters.
+    pub severity: Severity,
+    /// Group that it concerns; absent when it concerns all.
+    pub group: Option<&'a str>,
+    /// The alert or incident that it is about: its type and its reason.
+    pub alert: Option<(&'a str, AlertReason)>,
 }
 
 impl Route {
     /// Whether an event goes this way.
-    pub fn takes(&self, kind: &str, severity: Severity, group: Option<&str>) -> bool {
+    pub fn takes(&self, event: &Routed<'_>) -> bool {
+        let Routed { kind, severity, group, alert } = *event;
         severity >= self.min_severity
             && (self.groups.is_empty() || group.is_some_and(|group| self.groups.iter().any(|g| g == group)))
             && (self.kinds.is_empty() || self.kinds.iter().any(|pattern| kind_matches(pattern, kind)))
+            && (self.alert_types.is_empty()
+                || alert.is_some_and(|(alert_type, _)| self.alert_types.iter().any(|t| t == alert_type)))
+            && (self.reasons.is_empty() || alert.is_some_and(|(_, reason)| self.reasons.contains(&reason)))
     }
+}
+
+/// The type and the reason of the alert or incident that an event of this kind is about, out of its data.
+pub fn alert_of<'a>(kind: &str, data: &'a serde_json::Value) -> Option<(&'a str, AlertReason)> {
+    if !kind_matches("alert.*", kind) && !kind_matches("incident.*", kind) {
+        return None;
+    }
+    let word = |name: &str| data.get(name).and_then(serde_json::Value::as_str);
+    Some((word("kind")?, word("reason")?.parse().ok()?))
 }
 
 /// Whether a kind is the one that `pattern` names, or begins as `alert.*` says.
@@ -302,15 +341,21 @@ mod tests {
     #[test]
     fn a_route_takes_what_it_names_and_nothing_else() {
         let all = Route::default();
-        assert!(all.takes("vm.enrolled", Severity::Info, None));
+        assert!(all.takes(&Routed {
+            kind: "vm.enrolled",
+            severity: Severity::Info,
+            group: None,
+            alert: None
+        }));
         let some = Route {
             min_severity: Severity::Medium,
             groups: vec!["prod".into()],
             kinds: vec!["alert.*".into(), "vm.enrolled".into()],
-            digest_s: None,
+            ..Route::default()
         };
-        assert!(some.takes("alert.opened", Severity::Medium, Some("prod")));
-        assert!(some.takes("vm.enrolled", Severity::High, Some("prod")));
+        let event = |kind, severity, group| Routed { kind, severity, group, alert: None };
+        assert!(some.takes(&event("alert.opened", Severity::Medium, Some("prod"))));
+        assert!(some.takes(&event("vm.enrolled", Severity::High, Some("prod"))));
         for (kind, severity, group) in [
             ("alert.opened", Severity::Low, Some("prod")),
             ("alert.opened", Severity::High, Some("test")),
@@ -319,7 +364,31 @@ mod tests {
             ("alert", Severity::High, Some("prod")),
             ("vm.enrolled.twice", Severity::High, Some("prod")),
         ] {
-            assert!(!some.takes(kind, severity, group), "{kind} {severity} {group:?}");
+            assert!(!some.takes(&event(kind, severity, group)), "{kind} {severity} {group:?}");
         }
+    }
+
+    #[test]
+    fn a_route_of_types_or_reasons_takes_alerts_and_incidents_alone() {
+        let pager = Route { reasons: vec![AlertReason::QuoteUntrusted], ..Route::default() };
+        let faults = Route { alert_types: vec![crate::ALERT_APPRAISAL_FAILED.into()], ..Route::default() };
+        let event = |kind, alert| Routed { kind, severity: Severity::High, group: None, alert };
+        let quote = Some((crate::ALERT_ATTESTATION_FAILED, AlertReason::QuoteUntrusted));
+        let silent = Some((crate::ALERT_ATTESTATION_FAILED, AlertReason::AgentSilent));
+        let broken = Some((crate::ALERT_APPRAISAL_FAILED, AlertReason::AppraisalFailed));
+        for (alert, paged, fault) in
+            [(quote, true, false), (silent, false, false), (broken, false, true), (None, false, false)]
+        {
+            for kind in ["alert.opened", "incident.opened"] {
+                assert_eq!(pager.takes(&event(kind, alert)), paged, "{alert:?}");
+                assert_eq!(faults.takes(&event(kind, alert)), fault, "{alert:?}");
+            }
+        }
+        let data = serde_json::json!({ "kind": "vm-attestation-failed", "reason": "quote-untrusted" });
+        assert_eq!(alert_of("alert.resolved", &data), quote);
+        assert_eq!(alert_of("incident.grown", &data), quote);
+        // Other events have reasons too, and they are others.
+        assert_eq!(alert_of("suppression.created", &data), None);
+        assert_eq!(alert_of("alert.opened", &serde_json::json!({ "kind": "x", "reason": "y" })), None);
     }
 }

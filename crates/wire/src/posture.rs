@@ -77,8 +77,8 @@ pub struct Reference {
 /// What the service holds evidence against that no log can say: newest revisions, with their date and source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PostureReferences {
-    /// Entries that dbx has at least on x86-64.
-    pub dbx_entries_x86_64: u32,
+    /// Revision of Microsoft's dbx that dbx of an x86-64 VM is at least, by its date: `2026-04-09`.
+    pub dbx_revision: String,
     /// Entries that dbx has at least on AArch64.
     pub dbx_entries_aarch64: u32,
     /// The SBAT level that shim applies at least: ten digits, `2024010900`.
@@ -395,6 +395,15 @@ pub struct ScaleSetPosture {
 pub struct SetCheck {
     /// Result for the set.
     pub status: AssessmentStatus,
+    /// The most frequent cause of members that have this result. Absent for a few seconds after members changed, as the times are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    /// First time that the check was made on the set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_evaluated_at: Option<Time>,
+    /// Last time that its result became another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_status_change_at: Option<Time>,
     /// How often it came out which way on members.
     #[serde(flatten)]
     pub counts: CheckCounts,

@@ -5,7 +5,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     Assessment, Facts, Finding, KernelReport, MachineInfo, OddOneOut, ScopeKind, SecurityType, Time, Verdict,
-    VmStatus,
+    VmSort, VmStatus,
 };
 
 /// One VM in a list.
@@ -30,7 +30,8 @@ pub struct VmSummary {
     pub status_detail: Option<String>,
     /// The separate facts.
     pub facts: Facts,
-    /// Security type.
+    /// What its evidence shows: `trusted-launch` for a quote of a TPM. A TEE would have to show itself by hardware evidence
+    /// (the fact `tee`). What is configured stands in the items of the inventory.
     pub security_type: SecurityType,
     /// First enrolment.
     pub enrolled_at: Time,
@@ -51,6 +52,47 @@ pub struct VmSummary {
     pub open_proposals: u32,
 }
 
+impl VmSummary {
+    /// Header of the CSV form of a list.
+    pub const CSV_HEADER: [&'static str; 13] = [
+        "id",
+        "name",
+        "group",
+        "scale_set",
+        "image",
+        "status",
+        "status_detail",
+        "security_type",
+        "secure_boot",
+        "last_attested_at",
+        "last_boot_at",
+        "enrolled_at",
+        "open_alerts",
+    ];
+
+    /// One record of the CSV form of a list.
+    pub fn csv(&self) -> String {
+        let time = |at: Option<Time>| at.map(|at| at.to_string()).unwrap_or_default();
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let cells = [
+            self.id.clone(),
+            self.name.clone(),
+            self.group.clone(),
+            text(&self.scale_set),
+            text(&self.image),
+            self.status.to_string(),
+            text(&self.status_detail),
+            self.security_type.to_string(),
+            self.facts.secure_boot.as_switch().to_owned(),
+            time(self.last_attested_at),
+            time(self.last_boot_at),
+            self.enrolled_at.to_string(),
+            self.open_alerts.to_string(),
+        ];
+        crate::csv_record(cells.iter().map(String::as_str))
+    }
+}
+
 /// One VM with everything about it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct VmDetail {
@@ -62,10 +104,16 @@ pub struct VmDetail {
     /// What the agent says about the running kernel and its modules, in this boot (advisory); absent where it says nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel: Option<KernelReport>,
+    /// Names status and attestation key of the VM. Give it as `If-Match` to remove exactly what was looked at.
+    #[serde(default)]
+    pub etag: String,
     /// SHA-256 of the EK's public area, hex.
     pub ek_sha256: String,
     /// Whether the TPM gave an EK certificate.
     pub ek_certificate: bool,
+    /// Why the endorsement of its TPM is what it is, in a sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endorsement_detail: Option<String>,
     /// TPM name of the AK, hex.
     pub ak_name: String,
     /// Version of the baseline that judged last, as `name@version`.
@@ -116,7 +164,9 @@ pub struct VmQuery {
     pub status: Option<VmStatus>,
     /// Only names that start with this.
     pub name_prefix: Option<String>,
-    /// Rows of the page, 1 to 1000; 100 when absent.
+    /// Order of the rows: `name` (group, then name) when absent.
+    pub sort: Option<VmSort>,
+    /// Rows of the page, 1 to 1000; 100 when absent. In CSV up to 200,000, which is what it is when absent.
     pub limit: Option<u32>,
     /// Where the last page ended.
     pub cursor: Option<String>,

@@ -36,6 +36,8 @@ pub(super) struct Judges {
     pub asked: Option<PcrSelection>,
     pub previous: Option<PreviousBoot>,
     pub rejection: Option<RejectedProposal>,
+    /// Why the service found the TPM's endorsement no longer valid.
+    pub endorsement_invalid: Option<String>,
     pub vm: JudgedVm,
     /// The service that stored the evidence no longer had the log.
     pub log_not_kept: bool,
@@ -54,6 +56,7 @@ impl Judges {
             asked: None,
             previous: None,
             rejection: None,
+            endorsement_invalid: None,
             vm: JudgedVm::default(),
             log_not_kept: false,
             values_are_advisory: false,
@@ -103,6 +106,7 @@ impl Judges {
             asked: with.asked.as_ref().map(|asked| selection(&asked.bank, &asked.pcrs)).transpose()?,
             previous: previous(with)?,
             rejection: with.rejection.clone(),
+            endorsement_invalid: with.endorsement_invalid.clone(),
             vm: with.vm.clone(),
             log_not_kept: with.missing.contains(&MissingPart::EventLog),
             values_are_advisory: true,

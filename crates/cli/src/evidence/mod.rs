@@ -78,10 +78,18 @@ fn verify(args: &VerifyArgs, out: Output) -> Result<u8, CliError> {
     let material = Material::read(&read_bounded(&args.bundle, bundle::MAX_BUNDLE_BYTES)?)?;
     let anchors = args.trust.as_deref().map(|path| {
         let content = read_bounded(path, bundle::MAX_TRUST_BYTES)?;
-        Anchors::from_pem_or_der(&content).map_err(|error| {
+        let mut anchors = Anchors::from_pem_or_der(&content).map_err(|error| {
             CliError::usage(error.code(), format!("{}: {error}", path.display()))
                 .hint("Give one or more certificates in PEM.")
-        })
+        })?;
+        // Revocation lists beside the certificates.
+        if content.first() != Some(&0x30) {
+            anchors.revoke(&content).map_err(|error| {
+                CliError::usage("revocation-list-unusable", format!("{}: {error}", path.display()))
+                    .hint("Leave the X509 CRL block out, or give the certificate of its issuer beside it.")
+            })?;
+        }
+        Ok::<_, CliError>(anchors)
     });
     let anchors = anchors.transpose()?;
     if let (Some(path), Some(anchors)) = (&args.trust, &anchors)

@@ -133,6 +133,10 @@ pub(super) fn verify(material: &Material, demands: &Demands<'_>) -> Report {
             profile: &judges.profile,
             previous: judges.previous.as_ref(),
         });
+        let outcome = match &judges.endorsement_invalid {
+            Some(why) => outcome.endorsed(FactState::Invalid, Some(why.as_str())),
+            None => outcome,
+        };
         match demands.quote_only {
             true => outcome,
             false => {
@@ -175,9 +179,10 @@ pub(super) fn verify(material: &Material, demands: &Demands<'_>) -> Report {
         verdict,
         facts: Facts {
             endorsement: match key_report.certified {
+                _ if outcome.facts.endorsement == FactState::Invalid => FactState::Invalid,
                 Some(true) => FactState::Valid,
                 Some(false) => FactState::Invalid,
-                None => FactState::Unknown,
+                None => outcome.facts.endorsement,
             },
             tee: if bundle.tee.is_some() { FactState::Unknown } else { FactState::NotApplicable },
             ..outcome.facts

@@ -3,19 +3,20 @@
 use clap::{Args, Subcommand};
 use veriboot_wire::{
     AlertAction, AlertChange, AlertReason, AlertsChanged, ChangeClass, Incident, IncidentMember,
-    IncidentState, counted, csv_record,
+    IncidentSort, IncidentState, counted, csv_record,
 };
 
 use crate::alert::{confirm, report, state_tone};
 use crate::client::{Client, segment};
 use crate::error::CliError;
+use crate::etag::{EtagArg, quoted};
 use crate::output::{Output, Styled, Tone, cut, print_csv, safe, severity_tone};
 use crate::rows::RowsArgs;
 
 /// Incidents.
 #[derive(Subcommand, Debug)]
 pub enum IncidentCommand {
-    /// List incidents, newest first; only open ones unless --all or --state is given
+    /// List incidents; only open ones unless --all or --state is given
     List(ListArgs),
     /// Show one incident with its members
     Show(ShowArgs),
@@ -52,6 +53,9 @@ pub struct ListArgs {
     /// Only incidents that began since: a time (2026-11-21T18:04:00Z) or an age (30m, 12h, 7d)
     #[arg(long, value_name = "WHEN")]
     since: Option<String>,
+    /// Order: newest (by when it began), or active (by when one of its alerts was raised last) [default: newest]
+    #[arg(long)]
+    sort: Option<IncidentSort>,
     #[command(flatten)]
     rows: RowsArgs,
 }
@@ -74,6 +78,8 @@ pub struct ChangeArgs {
     /// Why; kept in the alerts' timelines and in the audit log
     #[arg(long, short = 'm')]
     comment: Option<String>,
+    #[command(flatten)]
+    etag: EtagArg,
     /// Do not ask
     #[arg(long, short = 'y')]
     yes: bool,
@@ -112,6 +118,7 @@ fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
     if let Some(since) = &args.since {
         query.push(("since", crate::moment::before(since, out.now)?.to_string()));
     }
+    query.extend(args.sort.map(|v| ("sort", v.to_string())));
     let (incidents, more): (Vec<Incident>, bool) = client.list("/v1/incidents", &query, args.rows.limit)?;
     if out.json {
         return out.print_json_list(&incidents, more, args.rows.limit, "incident");
@@ -140,7 +147,7 @@ fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
     out.table(
         &["INCIDENT", "STATE", "SCALE SET", "REASON", "OPEN", "SINCE", "WHAT HAPPENED"],
         rows,
-        match (query.iter().all(|(name, _)| *name == "state"), state) {
+        match (query.iter().all(|(name, _)| ["state", "sort"].contains(name)), state) {
             (true, Some(IncidentState::Open)) => "no open incidents",
             (true, _) => "no incidents",
             (false, Some(IncidentState::Open)) => "no incidents match; closed ones need --all",
@@ -151,43 +158,8 @@ fn list(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError> {
 }
 
 fn csv(incidents: &[Incident]) -> Result<(), CliError> {
-    let mut text = csv_record([
-        "id",
-        "state",
-        "group",
-        "scale_set",
-        "kind",
-        "reason",
-        "severity",
-        "component",
-        "message",
-        "classes",
-        "open",
-        "members",
-        "first_at",
-        "last_at",
-        "closed_at",
-    ]);
-    for i in incidents {
-        let cells = [
-            i.id.clone(),
-            i.state.to_string(),
-            i.group.clone(),
-            i.scale_set.clone(),
-            i.kind.clone(),
-            i.reason.to_string(),
-            i.severity.to_string(),
-            i.component.clone().unwrap_or_default(),
-            i.message.clone(),
-            classes(i),
-            i.open.to_string(),
-            i.members.to_string(),
-            i.first_at.to_string(),
-            i.last_at.to_string(),
-            i.closed_at.map(|at| at.to_string()).unwrap_or_default(),
-        ];
-        text.push_str(&csv_record(cells.iter().map(String::as_str)));
-    }
+    let mut text = csv_record(Incident::CSV_HEADER);
+    incidents.iter().for_each(|incident| text.push_str(&incident.csv()));
     print_csv(&text)
 }
 
@@ -242,12 +214,15 @@ fn show(args: &ShowArgs, client: &Client, out: Output) -> Result<(), CliError> {
 
 fn change(args: &ChangeArgs, action: AlertAction, client: &Client, out: Output) -> Result<(), CliError> {
     let path = format!("/v1/incidents/{}", segment(&args.incident));
+    let mut etag = args.etag.quoted();
     if !args.yes {
         let i: Incident = client.get(&path, &[])?;
+        // What is asked about is what is changed.
+        etag = etag.or(i.etag.as_deref().map(quoted));
         let what = format!("{action} {} of {}", counted(i.open, "open alert"), safe(&i.scale_set));
         confirm(&what, "nothing was changed")?;
     }
     let body = AlertChange { comment: args.comment.clone() };
-    let done: AlertsChanged = client.post(&format!("{path}/{action}"), &body)?;
+    let done: AlertsChanged = client.post_if_match(&format!("{path}/{action}"), &body, etag.as_deref())?;
     report(&done, action, out)
 }

@@ -1,7 +1,9 @@
 //! `veriboot inventory list` and `unlisted`.
 
 use clap::Args;
-use veriboot_wire::{Configured, ConfiguredSecurity, InventoryRow, MatchedBy, PowerState, UnlistedVm};
+use veriboot_wire::{
+    Configured, ConfiguredSecurity, InventoryRow, InventorySort, MatchedBy, PowerState, UnlistedVm,
+};
 
 use crate::client::Client;
 use crate::error::CliError;
@@ -44,6 +46,9 @@ pub struct ListArgs {
     /// Only this configured security type: standard, trusted-launch, confidential, unknown
     #[arg(long, value_name = "TYPE")]
     security_type: Option<ConfiguredSecurity>,
+    /// Order: name (group, then name), or changed (what the source said last, newest first) [default: name]
+    #[arg(long)]
+    sort: Option<InventorySort>,
     /// Only this configured Secure Boot: on, off, unsupported, unknown
     #[arg(long, value_name = "STATE")]
     secure_boot: Option<Configured>,
@@ -69,6 +74,7 @@ impl ListArgs {
         query.extend(self.gone.then(|| ("gone", "true".to_owned())));
         query.extend(self.all.then(|| ("all", "true".to_owned())));
         query.extend(self.power.map(|v| ("power", v.to_string())));
+        query.extend(self.sort.map(|v| ("sort", v.to_string())));
         query.extend(self.security_type.map(|v| ("security_type", v.to_string())));
         query.extend(self.secure_boot.map(|v| ("secure_boot", v.to_string())));
         query.extend(self.vtpm.map(|v| ("vtpm", v.to_string())));
@@ -91,7 +97,7 @@ pub fn run(args: &ListArgs, client: &Client, out: Output) -> Result<(), CliError
     out.table(
         &["NAME", "GROUP", "SCALE SET", "SOURCE", "POWER", "SECURITY", "SECURE BOOT", "VTPM", "AGENT", ""],
         items.iter().map(row).collect(),
-        match query.iter().all(|(name, _)| *name == "all") {
+        match query.iter().all(|(name, _)| ["all", "sort"].contains(name)) {
             true => "no VMs; `veriboot inventory sync --source NAME FILE` reads an export",
             false => "no VMs match",
         },

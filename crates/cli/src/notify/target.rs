@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use veriboot_wire::{
-    NewTarget, Route, Severity, Target, TargetChange, TargetKind, TargetMade, TargetSecrets, TargetSettings,
+    AlertReason, NewTarget, Route, Severity, Target, TargetChange, TargetKind, TargetMade, TargetSecrets,
+    TargetSettings,
 };
 
 use crate::client::{Client, segment};
@@ -83,6 +84,9 @@ pub struct UpdateArgs {
     /// All events again
     #[arg(long, conflicts_with = "event")]
     all_events: bool,
+    /// All types of alerts and all reasons again, and events about other things
+    #[arg(long, conflicts_with_all = ["alert_type", "reason"])]
+    all_alerts: bool,
     /// Tell it again
     #[arg(long, conflicts_with = "disable")]
     enable: bool,
@@ -149,6 +153,12 @@ struct RouteArgs {
     /// Only events of this kind; alert.* for all that begin so; may be given several times
     #[arg(long, value_name = "KIND")]
     event: Vec<String>,
+    /// Only alerts and incidents of this type, and nothing else; may be given several times
+    #[arg(long, value_name = "TYPE")]
+    alert_type: Vec<String>,
+    /// Only alerts and incidents with this reason, and nothing else; may be given several times
+    #[arg(long)]
+    reason: Vec<AlertReason>,
     /// webhook, email: collect events over this time into one message: 10m, 1h
     #[arg(long, value_parser = seconds, value_name = "TIME")]
     digest: Option<u32>,
@@ -205,6 +215,8 @@ impl RouteArgs {
             min_severity: self.min_severity.unwrap_or(old.min_severity),
             groups: if self.group.is_empty() { old.groups } else { self.group.clone() },
             kinds: if self.event.is_empty() { old.kinds } else { self.event.clone() },
+            alert_types: if self.alert_type.is_empty() { old.alert_types } else { self.alert_type.clone() },
+            reasons: if self.reason.is_empty() { old.reasons } else { self.reason.clone() },
             digest_s: self.digest.or(old.digest_s),
         }
     }
@@ -271,6 +283,10 @@ fn update(args: &UpdateArgs, client: &Client, out: Output) -> Result<(), CliErro
     }
     if args.all_events {
         route.kinds.clear();
+    }
+    if args.all_alerts {
+        route.alert_types.clear();
+        route.reasons.clear();
     }
     let change = TargetChange {
         settings: Some(settings),
@@ -357,6 +373,8 @@ fn show(target: &Target, out: Output) -> Result<(), CliError> {
         ("severity", format!("{} and above", route.min_severity)),
         ("groups", words(&route.groups, "all")),
         ("events", words(&route.kinds, "all")),
+        ("types of alerts", words(&route.alert_types, "all")),
+        ("reasons", words(&route.reasons.iter().map(ToString::to_string).collect::<Vec<_>>(), "all")),
         ("when", route.digest_s.map_or("at once".to_owned(), |s| format!("a digest every {s} s"))),
         ("secrets", words(&target.secrets, "none")),
         ("local addresses", if target.settings.allow_local { "permitted" } else { "refused" }.to_owned()),

@@ -1,4 +1,4 @@
-//! Whether the agent is as new as its channel.
+//! Whether the agent is as new as the service asks for.
 
 use veriboot_wire::PostureReferences;
 
@@ -12,9 +12,11 @@ pub(crate) fn assess(facts: &ResourceFacts<'_>, references: &PostureReferences) 
     match is_older(has, wanted) {
         Some(true) => Outcome::unhealthy(
             "agent-outdated",
-            format!("The agent has version {has}, its channel {wanted}."),
+            format!("The agent has version {has}; {wanted} or later is asked for."),
         ),
-        Some(false) => Outcome::healthy(format!("The agent has version {has}, its channel {wanted}.")),
+        Some(false) => {
+            Outcome::healthy(format!("The agent has version {has}; {wanted} or later is asked for."))
+        }
         None => Outcome::not_applicable(
             "agent-version-unknown",
             "The agent did not say a version that can be compared.",

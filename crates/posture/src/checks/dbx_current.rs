@@ -1,8 +1,9 @@
-//! Whether dbx has the entries that it has had for long everywhere else.
+//! Whether dbx revokes what it has revoked for long everywhere else.
 
 use veriboot_wire::{PostureReferences, counted};
 
 use super::with_log;
+use crate::references::dated;
 use crate::{Outcome, ResourceFacts};
 
 pub(crate) fn assess(facts: &ResourceFacts<'_>, references: &PostureReferences) -> Outcome {
@@ -23,27 +24,38 @@ pub(crate) fn assess(facts: &ResourceFacts<'_>, references: &PostureReferences) 
             "db has none of Microsoft's certificates: what Microsoft's list revokes does not start here anyway.",
         );
     }
-    let wanted = match vm.arch {
-        "aarch64" => references.dbx_entries_aarch64,
-        _ => references.dbx_entries_x86_64,
+    let (is, asked, current) = match vm.arch {
+        "aarch64" => {
+            let wanted = references.dbx_entries_aarch64;
+            let is = format!("dbx has {}", counted(entries, "entry"));
+            (is, format!("{} entries", dated("dbx_entries_aarch64", u64::from(wanted))), entries >= wanted)
+        }
+        _ => {
+            let wanted = references.dbx_revision.as_str();
+            let revision = log.dbx_revision.as_deref();
+            let is = match revision {
+                Some(revision) => {
+                    format!("dbx is Microsoft's revision of {revision}, or has what that revokes")
+                }
+                None => format!(
+                    "dbx has {} and is older than Microsoft's revision of 2024-03-01",
+                    counted(entries, "entry")
+                ),
+            };
+            (is, format!("the revision of {wanted}"), revision >= Some(wanted))
+        }
     };
     match entries {
         0 | 1 => Outcome::unhealthy(
             "dbx-empty",
             format!(
-                "dbx revokes nothing; a current one has {} or more: loaders with known holes are accepted.",
-                counted(wanted, "entry")
+                "dbx revokes nothing: loaders with known holes are accepted. Asked for is at least {asked}."
             ),
         ),
-        _ if entries < wanted => Outcome::unhealthy(
+        _ if current => Outcome::healthy(format!("{is}. Asked for is at least {asked}.")),
+        _ => Outcome::unhealthy(
             "dbx-old",
-            format!(
-                "dbx has {}; a current one has {wanted} or more: loaders with known holes are accepted.",
-                counted(entries, "entry")
-            ),
+            format!("{is}: loaders with known holes are accepted. Asked for is at least {asked}."),
         ),
-        _ => {
-            Outcome::healthy(format!("dbx has {} ({wanted} or more are current).", counted(entries, "entry")))
-        }
     }
 }

@@ -8,21 +8,33 @@ use crate::{Outcome, ResourceFacts};
 pub(crate) fn assess(facts: &ResourceFacts<'_>) -> Outcome {
     let Some(vm) = &facts.vm else { return without_agent() };
     match (vm.facts.endorsement, vm.ek_certificate) {
-        (FactState::Valid, _) => Outcome::healthy("The endorsement of the TPM is verified."),
+        (FactState::Valid, _) => {
+            Outcome::healthy(with("The endorsement of the TPM is verified", vm.endorsement_detail))
+        }
         (FactState::Invalid, _) => Outcome::unhealthy(
             "endorsement-invalid",
-            "The endorsement of the TPM is no longer valid: revoked, out of date, or that of another TPM.",
+            with("The endorsement of the TPM is no longer valid", vm.endorsement_detail),
         ),
         (FactState::NotApplicable, _) => {
             Outcome::not_applicable("no-endorsement", "This kind of VM has no endorsement of a TPM.")
         }
         (FactState::Unknown, true) => Outcome::unhealthy(
             "certificate-not-verified",
-            "The TPM has an endorsement certificate that no trusted root vouches for: identity rests on first use.",
+            with(
+                "The TPM has an endorsement certificate that no trusted root vouches for: identity rests on first use",
+                vm.endorsement_detail,
+            ),
         ),
         (FactState::Unknown, false) => Outcome::unhealthy(
             "no-certificate",
             "The TPM has no endorsement certificate: identity rests on first use.",
         ),
+    }
+}
+
+fn with(sentence: &str, detail: Option<&str>) -> String {
+    match detail {
+        Some(detail) => format!("{sentence} ({detail})."),
+        None => format!("{sentence}."),
     }
 }

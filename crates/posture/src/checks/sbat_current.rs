@@ -3,6 +3,7 @@
 use veriboot_wire::PostureReferences;
 
 use super::with_log;
+use crate::references::dated;
 use crate::{Outcome, ResourceFacts};
 
 pub(crate) fn assess(facts: &ResourceFacts<'_>, references: &PostureReferences) -> Outcome {
@@ -11,6 +12,7 @@ pub(crate) fn assess(facts: &ResourceFacts<'_>, references: &PostureReferences) 
         Err(outcome) => return outcome,
     };
     let wanted = references.sbat_level;
+    let asked = dated("sbat_level", wanted);
     match log.sbat_level {
         None => Outcome::not_applicable(
             "no-sbat-level",
@@ -19,9 +21,12 @@ pub(crate) fn assess(facts: &ResourceFacts<'_>, references: &PostureReferences) 
         Some(level) if level < wanted => Outcome::unhealthy(
             "sbat-old",
             format!(
-                "The SBAT level is {level}, older than {wanted}: boot loaders and shims with known holes are accepted."
+                "The SBAT level is {level}: boot loaders and shims with known holes are accepted. Asked for is {asked}, or \
+                 later."
             ),
         ),
-        Some(level) => Outcome::healthy(format!("The SBAT level is {level} ({wanted} or later is current).")),
+        Some(level) => {
+            Outcome::healthy(format!("The SBAT level is {level}. Asked for is {asked}, or later."))
+        }
     }
 }

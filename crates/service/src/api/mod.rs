@@ -39,6 +39,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(summary::show))
         .routes(routes!(summary::version))
         .routes(routes!(vms::list))
+        .routes(routes!(vms::export))
         .routes(routes!(vms::show, vms::delete))
         .routes(routes!(attestations::list))
         .routes(routes!(attestations::show))

@@ -8,7 +8,7 @@ use veriboot_appraisal::{
     Conclude, Judgement, Learn, LogReport, Outcome, PreviousBoot, components_in, conclude, judge,
 };
 use veriboot_eventlog::HashAlg;
-use veriboot_store::vms::VmRow;
+use veriboot_store::vms::{self, VmRow};
 use veriboot_tpm::Quote;
 use veriboot_wire::{
     AlertReason, EvidenceRequest, FactState, Facts, Finding, Receipt, Severity, Time, Verdict, VmStatus,
@@ -143,6 +143,8 @@ pub(super) struct Judged {
 pub(super) struct Plan {
     /// The record that all of this was decided on.
     pub vm: VmRow,
+    /// What came of the TPM's endorsement, where the record does not say so yet; in `vm` it is the present one.
+    pub endorsement: Option<vms::Endorsement>,
     /// What judged.
     pub judges: Judges,
     pub challenge: CheckedChallenge,
@@ -170,6 +172,8 @@ impl Plan {
         judges: Judges,
         now: Time,
     ) -> Self {
+        let endorsement = state.attest.endorsement.news(&vm, now);
+        let vm = VmRow { endorsement: endorsement.clone().or(vm.endorsement), ..vm };
         let judged = match report {
             Ok(report) => {
                 let input = Input {
@@ -184,6 +188,7 @@ impl Plan {
         };
         Self {
             vm,
+            endorsement,
             judges,
             challenge,
             evidence: Arc::clone(evidence),
@@ -271,7 +276,7 @@ impl AttestState {
                     previous,
                 })
             })?;
-            self.conditions.judge(outcome, (profile_key, profile), boot, seen)
+            self.conditions.judge(endorsed(outcome, &input.vm), (profile_key, profile), boot, seen)
         };
         let mut outcome = concluded(judgement.as_deref())?;
         let mut shown = None;
@@ -336,6 +341,13 @@ impl AttestState {
     }
 }
 
+fn endorsed(outcome: Outcome, vm: &VmRow) -> Outcome {
+    match &vm.endorsement {
+        Some(endorsement) => outcome.endorsed(endorsement.state, endorsement.detail.as_deref()),
+        None => outcome,
+    }
+}
+
 /// What is found when the service cannot appraise evidence.
 pub(super) fn appraisal_failed() -> Finding {
     let mut finding = Finding::new(
@@ -354,13 +366,16 @@ fn broken(vm: &VmRow, error: &Broken) -> Judged {
     let finding = appraisal_failed();
     Judged {
         detail: Some(finding.message.clone()),
-        outcome: Outcome {
-            verdict: Verdict::Unhealthy,
-            facts: Facts::UNKNOWN,
-            findings: vec![finding],
-            reasons: vec![AlertReason::AppraisalFailed],
-            learnable: false,
-        },
+        outcome: endorsed(
+            Outcome {
+                verdict: Verdict::Unhealthy,
+                facts: Facts::UNKNOWN,
+                findings: vec![finding],
+                reasons: vec![AlertReason::AppraisalFailed],
+                learnable: false,
+            },
+            vm,
+        ),
         status: VmStatus::Error,
         quote: None,
         bank: None,

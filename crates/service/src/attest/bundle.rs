@@ -100,6 +100,7 @@ pub(crate) async fn bundle(state: &AppState, id: String) -> Result<EvidenceBundl
             asked,
             previous: context.previous,
             rejection: context.rejection,
+            endorsement_invalid: context.endorsement_invalid,
             profile,
             baseline: judged_by,
             missing,

@@ -38,6 +38,7 @@ use veriboot_wire::{ACCEPTS_KERNEL, Blob, Challenge, Directions, Finding, Time};
 
 use crate::baseline_signing::BaselineSigner;
 use crate::challenge::{CHALLENGE_KEY_BYTES, Challenges, Life};
+use crate::endorsement::EndorsementTrust;
 use crate::metrics::Stages;
 use crate::result_token::{self, Appraised, Issuer, Signer, TokenError};
 use crate::{ApiError, AppState, Clock, Config, StartError};
@@ -82,6 +83,13 @@ const BOOT_KEY_CACHE_ENTRIES: usize = 65_536;
 const DIFFERENCE_CACHE_BYTES: usize = 16 * 1024 * 1024;
 /// Attestation keys that are kept in parsed form.
 const KEY_CACHE_ENTRIES: usize = 65_536;
+
+async fn endorsement_trust(config: &Config, clock: &Clock) -> Result<EndorsementTrust, StartError> {
+    let (config, now) = (config.endorsement.clone(), clock.now());
+    tokio::task::spawn_blocking(move || EndorsementTrust::read(&config, now))
+        .await
+        .map_err(|e| StartError::Internal(format!("reading the roots of endorsements failed: {e}")))?
+}
 
 /// What a judgement depends on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -128,6 +136,8 @@ pub struct AttestState {
     /// Policy conditions of profiles.
     conditions: Conditions,
     admission: Admission,
+    /// What shows that TPMs are genuine.
+    pub(crate) endorsement: Arc<EndorsementTrust>,
     /// Where the time goes.
     stages: Stages,
     /// Slots for long work, fewer than there are cores.
@@ -180,6 +190,7 @@ impl AttestState {
             keys: Cache::new(KEY_CACHE_ENTRIES),
             conditions: Conditions::default(),
             admission: Admission::new(config),
+            endorsement: Arc::new(endorsement_trust(config, clock).await?),
             stages: Stages::default(),
             long_work: Arc::new(Semaphore::new(work::slots())),
             judging_again: Mutex::new(()),

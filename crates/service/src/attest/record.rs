@@ -58,6 +58,7 @@ pub(super) fn record(tx: &mut dyn Tx, plan: &Plan) -> Result<Recorded, StoreErro
     let Judges { baseline, profile } = judges::for_vm(tx, vm.place())?;
     let same_record = vm.challenge_used_us == plan.vm.challenge_used_us
         && vm.ak_public == plan.vm.ak_public
+        && vm.ek_certificate == plan.vm.ek_certificate
         && vm.monitoring == plan.vm.monitoring
         && baseline == plan.judges.current()
         && profile == plan.judges.profile.assigned;
@@ -218,6 +219,9 @@ fn write(
             boot: position,
         },
     )?;
+    if let Some(endorsement) = &plan.endorsement {
+        vms::set_endorsement(tx, &vm.id, endorsement)?;
+    }
     crate::status::changed(
         tx,
         row,
@@ -264,6 +268,7 @@ fn write(
         status,
         status_detail: plan.judged.detail.as_deref().filter(|_| vm.monitoring),
         facts: &outcome.facts,
+        endorsement_detail: vm.endorsement.as_ref().and_then(|e| e.why(outcome.facts.endorsement)),
         machine,
         kernel: kernel.as_deref().map(|said| &said.report),
         log_sha256: if position.is_some() { replayed } else { row.log_sha256.as_deref() },
@@ -278,6 +283,11 @@ pub(super) fn context(vm: &vms::VmRow, judged: &Judged) -> attestations::Context
     attestations::Context {
         previous: previous_boot(vm).map(|previous| previous.to_wire()),
         rejection: rejected.map(proposals::rejection_for_a_bundle),
+        endorsement_invalid: vm
+            .endorsement
+            .as_ref()
+            .filter(|endorsement| endorsement.state == FactState::Invalid)
+            .map(|endorsement| endorsement.detail.clone().unwrap_or_default()),
     }
 }
 

@@ -37,6 +37,13 @@ impl Config {
         range("learn_boots", self.learn_boots, 1, 64)?;
         range("posture.ca_warning_days", self.posture.ca_warning_days, 1, 3650)?;
         range("posture.sweep_interval_s", self.posture.sweep_interval_s, 60, 86_400)?;
+        if let Some(revision) = &self.posture.dbx_revision
+            && !veriboot_posture::DBX_REVISIONS.iter().any(|known| known.date == revision)
+        {
+            let known: Vec<&str> = veriboot_posture::DBX_REVISIONS.iter().map(|known| known.date).collect();
+            let reason = format!("must be one of {}", known.join(", "));
+            return Err(ConfigError::Value { setting: "posture.dbx_revision", reason });
+        }
         if self.posture.sbat_level.is_some_and(|level| !(1_000_000_000..=9_999_999_999).contains(&level)) {
             let reason = "must have ten digits, such as 2024010900".to_owned();
             return Err(ConfigError::Value { setting: "posture.sbat_level", reason });

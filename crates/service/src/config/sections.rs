@@ -71,6 +71,29 @@ pub enum LogFormat {
     Json,
 }
 
+/// What shows that a TPM is genuine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EndorsementConfig {
+    /// PEM or DER files: roots of endorsement certificates, and authorities between them and the certificates.
+    pub roots: Vec<PathBuf>,
+    /// PEM or DER files: revocation lists of these authorities.
+    pub revocation_lists: Vec<PathBuf>,
+    /// What becomes of certificates whose validity is over.
+    pub expired: Expired,
+}
+
+/// What becomes of endorsement certificates whose validity is over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Expired {
+    /// They count: TPMs outlive their certificates.
+    #[default]
+    Accept,
+    /// They do not, and the VM is unhealthy.
+    Refuse,
+}
+
 /// The life of alerts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -107,9 +130,9 @@ impl Default for NotificationConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PostureConfig {
-    /// Entries that dbx has at least on x86-64.
+    /// Date of the revision that dbx is at least on x86-64.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub dbx_entries_x86_64: Option<u32>,
+    pub dbx_revision: Option<String>,
     /// Entries that dbx has at least on AArch64.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dbx_entries_aarch64: Option<u32>,
@@ -128,7 +151,7 @@ pub struct PostureConfig {
 impl Default for PostureConfig {
     fn default() -> Self {
         Self {
-            dbx_entries_x86_64: None,
+            dbx_revision: None,
             dbx_entries_aarch64: None,
             sbat_level: None,
             agent_version: None,

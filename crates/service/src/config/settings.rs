@@ -132,6 +132,30 @@ pub const SETTINGS: &[Setting] = &[
          docs/attestation.md says how.",
     ),
     setting(
+        "endorsement.roots",
+        ValueType::List,
+        "",
+        "PEM files, or files with one certificate in DER: roots of the endorsement certificates of your TPMs, and the \
+         authorities between them and those certificates, which no TPM brings. A TPM whose certificate leads to one of the \
+         roots is verified: the fact `endorsement` is `valid` and the check `endorsement-verified` healthy. Others stay \
+         `unknown`, and their VMs are no less healthy for it. Read at the start; each VM follows with its next attestation.",
+    ),
+    setting(
+        "endorsement.revocation_lists",
+        ValueType::List,
+        "",
+        "PEM files with X509 CRL blocks, or files with one list in DER (version 2, as RFC 5280 asks), signed by certificates of `endorsement.roots`. A TPM \
+         whose certificate was revoked fails its attestation with the alert reason `endorsement-lost`. Read at the start, as \
+         they are: nothing is fetched. A list that its issuer has renewed since is used all the same, and named in the log.",
+    ),
+    setting(
+        "endorsement.expired",
+        ValueType::Text,
+        "",
+        "`accept` or `refuse`: what becomes of endorsement certificates, or of authorities above them, whose validity is \
+         over. TPMs often outlive their certificates. With `refuse` an attestation fails then, with `endorsement-lost`.",
+    ),
+    setting(
         "alerts.reopen_window_s",
         ValueType::Number,
         "",
@@ -159,16 +183,17 @@ pub const SETTINGS: &[Setting] = &[
          told stays longer.",
     ),
     setting(
-        "posture.dbx_entries_x86_64",
-        ValueType::Number,
-        "the number of this release, docs/checks.md",
-        "Entries that dbx of an x86-64 VM has at least; with fewer the check `dbx-current` is unhealthy.",
+        "posture.dbx_revision",
+        ValueType::Text,
+        "the newest revision that this release knows, docs/checks.md",
+        "Date of the revision of Microsoft's dbx that dbx of an x86-64 VM is at least, one of those in docs/checks.md; with an \
+         older one the check `dbx-current` is unhealthy.",
     ),
     setting(
         "posture.dbx_entries_aarch64",
         ValueType::Number,
         "the number of this release, docs/checks.md",
-        "The same on AArch64.",
+        "Entries that dbx of an AArch64 VM has at least; with fewer the check `dbx-current` is unhealthy.",
     ),
     setting(
         "posture.sbat_level",

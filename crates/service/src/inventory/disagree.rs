@@ -5,8 +5,18 @@
 use veriboot_store::inventory::Enrolled;
 use veriboot_wire::{Configured, FactState, InventoryDisagreement, InventoryItem, MatchedBy, Severity};
 
+/// Every code.
+pub(crate) const DISAGREEMENTS: [&str; 6] = [
+    "inventory-secure-boot-differs",
+    "inventory-vtpm-differs",
+    "inventory-scale-set-differs",
+    "inventory-identity-differs",
+    "inventory-sources-disagree",
+    "inventory-listed-twice",
+];
+
 /// What contradicts an item. `others` are other items that name the same VM.
-pub(super) fn disagreements(
+pub(crate) fn disagreements(
     item: &InventoryItem,
     vm: Option<&Enrolled>,
     others: &[InventoryItem],

@@ -16,6 +16,7 @@ mod made;
 mod rows;
 
 pub use configured::look as read_configured;
+pub(crate) use disagree::{DISAGREEMENTS, disagreements};
 pub(crate) use rows::{of_vm, rows};
 
 use serde_json::json;

@@ -1,5 +1,7 @@
 //! What the inventory lists, and how fresh it is.
 
+use std::collections::BTreeMap;
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -8,14 +10,21 @@ use veriboot_store::{StoreError, Tx, inventory};
 use veriboot_wire::Time;
 
 use super::count;
+use crate::inventory::DISAGREEMENTS;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StateLabels {
     state: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CodeLabels {
+    code: &'static str,
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Inventory {
+    contradicted: Family<CodeLabels, Gauge>,
     items: Family<StateLabels, Gauge>,
     sources: Gauge,
     failing: Gauge,
@@ -28,6 +37,7 @@ pub(super) struct Listed {
     items: (u64, u64, u64),
     sources: (u64, u64),
     oldest_sync: Option<Time>,
+    contradicted: BTreeMap<String, u64>,
 }
 
 impl Listed {
@@ -36,6 +46,7 @@ impl Listed {
             items: inventory::counts(tx)?,
             sources: inventory::source_counts(tx)?,
             oldest_sync: inventory::oldest_sync(tx)?,
+            contradicted: inventory::contradicted(tx)?,
         })
     }
 }
@@ -63,13 +74,23 @@ impl Inventory {
             Unit::Seconds,
             oldest_sync_age.clone(),
         );
-        Self { items, sources, failing, oldest_sync_age }
+        let contradicted = Family::default();
+        registry.register(
+            "inventory_contradicted",
+            "Items of enrolled VMs that evidence or another source contradicts, by code",
+            contradicted.clone(),
+        );
+        Self { contradicted, items, sources, failing, oldest_sync_age }
     }
 
     pub(super) fn set(&self, listed: &Listed, now: Time) {
         let (enrolled, alone, gone) = listed.items;
         for (state, items) in [("enrolled", enrolled), ("no-agent", alone), ("gone", gone)] {
             self.items.get_or_create(&StateLabels { state }).set(count(items));
+        }
+        for code in DISAGREEMENTS {
+            let items = listed.contradicted.get(code).copied().unwrap_or(0);
+            self.contradicted.get_or_create(&CodeLabels { code }).set(count(items));
         }
         self.sources.set(count(listed.sources.0));
         self.failing.set(count(listed.sources.1));

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ureq::http::Uri;
-use veriboot_wire::{MAX_ROUTE_WORDS, Route, TargetKind, TargetSecrets, TargetSettings};
+use veriboot_wire::{MAX_ROUTE_WORDS, Route, TargetKind, TargetSecrets, TargetSettings, kind_matches};
 
 use super::secrets::HIDDEN_PATH;
 use super::{address, email, roots, webhook, words};
@@ -187,8 +187,15 @@ fn check_file(name: &str) -> Result<(), String> {
 /// # Errors
 /// One sentence that names the member.
 pub(crate) fn check_route(kind: TargetKind, route: &Route) -> Result<(), String> {
-    if route.groups.len() > MAX_ROUTE_WORDS || route.kinds.len() > MAX_ROUTE_WORDS {
-        return Err(format!("route.groups and route.kinds must have at most {MAX_ROUTE_WORDS} words"));
+    for (member, words) in [
+        ("groups", route.groups.len()),
+        ("kinds", route.kinds.len()),
+        ("alert_types", route.alert_types.len()),
+        ("reasons", route.reasons.len()),
+    ] {
+        if words > MAX_ROUTE_WORDS {
+            return Err(format!("route.{member} must have at most {MAX_ROUTE_WORDS} words"));
+        }
     }
     if let Some(group) = route.groups.iter().find(|group| !crate::api::is_name(group)) {
         return Err(format!("route.groups: {:?} is no name of a group", words::excerpt(group)));
@@ -201,6 +208,22 @@ pub(crate) fn check_route(kind: TargetKind, route: &Route) -> Result<(), String>
                 words::excerpt(pattern)
             ));
         }
+    }
+    let known = |name: &String| veriboot_wire::ALERT_TYPES.iter().any(|known| known.id == name);
+    if let Some(unknown) = route.alert_types.iter().find(|name| !known(name)) {
+        return Err(format!(
+            "route.alert_types: {:?} is no type of alert; docs/alerts.md lists them",
+            words::excerpt(unknown)
+        ));
+    }
+    let of_alerts = |kind: &str| ["alert.*", "incident.*"].iter().any(|family| kind_matches(family, kind));
+    if (!route.alert_types.is_empty() || !route.reasons.is_empty())
+        && !route.kinds.is_empty()
+        && !route.kinds.iter().any(|pattern| of_alerts(pattern))
+    {
+        return Err("route.kinds has no kind of event about alerts or incidents, which alone have the types and reasons \
+                    of route.alert_types and route.reasons"
+            .to_owned());
     }
     match route.digest_s {
         None => Ok(()),

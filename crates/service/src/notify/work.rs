@@ -8,7 +8,7 @@ use veriboot_store::ages::Old;
 use veriboot_store::deliveries::{self, Attempt, Claimed, Failed, Waiting};
 use veriboot_store::targets::{self, TargetRow};
 use veriboot_store::{StoreError, Tx, alerts, events, new_id};
-use veriboot_wire::{AlertQuery, TargetKind, Time};
+use veriboot_wire::{AlertQuery, Routed, TargetKind, Time};
 
 use super::tell::{Message, SendError, tell};
 use super::{alertmanager, backoff};
@@ -319,7 +319,13 @@ impl Turn<'_> {
             let route = &self.target.route;
             let mut facts = Vec::new();
             for alert in &page.items {
-                if route.takes("alert.opened", alert.severity, Some(&alert.group)) {
+                let routed = Routed {
+                    kind: "alert.opened",
+                    severity: alert.severity,
+                    group: Some(&alert.group),
+                    alert: Some((&alert.kind, alert.reason)),
+                };
+                if route.takes(&routed) {
                     facts.push((events::alert_data(alert)?, alert.severity, alert.group.clone()));
                 }
             }

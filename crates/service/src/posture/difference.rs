@@ -1,5 +1,7 @@
 //! Assessments that came out differently: written, and told.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 use veriboot_posture::{CheckId, Outcome, check};
 use veriboot_store::assessments::Turned;
@@ -112,12 +114,26 @@ pub(super) fn write(
     if assessments::turn(tx, &turned)? != turned.len() as u64 {
         return Ok(false);
     }
+    // The sets that they leave lose members.
+    let moved: BTreeSet<&str> = changes
+        .iter()
+        .filter(|change| change.was.is_some_and(|was| !was.same_place))
+        .map(|change| change.is.resource_id.as_str())
+        .collect();
+    for resource in moved {
+        assessments::mark_set_of(tx, resource)?;
+    }
     assessments::put(tx, &rows)?;
     let told: Vec<(&Assessment, Value)> = changes
         .iter()
         .filter(|change| worth_telling(change))
         .map(|change| (&change.is, data(&change.is, change.was.map(|was| was.status))))
         .collect();
+    let sets: BTreeSet<(&str, &str)> = changes
+        .iter()
+        .filter_map(|Change { is, .. }| Some((is.group.as_str(), is.scale_set.as_deref()?)))
+        .collect();
+    assessments::mark_sets(tx, &sets)?;
     let events: Vec<NewEvent<'_>> = told.iter().map(|(is, data)| event(is, data, now)).collect();
     if !events.is_empty() {
         events::append_all(tx, &events)?;

@@ -9,7 +9,7 @@ use veriboot_store::vms::VmRow;
 use veriboot_wire::{Facts, KernelReport, MachineInfo, SecurityType, VmStatus};
 
 /// Changes with what goes into a key, so that a new release assesses all VMs.
-const VERSION: &str = "2";
+const VERSION: &str = "3";
 
 /// What an attestation has written about its VM.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +20,8 @@ pub(crate) struct After<'a> {
     pub status_detail: Option<&'a str>,
     /// The separate facts.
     pub facts: &'a Facts,
+    /// Why the endorsement of its TPM is believed or not.
+    pub endorsement_detail: Option<&'a str>,
     /// What the agent says about the machine.
     pub machine: &'a MachineInfo,
     /// What it says about the running kernel.
@@ -39,6 +41,7 @@ impl After<'_> {
             machine: self.machine,
             kernel: self.kernel,
             ek_certificate: before.ek_certificate.is_some(),
+            endorsement_detail: self.endorsement_detail,
             log_sha256: self.log_sha256,
         })
     }
@@ -53,6 +56,7 @@ pub(super) fn of_inputs(vm: &VmInputs) -> String {
         machine: &vm.machine,
         kernel: vm.kernel.as_ref(),
         ek_certificate: vm.ek_certificate,
+        endorsement_detail: vm.endorsement.as_ref().and_then(|e| e.why(vm.facts.endorsement)),
         log_sha256: vm.log_sha256.as_deref(),
     })
 }
@@ -65,6 +69,7 @@ struct Parts<'a> {
     machine: &'a MachineInfo,
     kernel: Option<&'a KernelReport>,
     ek_certificate: bool,
+    endorsement_detail: Option<&'a str>,
     log_sha256: Option<&'a str>,
 }
 
@@ -89,6 +94,7 @@ fn key(parts: &Parts<'_>) -> String {
         add(said);
     }
     add(if parts.ek_certificate { "ek" } else { "" });
+    add(parts.endorsement_detail.unwrap_or_default());
     add(parts.log_sha256.unwrap_or_default());
     if let Some(said) = parts.kernel.and_then(|kernel| serde_json::to_string(kernel).ok()) {
         add(&said);

@@ -6,12 +6,19 @@
 //! * Everything else (a new release, other references, the time) is found by the sweep ([`run`]), which compares all
 //!   resources once an hour and writes only what came out differently.
 //!
+//! What checks come to for whole scale sets is counted a few seconds after their members changed (`sets.rs`).
+//!
+//! Whenever a VM is assessed, its items of the inventory are held against its evidence, and a contradiction that appears or
+//! goes is told (`contradictions.rs`).
+//!
 //! What evidence is held against ([`veriboot_wire::PostureReferences`]) is kept in the database, so that all replicas
 //! assess alike.
 
+mod contradictions;
 mod difference;
 mod key;
 mod resource;
+mod sets;
 mod settings;
 mod sweep;
 

@@ -1,14 +1,15 @@
 //! VMs and inventory items assessed, a batch at a time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use veriboot_posture::{ItemFacts, LogFacts, ResourceFacts, VmFacts, assess_all};
 use veriboot_store::assessments::{self, ItemInputs, VmInputs};
 use veriboot_store::{StoreError, Tx, logs};
 use veriboot_wire::{Assessment, FactState, InventoryItem, PostureReferences, ResourceKind, Time};
 
+use super::contradictions::Contradiction;
 use super::difference::{Change, Resource, changes, write};
-use super::{key, settings};
+use super::{contradictions, key, settings};
 
 /// Assesses VMs in this transaction, whatever their keys are.
 pub(super) fn assess_vms(
@@ -37,6 +38,7 @@ pub(super) struct Compared {
     items: Vec<ItemInputs>,
     references: PostureReferences,
     changes: Vec<Change>,
+    contradictions: Vec<Contradiction>,
 }
 
 impl Compared {
@@ -47,10 +49,11 @@ impl Compared {
 
     /// Leaves out those of which nothing is different.
     pub(super) fn keep_different(&mut self) {
-        let Self { vms, items, changes, .. } = self;
-        let ids: BTreeSet<&str> = changes.iter().map(|change| change.is.resource_id.as_str()).collect();
+        let Self { vms, items, changes, contradictions, .. } = self;
+        let mut ids: BTreeSet<&str> = changes.iter().map(|change| change.is.resource_id.as_str()).collect();
+        ids.extend(contradictions.iter().map(|one| one.vm_id.as_str()));
         vms.retain(|vm| ids.contains(vm.id.as_str()));
-        items.retain(|item| ids.contains(item.vm_id.as_str()));
+        items.retain(|one| one.item.vm_id.as_deref().is_some_and(|vm| ids.contains(vm)));
     }
 
     /// Number of VMs of which something is different, once the others are left out.
@@ -78,7 +81,11 @@ impl Compared {
             .map(|(vm, key)| (vm.id.as_str(), key))
             .collect();
         assessments::set_keys(tx, &keys)?;
-        write(tx, &self.changes, tell_first, now)
+        if !write(tx, &self.changes, tell_first, now)? {
+            return Ok(false);
+        }
+        contradictions::write(tx, &self.contradictions, now)?;
+        Ok(true)
     }
 }
 
@@ -127,8 +134,16 @@ pub(super) fn compare_vms(tx: &mut dyn Tx, vms: Vec<VmInputs>, now: Time) -> Res
     let ids: Vec<&str> = vms.iter().map(|vm| vm.id.as_str()).collect();
     let known = assessments::of_resources(tx, &ids)?;
     let items = assessments::items_of_vms(tx, &ids)?;
-    let mut found = Vec::new();
+    let (mut found, mut contradictions) = (Vec::new(), Vec::new());
+    let mut by_vm: HashMap<&str, Vec<&ItemInputs>> = HashMap::new();
+    for one in &items {
+        if let Some(vm) = one.item.vm_id.as_deref() {
+            by_vm.entry(vm).or_default().push(one);
+        }
+    }
     for vm in &vms {
+        let of_vm = by_vm.remove(vm.id.as_str()).unwrap_or_default();
+        contradictions::compare(vm, &of_vm, &mut contradictions);
         let facts = ResourceFacts {
             vm: Some(VmFacts {
                 status: vm.status,
@@ -140,9 +155,10 @@ pub(super) fn compare_vms(tx: &mut dyn Tx, vms: Vec<VmInputs>, now: Time) -> Res
                 agent_version: &vm.machine.agent_version,
                 kernel: vm.kernel.as_ref(),
                 ek_certificate: vm.ek_certificate,
+                endorsement_detail: vm.endorsement.as_ref().and_then(|e| e.why(vm.facts.endorsement)),
                 log: log_facts(vm),
             }),
-            item: items.iter().find(|item| item.vm_id == vm.id).map(item_of_vm),
+            item: of_vm.first().map(|one| facts_of(&one.item)),
         };
         let resource = Resource {
             id: &vm.id,
@@ -153,11 +169,16 @@ pub(super) fn compare_vms(tx: &mut dyn Tx, vms: Vec<VmInputs>, now: Time) -> Res
         };
         changes(&resource, of(&known, &vm.id), assess_all(&facts, &references, now), now, &mut found);
     }
-    Ok(Compared { vms, items, references, changes: found })
+    Ok(Compared { vms, items, references, changes: found, contradictions })
 }
 
-fn item_of_vm(item: &ItemInputs) -> ItemFacts<'_> {
-    ItemFacts { secure_boot: item.secure_boot, vtpm: item.vtpm, power: item.power, source: &item.source }
+fn facts_of(item: &InventoryItem) -> ItemFacts<'_> {
+    ItemFacts {
+        secure_boot: item.facts.secure_boot,
+        vtpm: item.facts.vtpm,
+        power: item.facts.power,
+        source: &item.source,
+    }
 }
 
 /// What is different of these items.
@@ -171,15 +192,7 @@ pub(super) fn item_changes(
     let known = assessments::of_resources(tx, &ids)?;
     let mut found = Vec::new();
     for item in items {
-        let facts = ResourceFacts {
-            vm: None,
-            item: Some(ItemFacts {
-                secure_boot: item.facts.secure_boot,
-                vtpm: item.facts.vtpm,
-                power: item.facts.power,
-                source: &item.source,
-            }),
-        };
+        let facts = ResourceFacts { vm: None, item: Some(facts_of(item)) };
         let resource = Resource {
             id: &item.id,
             kind: ResourceKind::InventoryItem,

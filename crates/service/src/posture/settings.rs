@@ -15,7 +15,7 @@ const SERVICE_VERSION: &str = env!("CARGO_PKG_VERSION");
 pub(super) fn configured(config: &PostureConfig) -> PostureReferences {
     let known = references(SERVICE_VERSION);
     PostureReferences {
-        dbx_entries_x86_64: config.dbx_entries_x86_64.unwrap_or(known.dbx_entries_x86_64),
+        dbx_revision: config.dbx_revision.clone().unwrap_or(known.dbx_revision),
         dbx_entries_aarch64: config.dbx_entries_aarch64.unwrap_or(known.dbx_entries_aarch64),
         sbat_level: config.sbat_level.unwrap_or(known.sbat_level),
         agent_version: config.agent_version.clone().unwrap_or(known.agent_version),

@@ -13,7 +13,7 @@ use veriboot_store::assessments::{self, NewPoint, Phase, Sweep};
 use veriboot_store::{StoreError, Tx, inventory, new_id};
 use veriboot_wire::Time;
 
-use super::{resource, settings};
+use super::{resource, sets, settings};
 use crate::AppState;
 
 /// Resources of the first batch.
@@ -78,11 +78,16 @@ async fn look(state: &AppState) -> Result<(), StoreError> {
     drain(state).await
 }
 
-/// Does all sweeps that wait and that nobody else has.
+/// Does all sweeps that wait and that nobody else has, then looks at scale sets whose members changed.
 ///
 /// # Errors
 /// [`StoreError`]; what was noted before it stays.
 pub async fn drain(state: &AppState) -> Result<(), StoreError> {
+    sweeps(state).await?;
+    sets::evaluate(state).await
+}
+
+async fn sweeps(state: &AppState) -> Result<(), StoreError> {
     loop {
         if state.store.read(assessments::pending).await? == 0 {
             return Ok(());
@@ -178,6 +183,7 @@ async fn write(
 fn end(tx: &mut dyn Tx, sweep: &Sweep, by: &str, now: Time) -> Result<bool, StoreError> {
     if sweep.finished_at.is_some() {
         note_scores(tx, now)?;
+        assessments::mark_all_sets(tx)?;
     }
     assessments::advance(tx, sweep, by, now.plus_s(CLAIM_S))
 }

@@ -166,12 +166,18 @@ impl World {
 
     /// Starts the service again on the same data and port.
     pub fn restart(&mut self) {
+        self.restart_with(&|_| {});
+    }
+
+    /// The same with other settings.
+    pub fn restart_with(&mut self, adjust: &dyn Fn(&mut Config)) {
         self.stop();
         let (clock, address) = (self.clock.clone(), self.address);
         self.server = Some(self.serve(&clock, "data", &|config| {
             if let Some(address) = address {
                 config.listen = address;
             }
+            adjust(config);
         }));
     }
 

@@ -41,6 +41,9 @@ pub struct Context {
     /// The rejection that stood for what the boot proposes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejection: Option<RejectedProposal>,
+    /// Why the TPM's endorsement was no longer valid; absent when it was not invalid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endorsement_invalid: Option<String>,
 }
 
 const COLUMNS: &str = "id, vm_id, boot_id, at, verdict, facts, findings, baseline, baseline_scope, profile, \

@@ -8,7 +8,8 @@ mod held;
 pub use held::{Held, hold};
 
 use veriboot_wire::{
-    Alert, Event, EventQuery, Page, Route, Scope, ScopeKind, Severity, TargetKind, Time, kind_matches,
+    Alert, AlertReason, Event, EventQuery, Page, Route, Routed, Scope, ScopeKind, Severity, TargetKind, Time,
+    alert_of, kind_matches,
 };
 
 use super::ages::Old;
@@ -94,6 +95,8 @@ struct Written {
     data: String,
     /// Whether it is about an alert that is a member of an incident.
     of_member: bool,
+    /// Type and reason of the alert or incident that it is about.
+    alert: Option<(String, AlertReason)>,
 }
 
 impl Written {
@@ -111,6 +114,7 @@ impl Written {
             subject: event.subject.map(str::to_owned),
             data: json(event.data)?,
             of_member,
+            alert: alert_of(event.kind, event.data).map(|(kind, reason)| (kind.to_owned(), reason)),
         })
     }
 }
@@ -218,12 +222,18 @@ fn queue(tx: &mut dyn Tx, events: &[(u64, &Written)]) -> Result<(), StoreError> 
 
 /// Whether a target is told of an event.
 fn is_told(kind: TargetKind, route: &Route, event: &Written) -> bool {
-    let group = event.group.as_deref();
-    if !kind.speaks_of(&event.kind) || !route.takes(&event.kind, event.severity, group) {
+    let routed = Routed {
+        kind: &event.kind,
+        severity: event.severity,
+        group: event.group.as_deref(),
+        alert: event.alert.as_ref().map(|(kind, reason)| (kind.as_str(), *reason)),
+    };
+    if !kind.speaks_of(&event.kind) || !route.takes(&routed) {
         return false;
     }
     // People are told of an incident, and not of each of its members.
-    !(event.of_member && kind == TargetKind::Email && route.takes("incident.opened", event.severity, group))
+    let incident = Routed { kind: "incident.opened", ..routed };
+    !(event.of_member && kind == TargetKind::Email && route.takes(&incident))
 }
 
 /// Which events somebody wants.

@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use veriboot_wire::{
-    AlertState, Incident, IncidentMember, IncidentQuery, IncidentState, Page, Time, counted, techniques,
+    AlertState, Incident, IncidentMember, IncidentQuery, IncidentSort, IncidentState, Page, Time, counted,
+    techniques,
 };
 
 use super::alerts::{AlertRaise, cause, classes_of, read_classes, write_classes};
@@ -39,6 +40,7 @@ fn read(row: Row) -> Result<Incident, StoreError> {
         codes: c.json()?,
         classes: read_classes(&c.text()?)?,
         techniques: Vec::new(),
+        etag: None,
         members: c.u64()?,
         first_at: c.time()?,
         last_at: c.time()?,
@@ -350,9 +352,32 @@ pub fn by_id(tx: &mut dyn Tx, id: &str) -> Result<Option<Incident>, StoreError> 
         .transpose()
 }
 
-/// A page of incidents, newest first.
+/// SHA-256 over its alerts and their states, hex: another one when one of them came, went or moved on.
+pub fn state_of_members(tx: &mut dyn Tx, id: &str) -> Result<String, StoreError> {
+    let sql = "SELECT id, revision FROM alerts WHERE incident_id = $1 ORDER BY id";
+    let mut text = String::new();
+    for row in tx.query(sql, params![id])? {
+        let mut c = row.columns();
+        text.push_str(&c.text()?);
+        text.push('@');
+        text.push_str(&c.u64()?.to_string());
+        text.push('\n');
+    }
+    Ok(sha256_hex(text.as_bytes()))
+}
+
+/// A page of incidents, by [`IncidentQuery::sort`].
 pub fn list(tx: &mut dyn Tx, query: &IncidentQuery) -> Result<Page<Incident>, StoreError> {
-    let key = decode_time_cursor("incidents", query.cursor.as_deref())?;
+    let sort = query.sort.unwrap_or(IncidentSort::Newest);
+    let (name, behind, order) = match sort {
+        IncidentSort::Newest => {
+            ("incidents", "(i.first_at, i.id) < (?, ?)", " ORDER BY i.first_at DESC, i.id DESC")
+        }
+        IncidentSort::Active => {
+            ("incidents-active", "(i.last_at, i.id) < (?, ?)", " ORDER BY i.last_at DESC, i.id DESC")
+        }
+    };
+    let key = decode_time_cursor(name, query.cursor.as_deref())?;
     let class = query.class.map(|class| format!("%,{class},%"));
     let limit = page_rows(query.limit);
     let mut select = Select::new(&format!("SELECT {COLUMNS} FROM incidents i"));
@@ -364,10 +389,13 @@ pub fn list(tx: &mut dyn Tx, query: &IncidentQuery) -> Result<Page<Incident>, St
         .and_if("i.scale_set = ?", query.scale_set.as_ref())
         .and_if("i.first_at >= ?", query.since);
     if let Some((time, id)) = &key {
-        select.and("(i.first_at, i.id) < (?, ?)", params![*time, id]);
+        select.and(behind, params![*time, id]);
     }
-    let rows = select.page(tx, " ORDER BY i.first_at DESC, i.id DESC", limit)?;
-    page(rows, limit, read, |i| encode_cursor("incidents", &[&i.first_at.unix_ms().to_string(), &i.id]))
+    let rows = select.page(tx, order, limit)?;
+    page(rows, limit, read, |i| {
+        let at = if sort == IncidentSort::Newest { i.first_at } else { i.last_at };
+        encode_cursor(name, &[&at.unix_ms().to_string(), &i.id])
+    })
 }
 
 /// A page of the alerts of an incident, by the first time that they were raised.

@@ -134,6 +134,41 @@ async fn what_was_written_is_read_and_the_first_time_stays(db) {
 }
 
 on_both! {
+async fn a_set_is_noted_as_it_was_counted(db) {
+    let due = |store: &veriboot_store::Store| {
+        let store = store.clone();
+        async move { store.read(|tx| assessments::due_sets(tx, ("", ""), 10)).await.unwrap() }
+    };
+    let mark = |store: &veriboot_store::Store| {
+        let store = store.clone();
+        async move {
+            let mark = |tx: &mut dyn veriboot_store::Tx| assessments::mark_sets(tx, &[("g", "web"), ("g", "db")].into());
+            store.write(mark).await.unwrap();
+        }
+    };
+    assert_eq!(due(&db.store).await, []);
+    mark(&db.store).await;
+    let first = due(&db.store).await;
+    assert_eq!(first.iter().map(|set| (set.scale_set.as_str(), set.changes)).collect::<Vec<_>>(), [("db", 1), ("web", 1)]);
+    // A member changes while it is counted; of two that counted the same, one writes.
+    mark(&db.replica()).await;
+    let noted = |set: &assessments::DueSet| {
+        let (store, set) = (db.store.clone(), set.clone());
+        async move { store.write(move |tx| assessments::evaluated(tx, &set)).await.unwrap() }
+    };
+    assert!(!noted(&first[1]).await);
+    let second = due(&db.store).await;
+    assert!(noted(&second[1]).await && !noted(&second[1]).await);
+    assert_eq!(due(&db.store).await, second[..1]);
+    // What was counted before is not written over it later, whatever happens in between.
+    mark(&db.store).await;
+    assert!(!noted(&second[1]).await && !noted(&first[1]).await);
+    let behind = db.store.read(|tx| assessments::due_sets(tx, ("g", "db"), 10)).await.unwrap();
+    assert_eq!(behind.iter().map(|set| set.scale_set.as_str()).collect::<Vec<_>>(), ["web"]);
+}
+}
+
+on_both! {
 async fn filters_and_pages_agree_with_the_whole_list(db) {
     db.store.write(|tx| { fill(tx, "a", 40)?; fill(tx, "b", 20) }).await.unwrap();
     let pages = |query: AssessmentQuery| {

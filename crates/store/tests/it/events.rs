@@ -8,8 +8,8 @@ use veriboot_store::heartbeats::{self, Beat};
 use veriboot_store::targets::{self, MAX_TARGETS, TargetRow};
 use veriboot_store::{Constraint, Store, StoreError, Tx, new_id};
 use veriboot_wire::{
-    DeliveryQuery, DeliveryState, EventQuery, Route, Severity, TargetKind, TargetSecrets, TargetSettings,
-    Time,
+    AlertReason, DeliveryQuery, DeliveryState, EventQuery, Route, Severity, TargetKind, TargetSecrets,
+    TargetSettings, Time,
 };
 
 use crate::harness::{at, on_both};
@@ -158,7 +158,7 @@ async fn an_event_is_queued_for_whom_it_concerns(db) {
         min_severity,
         groups: groups.iter().map(|g| (*g).to_owned()).collect(),
         kinds: kinds.iter().map(|k| (*k).to_owned()).collect(),
-        digest_s: None,
+        ..Route::default()
     };
     let all = target("all", TargetKind::Webhook, Route::default());
     let prod = target("prod", TargetKind::Email, route(Severity::Medium, &["prod"], &["alert.*"]));
@@ -187,6 +187,28 @@ async fn an_event_is_queued_for_whom_it_concerns(db) {
     let listed = db.store.read(|tx| deliveries::list(tx, &DeliveryQuery::default())).await.unwrap();
     assert_eq!(listed.items.len(), 9);
     assert_eq!(listed.items[0].event.sequence, 5);
+    // Who asks for reasons is told of alerts and incidents with these, and of nothing else.
+    let pager = target("pager", TargetKind::Webhook, Route { reasons: vec![AlertReason::QuoteUntrusted], ..Route::default() });
+    add(&db.store, &pager).await;
+    db.store.write(move |tx| {
+        for (kind, reason) in [
+            ("alert.opened", "quote-untrusted"),
+            ("alert.opened", "agent-silent"),
+            ("incident.opened", "quote-untrusted"),
+            ("suppression.changed", "quote-untrusted"),
+        ] {
+            let data = json!({ "kind": "vm-attestation-failed", "reason": reason });
+            let event = NewEvent {
+                at: at(6), kind, severity: Severity::Medium, group: Some("test"), scale_set: None, vm_id: None, vm_name: None,
+                subject: None, data: &data,
+            };
+            events::append(tx, &event)?;
+        }
+        append(tx, "vm.enrolled", Severity::Info, Some("test"), 7)?;
+        assert_eq!(sequences(&deliveries::waiting(tx, &pager.id, 100)?), [6, 8]);
+        targets::delete(tx, &pager.id)?;
+        Ok(())
+    }).await.unwrap();
 }
 }
 

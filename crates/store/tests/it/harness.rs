@@ -154,6 +154,7 @@ pub fn evidence() -> Evidence {
                 log_sha256: None,
                 ak_replaced: true,
             }),
+            endorsement_invalid: None,
             rejection: None,
         }),
     }

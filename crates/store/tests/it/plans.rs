@@ -11,8 +11,8 @@ use veriboot_store::{
 };
 use veriboot_wire::{
     AlertQuery, AlertSort, AlertState, AssessmentQuery, AssessmentSort, AssessmentStatus, AuditQuery,
-    DeliveryQuery, DeliveryState, EventQuery, IncidentQuery, IncidentState, InventoryQuery, Scope, ScopeKind,
-    Severity, VmQuery, VmStatus,
+    DeliveryQuery, DeliveryState, EventQuery, IncidentQuery, IncidentSort, IncidentState, InventoryQuery,
+    InventorySort, Scope, ScopeKind, Severity, VmQuery, VmSort, VmStatus,
 };
 
 use crate::harness::{at, on_both, target, vm};
@@ -151,6 +151,19 @@ async fn pages_of_vms(db) {
             let next = VmQuery { cursor: cursor(&["vms", "g", "n"]), ..query };
             check.list(&format!("{name}, next"), Sought, |tx| vms::list(tx, &next));
         }
+        let queries = [
+            ("all", Ordered, VmQuery::default()),
+            ("group", Sought, with!(VmQuery { group: "g" })),
+            ("image", Sought, with!(VmQuery { image: "i" })),
+            ("status", Sought, with!(VmQuery { status: VmStatus::Stale })),
+            ("prefix", Ordered, with!(VmQuery { name_prefix: "p" })),
+        ];
+        for (name, needs, query) in queries {
+            let query = VmQuery { sort: Some(VmSort::Enrolled), ..query };
+            check.list(&format!("{name} by age"), needs, |tx| vms::list(tx, &query));
+            let next = VmQuery { cursor: cursor(&["vms-enrolled", "v"]), ..query };
+            check.list(&format!("{name} by age, next"), Sought, |tx| vms::list(tx, &next));
+        }
         let scope = |kind, id: &str| Scope { kind, group: "g".into(), id: id.into() };
         for (name, scope) in [
             ("ids of a group", scope(ScopeKind::Group, "")),
@@ -251,6 +264,16 @@ async fn pages_of_the_inventory(db) {
             let next = InventoryQuery { cursor: cursor(&["inventory", "g", "n", "i"]), ..query };
             check.list(&format!("{name}, next"), Sought, |tx| inventory::list(tx, &next));
         }
+        for (name, needs, query) in [
+            ("all", Ordered, InventoryQuery::default()),
+            ("source", Sought, with!(InventoryQuery { source: "s" })),
+            ("group", Sought, with!(InventoryQuery { group: "g" })),
+        ] {
+            let query = InventoryQuery { sort: Some(InventorySort::Changed), ..query };
+            check.list(&format!("{name} by change"), needs, |tx| inventory::list(tx, &query));
+            let next = InventoryQuery { cursor: cursor(&["inventory-changed", "1", "i"]), ..query };
+            check.list(&format!("{name} by change, next"), Sought, |tx| inventory::list(tx, &next));
+        }
         check.list("unlisted", Ordered, |tx| inventory::unlisted(tx, None, None, None));
         check.list("unlisted in a group", Sought, |tx| inventory::unlisted(tx, Some("g"), None, None));
         check.list("unmatched, for the sweep", Ordered, |tx| inventory::unmatched(tx, "i", 100));
@@ -299,6 +322,8 @@ async fn pages_of_alerts(db) {
         ];
         for (name, needs, query) in queries {
             check.list(name, needs, |tx| incidents::list(tx, &query));
+            let query = IncidentQuery { sort: Some(IncidentSort::Active), ..query };
+            check.list(&format!("{name} by activity"), needs, |tx| incidents::list(tx, &query));
         }
         assert!(check.flaws.is_empty(), "{}", check.flaws.join("\n"));
         Ok(())

@@ -2,7 +2,9 @@ use std::collections::BTreeSet;
 
 use veriboot_store::vms::{self, AfterAttestation, BootPosition, KernelSaid, Reenrolment};
 use veriboot_store::{Constraint, StoreError};
-use veriboot_wire::{Blob, FactState, Facts, KernelReport, MachineInfo, ScopeKind, VmQuery, VmStatus};
+use veriboot_wire::{
+    Blob, FactState, Facts, KernelReport, MachineInfo, ScopeKind, VmQuery, VmSort, VmStatus,
+};
 
 use crate::harness::{add_vm, at, on_both, vm};
 
@@ -27,6 +29,12 @@ async fn a_row_comes_back_as_it_went_in(db) {
     row.fault = Some("tpm-busy".into());
     row.baseline = Some("vm/default/web-0@1".into());
     row.monitoring = false;
+    row.endorsement = Some(vms::Endorsement {
+        state: FactState::Invalid,
+        detail: Some("the certificate of CN=ek was revoked by its issuer".into()),
+        trust: "00ff".into(),
+        at: at(7),
+    });
     let (a, b) = (row.clone(), row.clone());
     db.store.write(move |tx| vms::insert(tx, &a)).await.unwrap();
     let read = db.store.read(move |tx| {
@@ -315,6 +323,20 @@ async fn filters_count_and_summaries(db) {
     assert_eq!(names(set).await, ["default/web-0", "default/web-1"]);
     let healthy = VmQuery { status: Some(VmStatus::Healthy), ..q.clone() };
     assert_eq!(names(healthy).await, ["default/Web-2", "default/db_0", "default/web-0"]);
+    // By enrolment, newest first, in pages.
+    let mut newest = Vec::new();
+    let mut query = VmQuery { sort: Some(VmSort::Enrolled), limit: Some(2), ..q.clone() };
+    loop {
+        let asked = query.clone();
+        let page = db.store.read(move |tx| vms::list(tx, &asked)).await.unwrap();
+        newest.extend(page.items.into_iter().map(|vm| vm.id));
+        query.cursor = page.next_cursor;
+        if query.cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(newest.len(), 6);
+    assert!(newest.is_sorted_by(|a, b| a > b), "{newest:?}");
     for cursor in ["", "zz", "00", &hex::encode("alerts\u{1f}1\u{1f}2"), &"ab".repeat(5000)] {
         let query = VmQuery { cursor: Some(cursor.into()), ..q.clone() };
         let error = db.store.read(move |tx| vms::list(tx, &query)).await.unwrap_err();

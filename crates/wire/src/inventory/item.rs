@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::code::{UnknownWord, words};
-use crate::{InventoryChange, InventorySuggestion, MatchedBy, Severity, SuggestedBy, Time, VmStatus};
+use crate::{
+    InventoryChange, InventorySort, InventorySuggestion, MatchedBy, Severity, SuggestedBy, Time, VmStatus,
+};
 
 words! {
     /// Whether a VM runs, as its inventory says.
@@ -215,6 +217,8 @@ pub struct InventoryQuery {
     pub vtpm: Option<Configured>,
     /// `true`: only those that something contradicts.
     pub disagrees: Option<bool>,
+    /// Order of the rows: `name` (group, then name) when absent.
+    pub sort: Option<InventorySort>,
     /// Rows of the page, 1 to 1000; 100 when absent.
     pub limit: Option<u32>,
     /// Where the last page ended.

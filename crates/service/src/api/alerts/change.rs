@@ -23,13 +23,13 @@ pub(super) const fn leads_to(action: AlertAction) -> (AlertState, &'static str) 
     }
 }
 
-/// Who changes which alert, and the state of it that they decided on.
+/// Who changes which alert or incident, and the state of it that they decided on.
 pub(crate) struct Act {
-    caller: Caller,
-    state: AppState,
-    id: String,
-    if_match: IfMatch,
-    change: AlertChange,
+    pub(super) caller: Caller,
+    pub(super) state: AppState,
+    pub(super) id: String,
+    pub(super) if_match: IfMatch,
+    pub(super) change: AlertChange,
 }
 
 impl FromRequest<AppState> for Act {

@@ -30,6 +30,7 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(change::dismiss))
         .routes(routes!(bulk::change))
         .routes(routes!(incidents::list))
+        .routes(routes!(incidents::export))
         .routes(routes!(incidents::show))
         .routes(routes!(incidents::members))
         .routes(routes!(incidents::acknowledge))

@@ -51,7 +51,7 @@ pub(super) fn tag(item: &InventoryItem) -> ETag {
 
 /// List items of the inventory
 ///
-/// VMs that sources list, with the enrolled VM that each is, and what contradicts it. Ordered by group, name and id; those
+/// VMs that sources list, with the enrolled VM that each is, and what contradicts it. Ordered by group, name and id, or as `sort` says; those
 /// that are gone are left out unless they are asked for.
 #[utoipa::path(get, path = "/v1/inventory/items", tag = "inventory", operation_id = "list_inventory",
     params(InventoryQuery), responses((status = 200, body = Page<InventoryRow>), (status = 400, body = Problem)))]

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use veriboot_store::assessments::{self as store, CheckStatus};
+use veriboot_store::assessments::{self as store, CheckStatus, SetAssessment};
 use veriboot_wire::{
     AssessmentStatus, CheckCounts, Page, Problem, ScaleSetPosture, SetCheck, SetPostureQuery,
 };
@@ -32,6 +32,8 @@ pub(crate) async fn list(
                 return Ok(Page { items: Vec::new(), next_cursor: None });
             };
             let counts = store::set_counts(tx, (&first.0, &first.1), (&last.0, &last.1))?;
+            let known = store::set_assessments(tx, (&first.0, &first.1), (&last.0, &last.1))?;
+            let mut known = known.into_iter().peekable();
             let mut rest = counts.into_iter().peekable();
             let mut items = Vec::with_capacity(names.items.len());
             for (group, name) in &names.items {
@@ -39,7 +41,13 @@ pub(crate) async fn list(
                 while let Some(one) = rest.next_if(|c| (&c.count.group, &c.scale_set) == (group, name)) {
                     members.push(one.count);
                 }
-                items.push(set(group, name, &members));
+                let mut of_set = Vec::new();
+                while let Some(one) = known.next_if(|one| (&one.group, &one.scale_set) <= (group, name)) {
+                    if (&one.group, &one.scale_set) == (group, name) {
+                        of_set.push(one);
+                    }
+                }
+                items.push(set(group, name, &members, &of_set));
             }
             Ok(Page { items, next_cursor: names.next_cursor })
         })
@@ -47,7 +55,7 @@ pub(crate) async fn list(
         .map(Json)
 }
 
-fn set(group: &str, name: &str, counts: &[CheckStatus]) -> ScaleSetPosture {
+fn set(group: &str, name: &str, counts: &[CheckStatus], known: &[SetAssessment]) -> ScaleSetPosture {
     ScaleSetPosture {
         group: group.to_owned(),
         name: name.to_owned(),
@@ -55,7 +63,17 @@ fn set(group: &str, name: &str, counts: &[CheckStatus]) -> ScaleSetPosture {
         members: resources(counts),
         checks: by_check(counts)
             .into_iter()
-            .map(|counts| SetCheck { status: status(&counts), counts })
+            .map(|counts| {
+                let status = status(&counts);
+                let known = known.iter().find(|known| known.check == counts.check && known.status == status);
+                SetCheck {
+                    status,
+                    cause: known.and_then(|known| known.cause.clone()),
+                    first_evaluated_at: known.map(|known| known.first_evaluated_at),
+                    last_status_change_at: known.map(|known| known.last_status_change_at),
+                    counts,
+                }
+            })
             .collect(),
     }
 }

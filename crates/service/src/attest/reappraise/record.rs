@@ -39,6 +39,7 @@ pub(super) fn stands(
 ) -> bool {
     vm.last_attestation_id == before.last_attestation_id
         && vm.ak_public == before.ak_public
+        && vm.ek_certificate == before.ek_certificate
         && now.baseline.as_ref() == baseline
         && now.profile == profile.assigned
 }
@@ -182,6 +183,11 @@ impl<'a> Writing<'a> {
             status: self.status,
             status_detail: self.detail.as_deref(),
             facts: &self.repeat.attestation.facts,
+            endorsement_detail: self
+                .row
+                .endorsement
+                .as_ref()
+                .and_then(|e| e.why(self.repeat.attestation.facts.endorsement)),
             machine: &self.row.machine,
             kernel: self.row.kernel.as_ref().map(|said| &said.report),
             log_sha256: self.row.log_sha256.as_deref(),

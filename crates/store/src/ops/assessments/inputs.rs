@@ -1,11 +1,12 @@
 //! What the checks of a VM rest on, without its keys and secrets.
 
-use veriboot_wire::{Configured, Facts, KernelReport, MachineInfo, PowerState, SecurityType, VmStatus};
+use veriboot_wire::{Facts, InventoryItem, KernelReport, MachineInfo, SecurityType, VmStatus};
 
+use super::super::inventory::{COLUMNS as ITEM, read_columns};
 use crate::StoreError;
 use crate::rows::{query_in, update_rows};
 use crate::tx::{Backend, Row, Tx, params, query_one};
-use crate::vms::KernelSaid;
+use crate::vms::{Endorsement, KernelSaid};
 
 /// What is stored about a VM that checks ask for.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +33,10 @@ pub struct VmInputs {
     pub kernel: Option<KernelReport>,
     /// Whether the TPM gave an EK certificate.
     pub ek_certificate: bool,
+    /// SHA-256 of the EK's public area, hex.
+    pub ek_sha256: String,
+    /// What came of that certificate.
+    pub endorsement: Option<Endorsement>,
     /// SHA-256 of the log of the last trusted quote, hex.
     pub log_sha256: Option<String>,
     /// Hash over what the last assessment rested on.
@@ -41,7 +46,7 @@ pub struct VmInputs {
 }
 
 const HEAD: &str = "SELECT v.id, v.name, v.group_name, v.scale_set, v.status, v.status_detail, v.facts, \
-     v.security_type, v.machine, v.kernel, CASE WHEN v.ek_certificate IS NULL THEN 0 ELSE 1 END, v.log_sha256, \
+     v.security_type, v.machine, v.kernel, CASE WHEN v.ek_certificate IS NULL THEN 0 ELSE 1 END, v.ek_sha256, v.endorsement, v.log_sha256, \
      v.posture_key, (SELECT f.facts FROM vm_log_facts f WHERE f.vm_id = v.id AND f.log_sha256 = v.log_sha256) \
      FROM vms v";
 
@@ -59,6 +64,8 @@ fn read(row: Row) -> Result<VmInputs, StoreError> {
         machine: c.json()?,
         kernel: c.opt_json::<KernelSaid>()?.map(|said| said.report),
         ek_certificate: c.bool()?,
+        ek_sha256: c.text()?,
+        endorsement: c.opt_json()?,
         log_sha256: c.opt_text()?,
         posture_key: c.opt_text()?,
         log_facts: c.opt_text()?,
@@ -98,37 +105,33 @@ pub fn inputs_of_all(tx: &mut dyn Tx, vm_ids: &[String]) -> Result<Vec<VmInputs>
     Ok(found)
 }
 
-/// What the inventory says about an enrolled VM.
+/// An item of the inventory that is an enrolled VM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ItemInputs {
-    /// The VM.
-    pub vm_id: String,
-    /// Name of the source.
-    pub source: String,
-    /// Configured Secure Boot.
-    pub secure_boot: Configured,
-    /// Configured vTPM.
-    pub vtpm: Configured,
-    /// Whether it runs.
-    pub power: PowerState,
+    /// The item.
+    pub item: InventoryItem,
+    /// Codes of what contradicted it when that was told last, sorted, with commas.
+    pub contradicted: Option<String>,
 }
 
 /// What the inventory says about these VMs. Where several sources know one, the one that knew it first comes first.
 pub fn items_of_vms(tx: &mut dyn Tx, vm_ids: &[&str]) -> Result<Vec<ItemInputs>, StoreError> {
-    let head = "SELECT vm_id, source, secure_boot, vtpm, power FROM inventory_vms WHERE vm_id";
-    query_in(tx, head, " AND gone_at IS NULL ORDER BY vm_id, id", &[], vm_ids)?
+    let head = format!("SELECT {ITEM}, i.contradicted FROM inventory_vms i WHERE i.vm_id");
+    query_in(tx, &head, " AND i.gone_at IS NULL ORDER BY i.vm_id, i.id", &[], vm_ids)?
         .into_iter()
         .map(|row| {
             let mut c = row.columns();
-            Ok(ItemInputs {
-                vm_id: c.text()?,
-                source: c.text()?,
-                secure_boot: c.word()?,
-                vtpm: c.word()?,
-                power: c.word()?,
-            })
+            Ok(ItemInputs { item: read_columns(&mut c)?, contradicted: c.opt_text()? })
         })
         .collect()
+}
+
+/// Notes what contradicts items, so that it is told once: ids and codes.
+pub fn set_contradicted(tx: &mut dyn Tx, items: &[(&str, Option<&str>)]) -> Result<(), StoreError> {
+    update_rows(tx, ("UPDATE inventory_vms SET contradicted = :2", "id = :1"), &[], items, |(id, codes)| {
+        *params![*id, *codes]
+    })?;
+    Ok(())
 }
 
 /// Notes what the last assessment of each of these VMs rested on: id and key.

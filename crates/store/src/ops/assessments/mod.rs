@@ -7,6 +7,7 @@ mod counts;
 mod inputs;
 mod list;
 mod scores;
+mod sets;
 mod sweeps;
 
 use veriboot_wire::{Assessment, AssessmentStatus, Time};
@@ -20,10 +21,14 @@ pub use counts::{
 };
 pub use inputs::{
     ItemInputs, VmInputs, inputs_after, inputs_of, inputs_of_all, items_of_vms, put_log_facts,
-    read_along_indexes, set_keys,
+    read_along_indexes, set_contradicted, set_keys,
 };
 pub use list::list;
 pub use scores::{NewPoint, Point, points, purge_points, put_points};
+pub use sets::{
+    DueSet, SetAssessment, SetOutcome, due_sets, evaluated, mark_all_sets, mark_set_of, mark_sets,
+    put_set_assessments, remove_set_assessment, set_assessments, set_outcomes,
+};
 pub use sweeps::{Phase, Sweep, advance, claim, enqueue, latest, pending};
 
 const COLUMNS: &str = "resource_id, check_id, kind, name, group_name, scale_set, severity, status, cause, description, \
@@ -122,6 +127,7 @@ pub fn turn(tx: &mut dyn Tx, rows: &[Turned<'_>]) -> Result<u64, StoreError> {
 
 /// Removes what is known about a resource that is no longer one, and says how many assessments that were.
 pub fn remove(tx: &mut dyn Tx, resource_id: &str) -> Result<u64, StoreError> {
+    mark_set_of(tx, resource_id)?;
     tx.execute("DELETE FROM assessments WHERE resource_id = $1", params![resource_id])
 }
 

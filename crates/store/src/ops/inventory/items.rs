@@ -1,13 +1,15 @@
 //! Items: one by one, in lists, and those of an enrolled VM.
 
+use std::collections::BTreeMap;
+
 use veriboot_wire::{
-    Configured, ConfiguredSecurity, Facts, InventoryItem, InventoryQuery, Page, PowerState, UnlistedVm,
-    VmStatus,
+    Configured, ConfiguredSecurity, Facts, InventoryItem, InventoryQuery, InventorySort, Page, PowerState,
+    UnlistedVm, VmStatus,
 };
 
 use super::{COLUMNS, read_item, tuples};
 use crate::StoreError;
-use crate::page::{decode_cursor, encode_cursor, page, page_rows};
+use crate::page::{decode_cursor, decode_time_cursor, encode_cursor, page, page_rows};
 use crate::query::Select;
 use crate::tx::{Param, Row, Tx, params, query_one};
 
@@ -52,9 +54,8 @@ pub fn by_id(tx: &mut dyn Tx, id: &str) -> Result<Option<InventoryItem>, StoreEr
     query_one(tx, &sql, params![id])?.map(read_item).transpose()
 }
 
-/// A page of items, ordered by group, name and id.
+/// A page of items, by [`InventoryQuery::sort`].
 pub fn list(tx: &mut dyn Tx, query: &InventoryQuery) -> Result<Page<InventoryItem>, StoreError> {
-    let key: Option<[String; 3]> = decode_cursor("inventory", query.cursor.as_deref())?;
     // Above every name that starts with the prefix, since TEXT is ordered by bytes.
     let prefix_end = query.name_prefix.as_ref().map(|p| format!("{p}\u{10ffff}"));
     let limit = page_rows(query.limit);
@@ -87,11 +88,28 @@ pub fn list(tx: &mut dyn Tx, query: &InventoryQuery) -> Result<Page<InventoryIte
     if disagrees {
         select.and(DISAGREES, &[]);
     }
-    if let Some([group, name, id]) = &key {
-        select.and("(i.group_name, i.name, i.id) > (?, ?, ?)", params![group, name, id]);
+    match query.sort.unwrap_or(InventorySort::Name) {
+        InventorySort::Name => {
+            let key: Option<[String; 3]> = decode_cursor("inventory", query.cursor.as_deref())?;
+            if let Some([group, name, id]) = &key {
+                select.and("(i.group_name, i.name, i.id) > (?, ?, ?)", params![group, name, id]);
+            }
+            let rows = select.page(tx, " ORDER BY i.group_name, i.name, i.id", limit)?;
+            page(rows, limit, read_item, |i| {
+                encode_cursor("inventory", &[&i.facts.group, &i.facts.name, &i.id])
+            })
+        }
+        InventorySort::Changed => {
+            let key = decode_time_cursor("inventory-changed", query.cursor.as_deref())?;
+            if let Some((at, id)) = &key {
+                select.and("(i.changed_at, i.id) < (?, ?)", params![*at, id]);
+            }
+            let rows = select.page(tx, " ORDER BY i.changed_at DESC, i.id DESC", limit)?;
+            page(rows, limit, read_item, |i| {
+                encode_cursor("inventory-changed", &[&i.changed_at.unix_ms().to_string(), &i.id])
+            })
+        }
     }
-    let rows = select.page(tx, " ORDER BY i.group_name, i.name, i.id", limit)?;
-    page(rows, limit, read_item, |i| encode_cursor("inventory", &[&i.facts.group, &i.facts.name, &i.id]))
 }
 
 /// Every item of a VM, one of each source that lists or listed it: those that are there first, then by how surely they
@@ -205,6 +223,21 @@ pub fn unlisted(
     }
     let rows = select.page(tx, " ORDER BY v.group_name, v.name", limit)?;
     page(rows, limit, read_unlisted, |v| encode_cursor("inventory-unlisted", &[&v.group, &v.name]))
+}
+
+/// Items that something contradicts, by code; an item counts once for each of its codes.
+pub fn contradicted(tx: &mut dyn Tx) -> Result<BTreeMap<String, u64>, StoreError> {
+    let sql = "SELECT contradicted, COUNT(*) FROM inventory_vms WHERE contradicted IS NOT NULL AND gone_at IS NULL \
+               AND vm_id IS NOT NULL GROUP BY contradicted";
+    let mut by_code = BTreeMap::new();
+    for row in tx.query(sql, &[])? {
+        let mut c = row.columns();
+        let (codes, items) = (c.text()?, c.u64()?);
+        for code in codes.split(',') {
+            *by_code.entry(code.to_owned()).or_default() += items;
+        }
+    }
+    Ok(by_code)
 }
 
 /// Items by state: those with an agent, those without, and those that are gone.

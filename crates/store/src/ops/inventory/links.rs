@@ -78,7 +78,7 @@ pub fn link(
     }
     let agreed = json(&how.agreed_by())?;
     let sql = "UPDATE inventory_vms SET vm_id = $2, matched_by = $4, linked_by = $3, agreed_by = $5, \
-               revision = revision + 1 WHERE id = $1";
+               contradicted = CASE WHEN vm_id = $2 THEN contradicted END, revision = revision + 1 WHERE id = $1";
     tx.execute(sql, params![item_id, vm_id, by, how.matched_by().as_str(), &agreed])?;
     note_link(tx, &item, Some(vm_id), by, at)?;
     Ok(true)
@@ -98,7 +98,7 @@ pub fn unlink(tx: &mut dyn Tx, item_id: &str, by: &str, at: Time) -> Result<bool
     let own = own.map(|row| row.columns().text()).transpose()?;
     let matched_by = own.as_ref().map(|_| MatchedBy::VerifiedIdentity.as_str());
     let sql = "UPDATE inventory_vms SET vm_id = $2, matched_by = $3, linked_by = NULL, agreed_by = '[]', \
-               revision = revision + 1 WHERE id = $1";
+               contradicted = CASE WHEN vm_id = $2 THEN contradicted END, revision = revision + 1 WHERE id = $1";
     tx.execute(sql, params![item_id, own.as_deref(), matched_by])?;
     note_link(tx, &item, own.as_deref(), by, at)?;
     Ok(true)
@@ -120,7 +120,8 @@ pub fn match_enrolled(
         tx.query(&sql, params![ek_sha256, vm_id])?.into_iter().map(read_item).collect::<Result<_, _>>()?;
     for item in &items {
         let sql = "UPDATE inventory_vms SET vm_id = $2, matched_by = 'verified-identity', linked_by = NULL, \
-                   agreed_by = '[]', revision = revision + 1 WHERE id = $1";
+                   agreed_by = '[]', contradicted = NULL, \
+                   revision = revision + 1 WHERE id = $1";
         tx.execute(sql, params![&item.id, vm_id])?;
         note_link(tx, item, Some(vm_id), "service", at)?;
     }
@@ -146,7 +147,7 @@ pub fn note_machine(tx: &mut dyn Tx, vm_id: &str, machine_uuid: &str) -> Result<
 /// Forgets that items were this VM, because its record goes. The items stay.
 pub fn forget_vm(tx: &mut dyn Tx, vm_id: &str) -> Result<(), StoreError> {
     let sql = "UPDATE inventory_vms SET vm_id = NULL, matched_by = NULL, linked_by = NULL, agreed_by = '[]', \
-               revision = revision + 1 WHERE vm_id = $1";
+               contradicted = NULL, revision = revision + 1 WHERE vm_id = $1";
     tx.execute(sql, params![vm_id])?;
     tx.execute("DELETE FROM inventory_declared WHERE vm_id = $1", params![vm_id])?;
     Ok(())

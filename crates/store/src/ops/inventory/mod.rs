@@ -18,8 +18,8 @@ mod sync;
 pub use absence::{absent_since, stale_and_left};
 pub use changes::changes;
 pub use items::{
-    Enrolled, MAX_CONTRADICTIONS, by_id, contradicting, counts, enrolled, item_for_vm, items_for_vm, list,
-    unlisted, unmatched,
+    Enrolled, MAX_CONTRADICTIONS, by_id, contradicted, contradicting, counts, enrolled, item_for_vm,
+    items_for_vm, list, unlisted, unmatched,
 };
 pub use links::{Linked, forget_vm, link, match_enrolled, note_machine, unlink};
 pub use sources::{
@@ -32,16 +32,20 @@ pub use sync::{MAX_SHOWN_CHANGES, Outcome, Sync, sync};
 use veriboot_wire::{InventoryFacts, InventoryItem};
 
 use crate::tx::Row;
-use crate::{Backend, StoreError};
+use crate::{Backend, Columns, StoreError};
 
 /// Columns of an item, in the order of [`read_item`].
-const COLUMNS: &str = "i.id, i.source, i.item_key, i.name, i.group_name, i.scale_set, i.platform, i.os, i.region, i.power, \
+pub(super) const COLUMNS: &str = "i.id, i.source, i.item_key, i.name, i.group_name, i.scale_set, i.platform, i.os, i.region, i.power, \
      i.security_type, i.confidential_kind, i.secure_boot, i.vtpm, i.machine_uuid, i.cloud_id, i.ek_sha256, i.tags, \
      i.first_seen_at, i.changed_at, i.gone_at, i.stopped_at, i.gone_as_of, i.stopped_as_of, i.vm_id, i.matched_by, \
      i.linked_by, i.agreed_by, i.revision";
 
 fn read_item(row: Row) -> Result<InventoryItem, StoreError> {
-    let mut c = row.columns();
+    read_columns(&mut row.columns())
+}
+
+/// The columns of [`COLUMNS`], in front of others.
+pub(super) fn read_columns(c: &mut Columns) -> Result<InventoryItem, StoreError> {
     Ok(InventoryItem {
         id: c.text()?,
         source: c.text()?,

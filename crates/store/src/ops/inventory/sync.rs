@@ -384,6 +384,11 @@ fn upsert(tx: &mut dyn Tx, items: &[InventoryItem]) -> Result<(), StoreError> {
         .iter()
         .filter(|c| !matches!(**c, "id" | "source" | "item_key" | "first_seen_at"))
         .map(|c| format!("{c} = excluded.{c}"))
+        // What was told of one VM says nothing about another.
+        .chain(std::iter::once(
+            "contradicted = CASE WHEN inventory_vms.vm_id = excluded.vm_id THEN inventory_vms.contradicted END"
+                .to_owned(),
+        ))
         .collect();
     let sql = format!(
         "INSERT INTO inventory_vms ({}) VALUES {} ON CONFLICT (source, item_key) DO UPDATE SET {}",

@@ -3,7 +3,7 @@
 use veriboot_wire::Time;
 
 use crate::StoreError;
-use crate::ops::{incidents, inventory, proposals};
+use crate::ops::{assessments, incidents, inventory, proposals};
 use crate::tx::{Tx, params, query_one};
 
 /// Removes a VM with its boots, attestations and alerts, and from the proposal that it is a member of. Logs, baselines
@@ -18,6 +18,7 @@ pub fn delete(tx: &mut dyn Tx, id: &str, now: Time) -> Result<bool, StoreError> 
     tx.execute("UPDATE baselines SET is_current = 0 WHERE scope_kind = 'vm' AND scope_id = $1", params![id])?;
     inventory::forget_vm(tx, id)?;
     let incidents = incidents::of_vm(tx, id)?;
+    assessments::mark_set_of(tx, id)?;
     for sql in [
         "DELETE FROM alerts WHERE vm_id = $1",
         "DELETE FROM attestations WHERE vm_id = $1",

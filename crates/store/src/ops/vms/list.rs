@@ -1,6 +1,6 @@
 //! Which VMs there are: summaries, pages, counts.
 
-use veriboot_wire::{Page, VmQuery, VmStatus, VmSummary};
+use veriboot_wire::{Page, VmQuery, VmSort, VmStatus, VmSummary};
 
 use crate::StoreError;
 use crate::page::{decode_cursor, encode_cursor, page, page_rows};
@@ -42,9 +42,9 @@ pub fn summary(tx: &mut dyn Tx, id: &str) -> Result<Option<VmSummary>, StoreErro
     query_one(tx, &format!("{SUMMARY} WHERE v.id = $1"), params![id])?.map(read_summary).transpose()
 }
 
-/// A page of VMs, ordered by group, then name.
+/// A page of VMs, by [`VmQuery::sort`].
 pub fn list(tx: &mut dyn Tx, query: &VmQuery) -> Result<Page<VmSummary>, StoreError> {
-    let key: Option<[String; 2]> = decode_cursor("vms", query.cursor.as_deref())?;
+    let sort = query.sort.unwrap_or(VmSort::Name);
     // Above every name that starts with the prefix, since TEXT is ordered by bytes.
     let prefix_end = query.name_prefix.as_ref().map(|p| format!("{p}\u{10ffff}"));
     let limit = page_rows(query.limit);
@@ -65,11 +65,25 @@ pub fn list(tx: &mut dyn Tx, query: &VmQuery) -> Result<Page<VmSummary>, StoreEr
         }
         _ => &mut select,
     };
-    if let Some([group, name]) = &key {
-        select.and("(v.group_name, v.name) > (?, ?)", params![group, name]);
+    match sort {
+        VmSort::Name => {
+            let key: Option<[String; 2]> = decode_cursor("vms", query.cursor.as_deref())?;
+            if let Some([group, name]) = &key {
+                select.and("(v.group_name, v.name) > (?, ?)", params![group, name]);
+            }
+            let rows = select.page(tx, " ORDER BY v.group_name, v.name", limit)?;
+            page(rows, limit, read_summary, |vm| encode_cursor("vms", &[&vm.group, &vm.name]))
+        }
+        // An id begins with the time of the first enrolment.
+        VmSort::Enrolled => {
+            let key: Option<[String; 1]> = decode_cursor("vms-enrolled", query.cursor.as_deref())?;
+            if let Some([id]) = &key {
+                select.and("v.id < ?", params![id]);
+            }
+            let rows = select.page(tx, " ORDER BY v.id DESC", limit)?;
+            page(rows, limit, read_summary, |vm| encode_cursor("vms-enrolled", &[&vm.id]))
+        }
     }
-    let rows = select.page(tx, " ORDER BY v.group_name, v.name", limit)?;
-    page(rows, limit, read_summary, |vm| encode_cursor("vms", &[&vm.group, &vm.name]))
 }
 
 /// Whether there are no more names from `from` on and before `end` than are quickly sorted.

@@ -5,6 +5,7 @@
 
 mod attested;
 mod delete;
+mod endorsement;
 mod judged_again;
 mod kernel_said;
 mod list;
@@ -14,6 +15,7 @@ use veriboot_wire::{Facts, MachineInfo, ScopeKind, SecurityType, Time, VmStatus}
 
 pub use attested::{AfterAttestation, BootPosition, update_after_attestation, use_challenge};
 pub use delete::delete;
+pub use endorsement::{Endorsement, set_endorsement};
 pub use judged_again::{JudgedAgain, judged_again};
 pub use kernel_said::KernelSaid;
 pub use list::{counts_by_status, list, summary};
@@ -42,7 +44,7 @@ pub struct VmRow {
     pub status_detail: Option<String>,
     /// The separate facts.
     pub facts: Facts,
-    /// Security type.
+    /// What its evidence shows; what is configured is the inventory's to say.
     pub security_type: SecurityType,
     /// What the agent says about the machine (advisory).
     pub machine: MachineInfo,
@@ -105,6 +107,8 @@ pub struct VmRow {
     pub posture_key: Option<String>,
     /// What the agent said about the running kernel (advisory), and in which boot.
     pub kernel: Option<KernelSaid>,
+    /// What came of the endorsement certificate; absent before the first attestation.
+    pub endorsement: Option<Endorsement>,
 }
 
 impl VmRow {
@@ -150,6 +154,7 @@ impl VmRow {
             boot_key: None,
             posture_key: None,
             kernel: None,
+            endorsement: None,
         }
     }
 
@@ -168,7 +173,7 @@ const COLUMNS: &str = "id, name, group_name, scale_set, image, status, status_de
      ek_sha256, ek_public, ek_certificate, ak_public, ak_name, agent_token_sha256, challenge_used_us, interval_s, \
      silence_limit_s, enrolled_at, last_attested_at, last_seen_at, current_boot_id, reset_count, restart_count, \
      clock_ms, firmware_version, counted_ak_name, log_sha256, last_attestation_id, fault, baseline, baseline_scope, \
-     profile, monitoring, proposal_id, boot_key, posture_key, kernel";
+     profile, monitoring, proposal_id, boot_key, posture_key, kernel, endorsement";
 
 fn read(row: Row) -> Result<VmRow, StoreError> {
     let mut c = row.columns();
@@ -212,6 +217,7 @@ fn read(row: Row) -> Result<VmRow, StoreError> {
         boot_key: c.opt_text()?,
         posture_key: c.opt_text()?,
         kernel: c.opt_json()?,
+        endorsement: c.opt_json()?,
     })
 }
 
@@ -234,11 +240,12 @@ fn put_off(now: &str) -> String {
 pub fn insert(tx: &mut dyn Tx, vm: &VmRow) -> Result<(), StoreError> {
     let (facts, machine) = (json(&vm.facts)?, json(&vm.machine)?);
     let kernel = vm.kernel.as_ref().map(json).transpose()?;
+    let endorsement = vm.endorsement.as_ref().map(json).transpose()?;
     let silent_after = silent_after(vm.last_attested_at.unwrap_or(vm.enrolled_at), vm.silence_limit_s);
     let sql = format!(
         "INSERT INTO vms ({COLUMNS}, silent_after) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, \
          $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, \
-         $37, $38, $39, $40)"
+         $37, $38, $39, $40, $41)"
     );
     tx.execute(
         &sql,
@@ -282,6 +289,7 @@ pub fn insert(tx: &mut dyn Tx, vm: &VmRow) -> Result<(), StoreError> {
             vm.boot_key.as_deref(),
             vm.posture_key.as_deref(),
             kernel.as_deref(),
+            endorsement.as_deref(),
             silent_after,
         ],
     )?;

@@ -38,7 +38,7 @@ pub struct Reenrolment<'a> {
     pub ak_name: &'a [u8],
     /// SHA-256 of the new bearer token of the agent; the old one stops working.
     pub agent_token_sha256: &'a [u8],
-    /// Endorsement certificate, DER; `None` keeps the stored one.
+    /// Endorsement certificate, DER; `None` keeps the stored one. What came of the one before says nothing about another.
     pub ek_certificate: Option<&'a [u8]>,
     /// The machine.
     pub machine: &'a MachineInfo,
@@ -53,7 +53,8 @@ pub fn reenrol(tx: &mut dyn Tx, id: &str, new: &Reenrolment<'_>) -> Result<bool,
     let machine = json(new.machine)?;
     let paid_at = new.now.unix_ms() + reenrolment_debt_ms(tx, id, new.now)? + REENROLMENT_PACE_MS;
     let sql = format!(
-        "UPDATE vms SET agent_token_sha256 = $2, ek_certificate = COALESCE($3, ek_certificate), machine = $4, \
+        "UPDATE vms SET agent_token_sha256 = $2, ek_certificate = COALESCE($3, ek_certificate), \
+         endorsement = CASE WHEN $3 IS NULL OR $3 = ek_certificate THEN endorsement ELSE NULL END, machine = $4, \
          last_seen_at = $5, silent_after = {}, ak_public = $6, ak_name = $7, \
          reenrolments_paid_at = $8 WHERE id = $1",
         put_off("$5")
