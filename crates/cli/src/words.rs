@@ -32,7 +32,7 @@ const PHRASES: [(&str, &str); 20] = [
 ];
 
 /// Members and parameters whose names no sentence uses for anything else.
-const NAMES: [(&str, &str); 33] = [
+const NAMES: [(&str, &str); 34] = [
     ("scale_set", "--scale-set"),
     ("name_prefix", "--name"),
     ("expires_at", "--until"),
@@ -65,6 +65,7 @@ const NAMES: [(&str, &str); 33] = [
     ("route.kinds", "--event"),
     ("route.alert_types", "--alert-type"),
     ("route.reasons", "--reason"),
+    ("route.grouped", "--grouped"),
     ("route.digest_s", "--digest"),
 ];
 

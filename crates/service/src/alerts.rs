@@ -6,11 +6,11 @@ use veriboot_store::alerts::{
     AlertRaise, Became, Ended, auto_resolve, forget_all, forget_dismissals, raise, raise_all,
 };
 use veriboot_store::{StoreError, Tx, alerts, suppressions};
-use veriboot_wire::{AlertReason, Finding, Time, Verdict, VmStatus, reason_words, type_severity};
+use veriboot_wire::{AlertReason, FactState, Finding, Time, Verdict, VmStatus, reason_words, type_severity};
 
 use crate::AppState;
 
-/// Reasons that a healthy attestation ends. A lost endorsement is not: a good quote does not bring it back.
+/// Reasons that every healthy attestation ends.
 const HEALED: [AlertReason; 5] = [
     AlertReason::BaselineDeviation,
     AlertReason::QuoteUntrusted,
@@ -115,11 +115,20 @@ pub fn after_attestations(
 const HEALTHY: &str = "a healthy attestation followed";
 const REPORTS: &str = "the agent reports again";
 
+/// Causes that a healthy attestation ends. A good quote says nothing about whose TPM made it: that the endorsement is not lost any
+/// more, only one that is verified shows.
+fn healed(outcome: &Outcome) -> &'static [AlertReason] {
+    match outcome.facts.endorsement {
+        FactState::Valid => AlertReason::ALL,
+        _ => &HEALED,
+    }
+}
+
 /// Causes that an attestation shows to have ended: their open alerts are resolved.
 fn ended<'a>(attested: &Attested<'a>) -> Vec<Ended<'a>> {
     let of = |reasons, comment| Ended { vm_id: attested.vm_id, reasons, comment, at: attested.at };
     if attested.outcome.verdict == Verdict::Healthy {
-        return vec![of(&HEALED, HEALTHY)];
+        return vec![of(healed(attested.outcome), HEALTHY)];
     }
     let mut ended = Vec::new();
     if attested.quote_believed {
@@ -136,7 +145,9 @@ fn forgotten<'a>(attested: &Attested<'a>) -> Option<Ended<'a>> {
     let of = |reasons, comment| Ended { vm_id: attested.vm_id, reasons, comment, at: attested.at };
     match attested.outcome.verdict {
         // A VM that is healthy has none: the attestation that made it so ended them.
-        Verdict::Healthy => (attested.before != VmStatus::Healthy).then(|| of(&HEALED[..], HEALTHY)),
+        Verdict::Healthy => {
+            (attested.before != VmStatus::Healthy).then(|| of(healed(attested.outcome), HEALTHY))
+        }
         // Who dismissed one silence did not dismiss the next one.
         _ => attested.quote_believed.then(|| of(&SILENT[..], REPORTS)),
     }

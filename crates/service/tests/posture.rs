@@ -286,8 +286,22 @@ mod scenario {
         assert_eq!(operator.send("DELETE", &format!("/v1/vms/{}", one.vm_id()), "", None).status, 204);
         evaluate();
         assert_eq!(operator.get("/v1/posture/scale-sets")["items"], json!([]));
-        let left = world.read(|tx| assessments::set_assessments(tx, ("", ""), ("zz", "zz")));
-        assert_eq!(left, []);
+        let left = || {
+            let all = world.read(|tx| assessments::set_assessments(tx, ("", ""), ("zz", "zz")));
+            let mut sets: Vec<String> = all.into_iter().map(|one| one.scale_set).collect();
+            sets.dedup();
+            sets
+        };
+        assert_eq!(left(), [""; 0]);
+        // What moves to another set leaves nothing behind in the one that it was in.
+        for set in ["blue", "green"] {
+            sync(
+                &operator,
+                &json!([{ "name": "item", "scale_set": set, "secure_boot": "off", "vtpm": "on" }]),
+            );
+            evaluate();
+            assert_eq!(left(), [set]);
+        }
     }
 
     pub fn silence_and_faults_are_assessed_at_once(world: &World) {

@@ -175,8 +175,8 @@ pub const REASONS: [ReasonWords; 6] = [
         kind: ALERT_ATTESTATION_FAILED,
         title: "VM's TPM is no longer endorsed",
         meaning: "The TPM or TEE endorsement is no longer valid: its certificate was revoked, or has expired where \
-                  `endorsement.expired` is `refuse`, or the TPM's firmware is older than before. A healthy attestation does not \
-                  bring it back. (Another TPM is another identity: it cannot answer for this VM, which falls silent.)",
+                  `endorsement.expired` is `refuse`, or the TPM's firmware is older than before. A healthy attestation \
+                  ends the alert only when the endorsement is verified again. (Another TPM is another identity: it cannot answer for this VM, which falls silent.)",
         remediation: "Find out what changed about the TPM: its firmware set back, or its certificate revoked or expired. \
                       Update the platform, then enrol the VM again.",
         techniques: &["T1542", "T1195.003"],
@@ -186,7 +186,8 @@ pub const REASONS: [ReasonWords; 6] = [
              or not renewed.",
             "Update the platform's firmware, then remove the record (`veriboot vm delete {vm} --group {group}`) and enrol \
              the VM again.",
-            "Resolve this alert by hand once it is understood: no attestation does.",
+            "Where no roots of endorsement certificates are named, resolve this alert by hand once it is understood: no attestation \
+             does.",
         ],
     },
     ReasonWords {

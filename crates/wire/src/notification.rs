@@ -24,6 +24,10 @@ pub struct Route {
     /// Only alerts and incidents with these reasons, and nothing else; all when empty.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<AlertReason>,
+    /// Of alerts that are members of an incident only the incident is told. E-mail does so always; not for `alertmanager` and
+    /// `ocsf`, which are told of alerts alone.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub grouped: bool,
     /// Seconds over which events are collected into one message; at once when absent. Only for `webhook` and `email`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest_s: Option<u32>,
@@ -37,6 +41,7 @@ impl Default for Route {
             kinds: Vec::new(),
             alert_types: Vec::new(),
             reasons: Vec::new(),
+            grouped: false,
             digest_s: None,
         }
     }

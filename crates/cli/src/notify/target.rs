@@ -87,6 +87,9 @@ pub struct UpdateArgs {
     /// All types of alerts and all reasons again, and events about other things
     #[arg(long, conflicts_with_all = ["alert_type", "reason"])]
     all_alerts: bool,
+    /// Each member of an incident again
+    #[arg(long, conflicts_with = "grouped")]
+    each: bool,
     /// Tell it again
     #[arg(long, conflicts_with = "disable")]
     enable: bool,
@@ -159,6 +162,9 @@ struct RouteArgs {
     /// Only alerts and incidents with this reason, and nothing else; may be given several times
     #[arg(long)]
     reason: Vec<AlertReason>,
+    /// webhook, syslog: of alerts that are members of an incident only the incident, as e-mail is told
+    #[arg(long)]
+    grouped: bool,
     /// webhook, email: collect events over this time into one message: 10m, 1h
     #[arg(long, value_parser = seconds, value_name = "TIME")]
     digest: Option<u32>,
@@ -217,6 +223,7 @@ impl RouteArgs {
             kinds: if self.event.is_empty() { old.kinds } else { self.event.clone() },
             alert_types: if self.alert_type.is_empty() { old.alert_types } else { self.alert_type.clone() },
             reasons: if self.reason.is_empty() { old.reasons } else { self.reason.clone() },
+            grouped: self.grouped || old.grouped,
             digest_s: self.digest.or(old.digest_s),
         }
     }
@@ -283,6 +290,9 @@ fn update(args: &UpdateArgs, client: &Client, out: Output) -> Result<(), CliErro
     }
     if args.all_events {
         route.kinds.clear();
+    }
+    if args.each {
+        route.grouped = false;
     }
     if args.all_alerts {
         route.alert_types.clear();
@@ -375,6 +385,15 @@ fn show(target: &Target, out: Output) -> Result<(), CliError> {
         ("events", words(&route.kinds, "all")),
         ("types of alerts", words(&route.alert_types, "all")),
         ("reasons", words(&route.reasons.iter().map(ToString::to_string).collect::<Vec<_>>(), "all")),
+        (
+            "incidents",
+            if route.grouped || target.kind == TargetKind::Email {
+                "without their members"
+            } else {
+                "with their members"
+            }
+            .to_owned(),
+        ),
         ("when", route.digest_s.map_or("at once".to_owned(), |s| format!("a digest every {s} s"))),
         ("secrets", words(&target.secrets, "none")),
         ("local addresses", if target.settings.allow_local { "permitted" } else { "refused" }.to_owned()),

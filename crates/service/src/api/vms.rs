@@ -136,7 +136,8 @@ fn in_order(mut all: Vec<Assessment>) -> Vec<Assessment> {
 /// Removes the VM with its boots, attestations and alerts. Its TPM may enrol again as a new VM; its agent's token
 /// stops working. Takes `If-Match` with the `ETag` of what was shown, which names status and attestation key.
 #[utoipa::path(delete, path = "/v1/vms/{vm}", tag = "vms",
-    params(("vm" = String, Path, description = "Id or name of the VM"), VmKeyQuery),
+    params(("vm" = String, Path, description = "Id or name of the VM"), VmKeyQuery,
+        ("If-Match" = Option<String>, Header, description = "ETag of the VM that was looked at")),
     responses((status = 204), (status = 403, body = Problem), (status = 404, body = Problem), (status = 412, body = Problem)))]
 pub(crate) async fn delete(
     Operator(caller): Operator,

@@ -209,6 +209,11 @@ pub(crate) fn check_route(kind: TargetKind, route: &Route) -> Result<(), String>
             ));
         }
     }
+    if route.grouped && !kind.speaks_of("incident.opened") {
+        return Err(format!(
+            "route.grouped has no meaning for a target of kind {kind}: it is told of alerts, and not of incidents"
+        ));
+    }
     let known = |name: &String| veriboot_wire::ALERT_TYPES.iter().any(|known| known.id == name);
     if let Some(unknown) = route.alert_types.iter().find(|name| !known(name)) {
         return Err(format!(
@@ -338,6 +343,18 @@ mod tests {
         assert_eq!(kinds(TargetKind::Webhook, &["alert.*", "vm.enrolled"]), Ok(()));
         assert!(kinds(TargetKind::Webhook, &["alerts.*"]).is_err());
         assert!(kinds(TargetKind::Alertmanager, &["vm.enrolled"]).is_err());
+        let grouped = |kind| check_route(kind, &Route { grouped: true, ..Route::default() });
+        assert_eq!(grouped(TargetKind::Webhook), Ok(()));
+        assert!(grouped(TargetKind::Alertmanager).is_err() && grouped(TargetKind::Ocsf).is_err());
+        let about = |kinds: &[&str], alert_type: &str| {
+            let kinds = kinds.iter().map(|word| (*word).to_owned()).collect();
+            let alert_types = vec![alert_type.to_owned()];
+            check_route(TargetKind::Webhook, &Route { kinds, alert_types, ..Route::default() })
+        };
+        assert_eq!(about(&[], "vm-appraisal-failed"), Ok(()));
+        assert_eq!(about(&["incident.*", "vm.enrolled"], "vm-appraisal-failed"), Ok(()));
+        assert!(about(&["vm.enrolled"], "vm-appraisal-failed").unwrap_err().contains("route.kinds"));
+        assert!(about(&[], "nothing").unwrap_err().contains("route.alert_types"));
         let digest = |kind, digest_s| check_route(kind, &Route { digest_s, ..Route::default() });
         assert_eq!(digest(TargetKind::Email, Some(3600)), Ok(()));
         assert!(digest(TargetKind::Email, Some(1)).is_err());

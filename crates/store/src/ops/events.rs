@@ -231,9 +231,10 @@ fn is_told(kind: TargetKind, route: &Route, event: &Written) -> bool {
     if !kind.speaks_of(&event.kind) || !route.takes(&routed) {
         return false;
     }
-    // People are told of an incident, and not of each of its members.
+    // People are told of an incident, and not of each of its members, and so is who asks for it.
     let incident = Routed { kind: "incident.opened", ..routed };
-    !(event.of_member && kind == TargetKind::Email && route.takes(&incident))
+    let grouped = route.grouped || kind == TargetKind::Email;
+    !(event.of_member && grouped && route.takes(&incident))
 }
 
 /// Which events somebody wants.

@@ -207,6 +207,19 @@ async fn an_event_is_queued_for_whom_it_concerns(db) {
         append(tx, "vm.enrolled", Severity::Info, Some("test"), 7)?;
         assert_eq!(sequences(&deliveries::waiting(tx, &pager.id, 100)?), [6, 8]);
         targets::delete(tx, &pager.id)?;
+        // Members of an incident are left out where that is asked, and others are not.
+        let grouped = target("grouped", TargetKind::Webhook, Route { grouped: true, ..Route::default() });
+        targets::insert(tx, &grouped)?;
+        for incident in [Some("i"), None] {
+            let data = json!({ "kind": "vm-attestation-failed", "reason": "agent-silent", "incident_id": incident });
+            let event = NewEvent {
+                at: at(8), kind: "alert.opened", severity: Severity::Medium, group: Some("test"), scale_set: None, vm_id: None,
+                vm_name: None, subject: None, data: &data,
+            };
+            events::append(tx, &event)?;
+        }
+        assert_eq!(sequences(&deliveries::waiting(tx, &grouped.id, 100)?), [12]);
+        targets::delete(tx, &grouped.id)?;
         Ok(())
     }).await.unwrap();
 }

@@ -80,7 +80,8 @@ async fn change(act: Act, action: AlertAction) -> Result<ETagged<Json<Alert>>, A
 ///
 /// Somebody works on it: active becomes in progress. Takes `If-Match`.
 #[utoipa::path(post, path = "/v1/alerts/{id}/acknowledge", tag = "alerts", request_body = AlertChange,
-    params(("id" = String, Path, description = "Id of the alert")),
+    params(("id" = String, Path, description = "Id of the alert"),
+        ("If-Match" = Option<String>, Header, description = "ETag of the alert that was looked at")),
     responses((status = 200, body = Alert), (status = 404, body = Problem), (status = 409, body = Problem),
         (status = 412, body = Problem)))]
 pub(crate) async fn acknowledge(act: Act) -> Result<ETagged<Json<Alert>>, ApiError> {
@@ -91,7 +92,8 @@ pub(crate) async fn acknowledge(act: Act) -> Result<ETagged<Json<Alert>>, ApiErr
 ///
 /// The cause is gone. If it is not, the next attestation opens the alert again. Takes `If-Match`.
 #[utoipa::path(post, path = "/v1/alerts/{id}/resolve", tag = "alerts", request_body = AlertChange,
-    params(("id" = String, Path, description = "Id of the alert")),
+    params(("id" = String, Path, description = "Id of the alert"),
+        ("If-Match" = Option<String>, Header, description = "ETag of the alert that was looked at")),
     responses((status = 200, body = Alert), (status = 404, body = Problem), (status = 409, body = Problem),
         (status = 412, body = Problem)))]
 pub(crate) async fn resolve(act: Act) -> Result<ETagged<Json<Alert>>, ApiError> {
@@ -103,7 +105,8 @@ pub(crate) async fn resolve(act: Act) -> Result<ETagged<Json<Alert>>, ApiError> 
 /// Closed on purpose although the cause may remain: the same findings are counted on it and raise nothing, until a
 /// healthy attestation. Other findings raise a new alert. Takes `If-Match`.
 #[utoipa::path(post, path = "/v1/alerts/{id}/dismiss", tag = "alerts", request_body = AlertChange,
-    params(("id" = String, Path, description = "Id of the alert")),
+    params(("id" = String, Path, description = "Id of the alert"),
+        ("If-Match" = Option<String>, Header, description = "ETag of the alert that was looked at")),
     responses((status = 200, body = Alert), (status = 404, body = Problem), (status = 409, body = Problem),
         (status = 412, body = Problem)))]
 pub(crate) async fn dismiss(act: Act) -> Result<ETagged<Json<Alert>>, ApiError> {

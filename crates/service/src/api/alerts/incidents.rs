@@ -122,7 +122,8 @@ async fn change(act: Act, action: AlertAction) -> Result<Json<AlertsChanged>, Ap
 ///
 /// Takes `If-Match`, as resolving and dismissing do: refused when an alert joined or changed since the incident was shown.
 #[utoipa::path(post, path = "/v1/incidents/{id}/acknowledge", tag = "alerts", operation_id = "acknowledge_incident",
-    request_body = AlertChange, params(("id" = String, Path, description = "Id of the incident")),
+    request_body = AlertChange, params(("id" = String, Path, description = "Id of the incident"),
+        ("If-Match" = Option<String>, Header, description = "ETag of the incident that was looked at")),
     responses((status = 200, body = AlertsChanged), (status = 404, body = Problem), (status = 412, body = Problem)))]
 pub(crate) async fn acknowledge(act: Act) -> Result<Json<AlertsChanged>, ApiError> {
     change(act, AlertAction::Acknowledge).await
@@ -132,7 +133,8 @@ pub(crate) async fn acknowledge(act: Act) -> Result<Json<AlertsChanged>, ApiErro
 ///
 /// Closes it. Alerts whose cause remains come back with the next attestation.
 #[utoipa::path(post, path = "/v1/incidents/{id}/resolve", tag = "alerts", operation_id = "resolve_incident",
-    request_body = AlertChange, params(("id" = String, Path, description = "Id of the incident")),
+    request_body = AlertChange, params(("id" = String, Path, description = "Id of the incident"),
+        ("If-Match" = Option<String>, Header, description = "ETag of the incident that was looked at")),
     responses((status = 200, body = AlertsChanged), (status = 404, body = Problem), (status = 412, body = Problem)))]
 pub(crate) async fn resolve(act: Act) -> Result<Json<AlertsChanged>, ApiError> {
     change(act, AlertAction::Resolve).await
@@ -143,7 +145,8 @@ pub(crate) async fn resolve(act: Act) -> Result<Json<AlertsChanged>, ApiError> {
 /// Closes it. The same findings of the same VMs raise nothing until they are healthy; further VMs of the scale set open a
 /// new incident.
 #[utoipa::path(post, path = "/v1/incidents/{id}/dismiss", tag = "alerts", operation_id = "dismiss_incident",
-    request_body = AlertChange, params(("id" = String, Path, description = "Id of the incident")),
+    request_body = AlertChange, params(("id" = String, Path, description = "Id of the incident"),
+        ("If-Match" = Option<String>, Header, description = "ETag of the incident that was looked at")),
     responses((status = 200, body = AlertsChanged), (status = 404, body = Problem), (status = 412, body = Problem)))]
 pub(crate) async fn dismiss(act: Act) -> Result<Json<AlertsChanged>, ApiError> {
     change(act, AlertAction::Dismiss).await
