@@ -98,28 +98,6 @@ impl Outcome {
         finish(self.facts, self.findings)
     }
 
-    /// The outcome of a VM whose TPM's endorsement is this, whatever its quote says. One that is no longer valid fails,
-    /// and `detail` says why.
-    #[must_use]
-    pub fn endorsed(mut self, state: FactState, detail: Option<&str>) -> Self {
-        if self.facts.endorsement != FactState::Invalid {
-            self.facts.endorsement = state;
-        }
-        if state != FactState::Invalid {
-            return self;
-        }
-        let mut finding = code::ENDORSEMENT_INVALID.finding(match detail {
-            Some(detail) => format!("The endorsement of the TPM is no longer valid: {detail}"),
-            None => "The endorsement of the TPM is no longer valid".to_owned(),
-        });
-        finding.component = Some("TPM endorsement".to_owned());
-        finding.hint = Some(
-            "Ask who runs the platform why the TPM lost its endorsement; enrol the VM again with a TPM that has one."
-                .to_owned(),
-        );
-        self.and(vec![finding])
-    }
-
     /// The failing finding that explains the verdict best.
     pub fn primary(&self) -> Option<&Finding> {
         primary(&self.findings)

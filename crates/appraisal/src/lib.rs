@@ -23,6 +23,7 @@ mod content;
 mod counters;
 mod deviation;
 mod diff;
+mod endorsed;
 mod enforcement;
 mod envelope;
 mod image_chain;

@@ -16,7 +16,7 @@ mod common;
 use common::case::boot;
 use common::{Machine, Tpm, appraise, codes};
 use veriboot_appraisal::PreviousBoot;
-use veriboot_wire::{AlertReason, Verdict};
+use veriboot_wire::{AlertReason, FactState, Verdict};
 
 /// Rows 7 and 14. The counters in quotes carry an unknown constant offset: they wrap.
 #[test]
@@ -34,6 +34,10 @@ fn clock_and_counters_only_go_forward() {
         assert_eq!(outcome.primary().map(|f| f.code.as_str()), Some(code));
         assert_eq!(outcome.reasons, [reason], "{code}");
         assert!(!outcome.learnable);
+        // The quote is not believed: what is known of the TPM stays as it was, and the next quote is refused as well.
+        assert_eq!(outcome.facts.quote, FactState::Invalid, "{code}");
+        let lost = outcome.facts.endorsement == FactState::Invalid;
+        assert_eq!(lost, reason == AlertReason::EndorsementLost, "{code}");
     };
     let accepted = |change: &dyn Fn(&mut Tpm)| {
         let outcome = with(change);

@@ -7,7 +7,7 @@ use veriboot_wire::{Configured, InventoryFacts, InventoryFormat, PowerState};
 
 use crate::azure_vm::named;
 use crate::bounded::{List, Text};
-use crate::{Listing, ReadError, item, json, tags};
+use crate::{Listing, ReadError, Seen, item, json, tags};
 
 #[derive(Deserialize)]
 struct Document {
@@ -68,6 +68,7 @@ pub(crate) fn read(text: &str) -> Result<Listing, ReadError> {
     let document: Document = json::read(text)?;
     let mut listing = Listing::new(InventoryFormat::AwsEc2);
     let mut terminated = 0_usize;
+    let mut seen = Seen::default();
     for (r, reservation) in document.reservations.0.into_iter().enumerate() {
         for (i, instance) in reservation.instances.0.into_iter().enumerate() {
             // Listed for an hour after it was deleted.
@@ -75,7 +76,9 @@ pub(crate) fn read(text: &str) -> Result<Listing, ReadError> {
                 terminated += 1;
                 continue;
             }
-            let (item, note) = one(&format!("Reservations[{r}].Instances[{i}]"), instance)?;
+            let path = format!("Reservations[{r}].Instances[{i}]");
+            let (item, note) = one(&path, instance)?;
+            seen.note(&item.key, &path)?;
             listing.push(item, note)?;
         }
     }

@@ -105,6 +105,23 @@ fn by_format(text: &str, format: InventoryFormat) -> Result<Listing, ReadError> 
     Ok(listing)
 }
 
+/// Where keys were read, for documents of which some elements are left out.
+#[derive(Debug, Default)]
+pub(crate) struct Seen(HashMap<String, String>);
+
+impl Seen {
+    /// Refuses a key that another element has already; `path` as in [`place`].
+    pub(crate) fn note(&mut self, key: &str, path: &str) -> Result<(), ReadError> {
+        match self.0.insert(key.to_owned(), path.to_owned()) {
+            None => Ok(()),
+            Some(first) => {
+                let (element, key) = (path.to_owned(), key.to_owned());
+                Err(ReadError::DuplicateElement { element, line: 0, column: 0, first, key })
+            }
+        }
+    }
+}
+
 /// Refuses a document that has two VMs of one key. Only documents that are put together may say of one VM twice.
 fn distinct(listing: &Listing) -> Result<(), ReadError> {
     let mut seen: HashMap<&str, usize> = HashMap::with_capacity(listing.items.len());
@@ -117,7 +134,7 @@ fn distinct(listing: &Listing) -> Result<(), ReadError> {
                 | InventoryFormat::AzVmss
                 | InventoryFormat::AzVmssInstances
                 | InventoryFormat::Gcloud => format!("[{n}]"),
-                // Some of their elements are left out: their place is not that of the item.
+                // Some of their elements are left out: their places are not those of the items, and [`Seen`] knows them.
                 InventoryFormat::AwsEc2 | InventoryFormat::Proxmox => {
                     listing.items.get(n).map(|item| format!("VM {:?}", item.name)).unwrap_or_default()
                 }

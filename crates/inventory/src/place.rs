@@ -15,7 +15,9 @@ pub(crate) fn told(error: ReadError, text: &str) -> ReadError {
             ReadError::Element { element, line, column, reason }
         }
         ReadError::DuplicateElement { element, line: 0, first, key, .. } => {
-            let (line, column) = of(text, &element).unwrap_or_default();
+            // Proxmox wraps its lists, and people unwrap them.
+            let wrapped = || of(text, &element.replacen("resources[", "resources.data[", 1));
+            let (line, column) = of(text, &element).or_else(wrapped).unwrap_or_default();
             ReadError::DuplicateElement { element, line, column, first, key }
         }
         other => other,

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use veriboot_wire::{Configured, InventoryFacts, InventoryFormat, PowerState};
 
 use crate::bounded::{DataList, Flat, Id, Text};
-use crate::{Listing, ReadError, item, json, tags};
+use crate::{Listing, ReadError, Seen, item, json, tags};
 
 #[derive(Deserialize)]
 struct Document {
@@ -37,7 +37,8 @@ pub(crate) fn read(text: &str) -> Result<Listing, ReadError> {
     let document: Document = json::read(text)?;
     let mut listing = Listing::new(InventoryFormat::Proxmox);
     let (mut containers, mut templates, mut unread) = (0_usize, 0_usize, 0_usize);
-    for resource in document.resources.0 {
+    let mut seen = Seen::default();
+    for (n, resource) in document.resources.0.into_iter().enumerate() {
         if resource.kind.as_ref().is_some_and(|kind| kind.0 != "qemu") {
             containers += 1;
             continue;
@@ -52,6 +53,7 @@ pub(crate) fn read(text: &str) -> Result<Listing, ReadError> {
         let config = of_node.or_else(|| document.configs.get(id));
         unread += usize::from(config.is_none());
         let (item, note) = one(resource, node, config)?;
+        seen.note(&item.key, &format!("resources[{n}]"))?;
         listing.push(item, note)?;
     }
     for (count, what) in [

@@ -191,7 +191,15 @@ fn two_vms_of_one_key_in_one_document_are_refused() {
         "inventory-duplicate: [1] (line 25, column 3): the key \"4000000000000000001\" is that of [0] already"
     );
     let told = broken("aws-ec2.json", "i-00000000000000002", "i-00000000000000001");
-    assert!(told.starts_with("inventory-duplicate: VM \"") && told.contains("i-00000000000000001"), "{told}");
+    assert_eq!(
+        told,
+        "inventory-duplicate: Reservations[0].Instances[1] (line 22, column 9): the key \"i-00000000000000001\" is that of \
+         Reservations[0].Instances[0] already"
+    );
+    assert_eq!(
+        broken("proxmox.json", "\"vmid\": 101", "\"vmid\": 100"),
+        "inventory-duplicate: resources[1] (line 5, column 7): the key \"qemu/100\" is that of resources[0] already"
+    );
 }
 
 #[test]
