@@ -49,6 +49,7 @@ impl EndorsementTrust {
             path: path.to_owned(),
             reason,
         };
+        let mut texts = Vec::with_capacity(config.roots.len());
         for path in &config.roots {
             let unusable = |reason: String| unusable("endorsement.roots", path, reason);
             let bytes = content(path).map_err(unusable)?;
@@ -58,13 +59,13 @@ impl EndorsementTrust {
             }
             hash.update(digest(&SHA256, &bytes).as_ref());
             anchors.extend(more);
-        }
-        // Lists that stand between the certificates count as well.
-        for path in &config.roots {
-            let bytes = content(path).map_err(|reason| unusable("endorsement.roots", path, reason))?;
             if bytes.first() != Some(&0x30) {
-                anchors.revoke(&bytes).map_err(|e| unusable("endorsement.roots", path, e.to_string()))?;
+                texts.push((path, bytes));
             }
+        }
+        // Lists that stand between the certificates count as well, whichever file their issuer stands in.
+        for (path, text) in texts {
+            anchors.revoke(&text).map_err(|e| unusable("endorsement.roots", path, e.to_string()))?;
         }
         hash.update(b"revocation lists");
         if let (Some(path), 0) = (config.roots.first(), anchors.roots()) {

@@ -120,8 +120,8 @@ pub(crate) async fn show(
 
 /// Of what somebody who removes a VM looked at: how it is, and which machine it is. Not of its attestations, which go on.
 fn tag(vm: &VmRow) -> ETag {
-    let key: String = hex::encode(&vm.ak_name).chars().rev().take(16).collect();
-    ETag::of_state(&format!("{}-{key}", vm.status))
+    let key = vm.ak_name.last_chunk::<8>().copied().unwrap_or_default();
+    ETag::of_state(&format!("{}-{}", vm.status, hex::encode(key)))
 }
 
 /// Most important check first.
